@@ -1,0 +1,41 @@
+# Two commands do all the set-up on a machine with Python 3.11+, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.PHONY: demo test test-slow lint format schema install clean
+
+demo: install  ## run the main job on the embedded default
+	$(BIN)/bench run --defense key-lora --threat adaptive
+
+test: install  ## the tests that CI runs
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: install  ## the long ones too
+	$(BIN)/python -m pytest -m "not gpu and not ray and not browser" $(PYTEST_ARGS)
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: install  ## docs/record.schema.json, from the code
+	$(BIN)/python -m bench.store.schema docs/record.schema.json
+
+install: $(VENV)/installed
+
+# uv takes the torch build that has a torchvision beside it; plain pip may take one that has none.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Attacks, one a file, reached by name through the registry; they see core alone."""

@@ -1,0 +1,68 @@
+"""Projected gradient descent with a random start that belongs to the image."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor
+
+from bench.core.ball import project, random_start, steepest
+from bench.core.budget import Norm
+from bench.core.nouns import Adversary, Batch
+from bench.core.plugins import Plugin
+from bench.core.seeds import seed_of
+
+
+class Pgd(Plugin):
+    """Projected gradient descent, fixed step, random start; keeps each image's highest-loss iterate."""
+
+    per_image: ClassVar[bool] = True
+    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+
+    steps: int = Field(50, ge=1)
+    restarts: int = Field(1, ge=1)
+    relative_step: float = Field(0.1, gt=0, description="step length as a share of eps")
+    loss: Literal["margin", "cross-entropy"] = "margin"
+
+    def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
+        """The iterate of highest loss over steps and restarts, for every image; shape and dtype of the images.
+
+        Source: Madry et al., arXiv:1706.06083; the margin loss as in Carlini and Wagner, arXiv:1608.04644.
+        """
+        best, best_loss = batch.images, torch.full((len(batch),), -torch.inf, device=batch.images.device)
+        for restart in range(self.restarts):
+            x = random_start(batch.images, self._noise(adversary, batch, restart), adversary.budget)
+            for step in range(self.steps + 1):
+                loss, gradient = self._ascent(adversary, x, batch.labels)
+                better = loss > best_loss
+                best = torch.where(better.view(-1, 1, 1, 1), x, best)
+                best_loss = torch.where(better, loss, best_loss)
+                if step < self.steps:
+                    move = self.relative_step * adversary.budget.radius * steepest(gradient, adversary.budget.norm)
+                    x = project(x + move, batch.images, adversary.budget)
+        return best
+
+    def _ascent(self, adversary: Adversary, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = adversary.source(x)
+            loss = (
+                margin(logits, labels) if self.loss == "margin" else F.cross_entropy(logits, labels, reduction="none")
+            )
+            (gradient,) = torch.autograd.grad(loss.sum(), x)
+        return loss.detach(), gradient
+
+    def _noise(self, adversary: Adversary, batch: Batch, restart: int) -> Tensor:
+        seeds = [seed_of(adversary.seed, image, "pgd", restart) for image in batch.ids]
+        shape = batch.images.shape[1:]
+        rows = [torch.rand(shape, generator=Generator().manual_seed(s)) * 2 - 1 for s in seeds]
+        return torch.stack(rows).to(batch.images)
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Largest wrong logit minus the right one, shape (B,): positive where the source is fooled."""
+    right = logits.gather(1, labels[:, None]).squeeze(1)
+    return logits.scatter(1, labels[:, None], -torch.inf).amax(1) - right

@@ -1,0 +1,1 @@
+"""Statistics of robustness and what tells a robust model from a broken evaluation."""

@@ -1,0 +1,70 @@
+"""`--config FILE.yaml`: the flags of a command from a file; command line and environment go before it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bench.core.errors import InputError
+from bench.core.names import suggestion
+
+
+def load_config(context: typer.Context, path: str | None) -> str | None:
+    """Take the values of a YAML file as the defaults of the command's flags.
+
+    Raises:
+        InputError: no such file, not a mapping, or a flag that the command does not have.
+    """
+    if path is None:
+        return None
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config {path!r} cannot be read: {(error.strerror or '').lower()}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"config {path!r} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise InputError(
+            f"config {path!r} holds {type(data).__name__}; expected flags and values, e.g. defense: key-lora"
+        )
+    known = {p.name.replace("_", "-"): p.name for p in context.command.params if p.name and p.name != "config"}
+    context.default_map = {_flag(str(k), known, path): _plain(v) for k, v in data.items()}
+    return path
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """``["attack.steps=10"]`` to ``{"attack.steps": 10}``; values are YAML.
+
+    Raises:
+        InputError: a pair has no ``=``, or its value is no YAML.
+    """
+    import yaml
+
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"setting {pair!r} is not SECTION.NAME=VALUE; expected e.g. attack.steps=10")
+        try:
+            out[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"setting {pair!r} has a value that is no YAML") from None
+    return out
+
+
+def _flag(name: str, known: dict[str, str], path: str) -> str:
+    if name.replace("_", "-") not in known:
+        raise InputError(f"config {path!r} sets {name!r}, which is no flag{suggestion(name, known)}")
+    return known[name.replace("_", "-")]
+
+
+def _plain(value: Any) -> Any:
+    """YAML may hold settings as a mapping; flags are text."""
+    if isinstance(value, dict):
+        return [f"{name}={json.dumps(v)}" for name, v in value.items()]  # JSON is YAML
+    return value if isinstance(value, (bool, list)) or value is None else str(value)

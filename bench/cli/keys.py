@@ -1,0 +1,37 @@
+"""`bench key`: the keyring."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import JsonOption
+
+app = typer.Typer(no_args_is_help=True, help="Make and list the defender's keys; only fingerprints are ever shown.")
+
+
+@app.command()
+def new(name: Annotated[str, typer.Argument(help="What the key will be called.")]) -> None:
+    """Make a random 256-bit key."""
+    from bench.store.home import Home
+    from bench.store.keyring import Keyring
+
+    key = Keyring(Home.default().keys).new(name)
+    print(f"{name}  {key.fingerprint}")
+
+
+@app.command("list")
+def show(as_json: JsonOption = False) -> None:
+    """List names and fingerprints."""
+    from bench.store.home import Home
+    from bench.store.keyring import Keyring
+
+    ring = Keyring(Home.default().keys)
+    rows = [(name, ring.read(name).fingerprint) for name in ring.names()]
+    if as_json:
+        print(json.dumps([{"name": name, "fingerprint": fingerprint} for name, fingerprint in rows], indent=2))
+        return
+    for name, fingerprint in rows:
+        print(f"{name}  {fingerprint}")

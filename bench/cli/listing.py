@@ -1,0 +1,32 @@
+"""`bench list`: what is registered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import JsonOption
+from bench.core.names import KINDS
+
+
+def show(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them without.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List defenses, threats, attacks, transforms, datasets, backends; a plug-in that cannot be imported is named."""
+    from rich.table import Table
+
+    from bench.cli.console import make_console
+    from bench.core.registry import registry
+
+    entries = [entry for k in ([kind] if kind else KINDS) for entry in registry(k).describe()]
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+        return
+    table = Table("kind", "name", "what it is")
+    for entry in entries:
+        table.add_row(entry.kind, entry.name, f"cannot be imported: {entry.error}" if entry.error else entry.summary)
+    make_console().print(table)

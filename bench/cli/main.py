@@ -1,0 +1,66 @@
+"""The command and how it ends: 0 done, 1 a run that failed, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from typing import Annotated
+
+import typer
+
+from bench import __version__
+from bench.cli import keys, listing, results
+from bench.cli.run import run
+from bench.core.errors import BenchError
+
+app = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, and a key is one
+    rich_markup_mode="rich",
+    help="Judge key-based adversarial defenses against a whole ladder of adversaries.",
+)
+app.command("run")(run)
+app.command("list")(listing.show)
+app.add_typer(keys.app, name="key")
+app.add_typer(results.app, name="results")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"keybench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(envvar="BENCH_DEBUG", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Judge key-based adversarial defenses against a whole ladder of adversaries."""
+    if debug:
+        os.environ["BENCH_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Entry point of the command."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # of torch, about itself
+    try:
+        code = app(prog_name="bench", standalone_mode=False)
+    except (BenchError, typer.TyperException) as error:
+        if os.environ.get("BENCH_DEBUG"):
+            traceback.print_exc()
+        text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        print(f"bench: {' '.join(text.split())}" if text.strip() else "", file=sys.stderr)
+        code = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        code = 1
+    if code == 130:
+        print("bench: stopped; the same command goes on where it was", file=sys.stderr)
+    sys.exit(code or 0)

@@ -1,0 +1,81 @@
+"""Progress on standard error: live bars with ETA on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bench.core.progress import Advance
+
+_EVERY = 5.0  # seconds between plain lines
+
+
+class Bars:
+    """Live bars."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def task(self, title: str, total: int, unit: str) -> Advance:
+        """A bar that stays when it is full."""
+        bar = self._bars.add_task(title, total=total, unit=unit)
+
+        def advance(n: int = 1, done: bool = False) -> None:
+            self._bars.advance(bar, n)
+            if done:
+                self._bars.stop_task(bar)
+
+        return advance
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._bars.console.print(text, markup=False, highlight=False)
+
+
+class Lines:
+    """A line when a task begins, every few seconds, and when it ends."""
+
+    def task(self, title: str, total: int, unit: str) -> Advance:
+        """Lines such as ``attack and judge: 200/500 images, 12 s, 18 s left``."""
+        start = last = time.monotonic()
+        count = 0
+        self.note(f"{title}: {total} {unit}s")
+
+        def advance(n: int = 1, done: bool = False) -> None:
+            nonlocal count, last
+            count, now = count + n, time.monotonic()
+            if done or now - last >= _EVERY:
+                last, spent = now, now - start
+                left = "" if done or not count else f", {spent / count * (total - count):.0f} s left"
+                self.note(f"{title}: {count}/{total} {unit}s, {spent:.0f} s{left}")
+
+        return advance
+
+    def note(self, text: str) -> None:
+        """One line."""
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def listener() -> Iterator[Bars | Lines]:
+    """Bars on a terminal, lines elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}s"),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield Bars(bars)

@@ -1,0 +1,70 @@
+"""`bench results`: records that are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import DeviceOption, JsonOption, RebuildOption, ResultsOption
+
+app = typer.Typer(no_args_is_help=True, help="List, show and verify records.")
+RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
+
+
+@app.command("list")
+def show_all(results: ResultsOption = "results", as_json: JsonOption = False) -> None:
+    """A line for each record."""
+    from bench.cli.show import print_list
+    from bench.store.runs import RunStore
+
+    store = RunStore(Path(results))
+    records = [store.run(i).read()[0] for i in store.ids()]
+    if as_json:
+        print(json.dumps([r.model_dump(mode="json") for r in records], indent=2))
+        return
+    print_list(records)
+
+
+@app.command()
+def show(run: RunArgument, results: ResultsOption = "results", as_json: JsonOption = False) -> None:
+    """One record."""
+    from bench.cli.show import print_record
+    from bench.store.runs import RunStore
+
+    store = RunStore(Path(results))
+    record, _ = store.find(run).read()
+    print_record(record, store, as_json=as_json)
+
+
+@app.command()
+def verify(
+    run: RunArgument,
+    results: ResultsOption = "results",
+    device: DeviceOption = "cpu",
+    rebuild: RebuildOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the kept adversarial images of a run again from scratch and compare every verdict."""
+    from bench.cli.means import make_means
+    from bench.cli.progress import listener
+    from bench.engine.resolve import defender_key
+    from bench.engine.verify import verify as check
+    from bench.store.keyring import Keyring
+
+    with listener() as progress:
+        means = make_means(results, device, progress, rebuild=rebuild)
+        folder = means.results.find(run)
+        record, _ = folder.read()
+        found = check(folder, defender_key(record.spec, Keyring(means.home.keys)), means)
+    if as_json:
+        print(json.dumps({"images": found.images, "disagreements": found.disagreements}, indent=2))
+    else:
+        for text in found.disagreements:
+            print(text)
+        agree = "differs" if found.disagreements else "every verdict stands"
+        print(f"run {record.run_id}: {found.images} images judged again, {agree}")
+    if found.disagreements:
+        raise typer.Exit(1)

@@ -1,0 +1,91 @@
+"""`bench run`: one evaluation."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from bench.cli.config import load_config, parse_settings
+from bench.cli.options import DeviceOption, JsonOption, RebuildOption, ResultsOption
+
+
+def run(
+    defense: Annotated[str, typer.Option(envvar="BENCH_DEFENSE", help="What is defended; see `bench list defenses`.")],
+    threat: Annotated[str, typer.Option(envvar="BENCH_THREAT", help="Which model the adversary holds.")],
+    attack: Annotated[str, typer.Option(envvar="BENCH_ATTACK", help="How it makes adversarial images.")] = "autoattack",
+    profile: Annotated[str, typer.Option(envvar="BENCH_PROFILE", help="The world: a name or a YAML file.")] = "digits",
+    norm: Annotated[str, typer.Option(envvar="BENCH_NORM", help="linf, l2 or l1.")] = "linf",
+    eps: Annotated[
+        str | None, typer.Option(envvar="BENCH_EPS", help="Radius on the [0, 1] pixel scale, e.g. 4/255.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(envvar="BENCH_PROTOCOL", help="strict attacks every image; paper as arXiv 2311.16577 did.")
+    ] = "strict",
+    key: Annotated[
+        str | None, typer.Option(envvar="BENCH_KEY", help="The defender's key by name; without one, from the seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(envvar="BENCH_SEED", help="Of everything random in the run.")] = 0,
+    limit: Annotated[int | None, typer.Option(envvar="BENCH_LIMIT", help="Only the first so many images.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(envvar="BENCH_BATCH_SIZE", help="Images an attack gets at once.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", envvar="BENCH_SET", help="SECTION.NAME=VALUE, e.g. defense.block_size=8, attack.steps=10."
+        ),
+    ] = None,
+    results: ResultsOption = "results",
+    device: DeviceOption = "cpu",
+    backend: Annotated[str, typer.Option(envvar="BENCH_BACKEND", help="Where shards run.")] = "local",
+    rebuild: RebuildOption = False,
+    config: Annotated[
+        str | None,
+        typer.Option(envvar="BENCH_CONFIG", callback=load_config, is_eager=True, help="Flags from a YAML file."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Attack one defense under one threat model and judge every image."""
+    from bench.cli.means import make_means
+    from bench.cli.progress import listener
+    from bench.cli.show import print_record
+    from bench.core.budget import parse_norm
+    from bench.core.errors import InputError
+    from bench.core.nouns import Protocol
+    from bench.core.registry import registry
+    from bench.engine.evaluate import evaluate
+    from bench.engine.resolve import Request, resolve
+    from bench.store.home import Home
+    from bench.store.keyring import Keyring
+
+    if protocol not in list(Protocol):
+        raise InputError(f"unknown protocol {protocol!r}; expected one of {', '.join(Protocol)}")
+    registry("backends").load(backend)
+    request = Request(
+        defense=defense,
+        threat=threat,
+        attack=attack,
+        profile=profile,
+        norm=parse_norm(norm),
+        eps=eps,
+        protocol=Protocol(protocol),
+        seed=seed,
+        limit=limit,
+        batch_size=batch_size,
+        key=key,
+        settings=parse_settings(settings or []),
+    )
+    with listener() as progress:
+        spec, secret = resolve(request, Keyring(Home.default().keys))
+        if spec.ball.doubt:
+            progress.note(f"warning: {spec.ball.doubt}")
+        means = make_means(results, device, progress, backend=backend, rebuild=rebuild, key_name=key)
+        record, complete = evaluate(spec, secret, means)
+        if complete:
+            progress.note("this run was complete already; its record is shown (nothing was attacked again)")
+    print_record(record, means.results, as_json=as_json)
+    sys.stdout.flush()
+    if not record.eligible:
+        raise typer.Exit(1)

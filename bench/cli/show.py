@@ -1,0 +1,73 @@
+"""Records on standard output."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.table import Table
+
+from bench.cli.console import make_console
+from bench.core.nouns import Outcome
+from bench.store.record import Record
+from bench.store.runs import RunStore
+
+
+def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
+    """The record as JSON, or as a small table."""
+    if as_json:
+        sys.stdout.write(record.model_dump_json(indent=2) + "\n")
+        return
+    console = make_console()
+    spec, metrics, cost = record.spec, record.metrics, record.cost
+    low, high = metrics.robust_accuracy_interval
+    table = Table(show_header=False, title=f"run {record.run_id}", title_justify="left")
+    rows = [
+        ("profile", spec.profile.name),
+        ("defense", _plugin(spec.defense.name, spec.defense.options)),
+        ("threat", spec.threat.name),
+        ("attack", f"{spec.attack.name}, {spec.budget}, protocol {spec.protocol}, seed {spec.seed}"),
+        ("images", str(metrics.images)),
+        ("clean accuracy", percent(metrics.clean_accuracy)),
+        ("source clean accuracy", percent(metrics.source_clean_accuracy)),
+        ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
+        ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
+        ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
+        ("record", str(results.run(record.run_id).record_path)),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    for text in record.notes:
+        console.print(f"note: {text}", markup=False)
+    for text in record.warnings:
+        console.print(f"warning from the attack: {text}", markup=False)
+    for text in record.ineligible_because:
+        console.print(f"not eligible for the leaderboard: {text}", markup=False)
+
+
+def print_list(records: list[Record]) -> None:
+    """A line for each record."""
+    table = Table("run", "profile", "defense", "threat", "attack", "budget", "protocol", "n", "clean", "robust")
+    for r in records:
+        m, s = r.metrics, r.spec
+        cells = (r.run_id, s.profile.name, s.defense.name, s.threat.name, s.attack.name, s.budget, s.protocol.value)
+        mark = "" if r.eligible else " (not eligible)"
+        table.add_row(*cells, str(m.images), percent(m.clean_accuracy), f"<= {percent(m.robust_accuracy)}{mark}")
+    make_console().print(table)
+
+
+def percent(fraction: float) -> str:
+    """A fraction in [0, 1] as a percentage with one decimal."""
+    return f"{100 * fraction:.1f}%"
+
+
+def _plugin(name: str, options: dict[str, object]) -> str:
+    given = ", ".join(f"{k}={v}" for k, v in options.items())
+    return f"{name} ({given})" if given else name
+
+
+def _reuse(record: Record) -> str:
+    cost = record.cost
+    parts = [f"{cost.shards_resumed} of {cost.shards} shards resumed"] if cost.shards_resumed else []
+    parts += [f"images of {cost.shards_reused} of {cost.shards} shards were kept already"] if cost.shards_reused else []
+    return f" ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,84 @@
+"""How far an adversary may move an image: a norm and an exact radius on the [0, 1] pixel scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from bench.core.errors import InputError
+
+
+class Norm(StrEnum):
+    """The norms under which a perturbation is measured."""
+
+    LINF = "linf"
+    L2 = "l2"
+    L1 = "l1"
+
+
+def parse_norm(text: str) -> Norm:
+    """Read a norm's name.
+
+    Raises:
+        InputError: the name is not one of linf, l2, l1.
+    """
+    try:
+        return Norm(text.strip().lower())
+    except ValueError:
+        known = ", ".join(Norm)
+        raise InputError(f"unknown norm {text!r}; expected one of {known}, e.g. --norm linf --eps 4/255") from None
+
+
+def parse_eps(text: str) -> Fraction:
+    """Read a radius written as a fraction or a decimal: ``4/255``, ``0.5``, ``0``.
+
+    Raises:
+        InputError: the text is no number, or a negative one.
+    """
+    try:
+        eps = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"eps {text!r} is not a number; expected a fraction or decimal such as 4/255 or 0.1") from None
+    if eps < 0:
+        raise InputError(f"eps is {text.strip()}, which is negative; expected 0 or more on the [0, 1] pixel scale")
+    return eps
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A norm ball: ``eps`` is an exact fraction on the [0, 1] pixel scale (4/255, not 4)."""
+
+    norm: Norm
+    eps: Fraction
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read ``linf:4/255`` or ``l2:0.5``.
+
+        Raises:
+            InputError: the text is not NORM:EPS, or either part is wrong.
+        """
+        norm, colon, eps = text.partition(":")
+        if not colon:
+            raise InputError(f"budget {text!r} is not NORM:EPS; expected e.g. linf:4/255 or l2:0.5")
+        return cls(parse_norm(norm), parse_eps(eps))
+
+    @property
+    def radius(self) -> float:
+        """``eps`` as a float."""
+        return float(self.eps)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why this radius looks like a slip of the pen, or None."""
+        if self.norm is Norm.LINF and self.eps > 1:
+            meant = f"{self.eps}/255" if self.eps <= 255 else "a value in [0, 1]"
+            return (
+                f"eps {self.eps} under linf is larger than the whole pixel range [0, 1]; did you mean {meant}? "
+                "(eps is on the [0, 1] pixel scale)"
+            )
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.norm}:{self.eps}"

@@ -1,0 +1,22 @@
+"""One canonical byte form of plain data, and the digests taken over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+def canonical(data: Any) -> bytes:
+    """Encode JSON-like data as bytes that depend on its value alone (sorted keys, no white space).
+
+    Raises:
+        ValueError: a float in ``data`` is not finite.
+    """
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii")
+
+
+def digest(data: Any) -> str:
+    """SHA-256 of the canonical form, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(data)).hexdigest()

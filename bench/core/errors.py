@@ -1,0 +1,39 @@
+"""Errors that say what was got, what was expected and what to do; the CLI prints them in one line."""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """A run that failed for a reason worth one clear line."""
+
+    exit_code = 1
+
+
+class InputError(BenchError):
+    """Something the user gave cannot be used; nothing was written."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InputError):
+    """A name that no plug-in, key, profile or run answers to."""
+
+
+class ShapeError(InputError):
+    """Tensors whose shape or dtype do not fit together."""
+
+
+class KeyringError(InputError):
+    """A key that is missing, malformed or readable by others."""
+
+
+class CorruptArtifactError(InputError):
+    """A cached or stored file whose digest is not the one written beside it."""
+
+
+class StorageError(InputError):
+    """A folder that cannot be written, or a disk that is full."""
+
+
+class KnowledgeError(BenchError):
+    """A threat model that reached for something it did not declare to know."""

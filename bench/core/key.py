@@ -1,0 +1,68 @@
+"""The secret key: 256 bits that are never printed, logged, pickled or written to a record."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import NoReturn
+
+from bench.core.errors import KeyringError
+from bench.core.seeds import permutation
+
+_DOMAIN = b"keybench/v1/"
+_BYTES = 32
+
+
+class Key:
+    """A 256-bit secret; only its fingerprint may be shown.
+
+    Raises:
+        KeyringError: ``secret`` is not 32 bytes long.
+    """
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != _BYTES:
+            raise KeyringError(f"a key has {len(secret)} bytes; expected {_BYTES} (make one with `bench key new NAME`)")
+        self._secret = bytes(secret)
+
+    @classmethod
+    def random(cls) -> Key:
+        """A fresh key from the operating system's generator."""
+        return cls(secrets.token_bytes(_BYTES))
+
+    @classmethod
+    def from_seed(cls, seed: int, role: str, index: int = 0) -> Key:
+        """The key that ``role`` (defender, adversary, sibling) draws from a run's public seed: not a secret."""
+        return cls(hashlib.sha256(_DOMAIN + f"seed/{role}/{index}/{seed}".encode()).digest())
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the key without giving it away."""
+        return hashlib.sha256(_DOMAIN + b"fingerprint/" + self._secret).hexdigest()[:16]
+
+    def permutation(self, purpose: str, n: int) -> list[int]:
+        """Permutation of ``range(n)`` for one purpose; other purposes and other n give unrelated ones.
+
+        The material is ``"keybench/v1/permutation/<purpose>/n=<n>/"`` followed by the 32 secret bytes; the rule is
+        :func:`bench.core.seeds.permutation`.
+        """
+        return permutation(_DOMAIN + f"permutation/{purpose}/n={n}/".encode() + self._secret, n)
+
+    def reveal(self) -> str:
+        """The secret as 64 hexadecimal digits, for the key file alone."""
+        return self._secret.hex()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and hmac.compare_digest(self._secret, other._secret)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"Key(fingerprint={self.fingerprint})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is never pickled; pass its name or its seed instead")

@@ -1,0 +1,16 @@
+"""The plug-in kinds, and near names for a mistyped one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+KINDS = ("transforms", "defenses", "threats", "attacks", "datasets", "backends")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The tail of an error line: near names where there are any, and the known ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+    return f"{hint} known: {', '.join(names) or 'none'}"

@@ -1,0 +1,40 @@
+"""How long work tells how far it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+Advance = Callable[..., None]
+
+
+class Progress(Protocol):
+    """Receives steps of named tasks and one-line notes."""
+
+    def task(self, title: str, total: int, unit: str) -> Advance:
+        """Open a task; call the result with ``n`` (and ``done=True`` at its end)."""
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def task(self, title: str, total: int, unit: str) -> Advance:
+        """Ignore the task."""
+        return lambda n=1, done=False: None
+
+    def note(self, text: str) -> None:
+        """Ignore the line."""
+
+
+@contextmanager
+def stage(progress: Progress, title: str, total: int, unit: str) -> Iterator[Advance]:
+    """A task that is closed however its work ends."""
+    advance = progress.task(title, total, unit)
+    try:
+        yield advance
+    finally:
+        advance(0, done=True)

@@ -1,0 +1,126 @@
+"""Plug-ins by name, over the entry points of installed distributions; the same door for all."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from bench.core.errors import BenchError, InputError, UnknownNameError
+from bench.core.names import KINDS, suggestion
+from bench.core.profile import first_problem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plug-in as `bench list` shows it; ``error`` says why it cannot be imported."""
+
+    kind: str
+    name: str
+    summary: str
+    origin: str
+    error: str | None = None
+
+
+class Registry(Generic[T]):
+    """The plug-ins of one kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._points: dict[str, EntryPoint] = {p.name: p for p in entry_points(group=f"bench.{kind}")}
+
+    def names(self) -> list[str]:
+        """Every registered name, whether or not it can be imported."""
+        return sorted(self._points)
+
+    def load(self, name: str) -> type[T]:
+        """The class registered under ``name``.
+
+        Raises:
+            UnknownNameError: nothing is registered under it; near names are given.
+            InputError: its module cannot be imported.
+        """
+        if name not in self._points:
+            raise UnknownNameError(f"unknown {self.kind.removesuffix('s')} {name!r}{suggestion(name, self._points)}")
+        try:
+            plugin: type[T] = self._points[name].load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.kind.removesuffix('s')} {name!r} cannot be imported ({reason})") from error
+        return plugin
+
+    def make(self, name: str, options: dict[str, Any] | None = None) -> T:
+        """A plug-in with its options checked.
+
+        Raises:
+            InputError: an option is unknown or has a value that it cannot take.
+        """
+        plugin = self.load(name)
+        try:
+            return plugin(**(options or {}))
+        except ValidationError as error:
+            fields = getattr(plugin, "model_fields", {})
+            unknown = [str(e["loc"][0]) for e in error.errors() if e["type"] == "extra_forbidden"]
+            if unknown:
+                raise InputError(
+                    f"{name} has no option {unknown[0]!r}{suggestion(unknown[0], fields)} (of `--set`)"
+                ) from None
+            raise InputError(f"option of {name}: {first_problem(error)}") from None
+
+    def describe(self) -> list[Entry]:
+        """A line for each plug-in. Those of this distribution are read, not run, so that listing stays fast."""
+        return [_describe(self.kind, self._points[name]) for name in self.names()]
+
+
+@cache
+def registry(kind: str) -> Registry[Any]:
+    """The registry of one of the six kinds.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError(f"unknown kind {kind!r}{suggestion(kind, KINDS)}")
+    return Registry(kind)
+
+
+def _describe(kind: str, point: EntryPoint) -> Entry:
+    origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    try:
+        if point.module.startswith("bench."):
+            summary = _read_summary(point)
+        else:
+            summary = (point.load().__doc__ or "").strip().partition("\n")[0]
+    except Exception as error:
+        return Entry(kind, point.name, "", origin, f"{type(error).__name__}: {error}")
+    return Entry(kind, point.name, summary, origin)
+
+
+def _read_summary(point: EntryPoint) -> str:
+    """First docstring line of the class, from the source; a missing module or import is an error here too."""
+    spec = importlib.util.find_spec(point.module)
+    if spec is None or spec.origin is None:
+        raise BenchError(f"no module {point.module}")
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for node in tree.body:
+        for module in _imports(node):
+            if importlib.util.find_spec(module.partition(".")[0]) is None:
+                raise ModuleNotFoundError(f"No module named {module!r}")
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    raise BenchError(f"{point.module} has no class {point.attr}")
+
+
+def _imports(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []

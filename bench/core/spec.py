@@ -1,0 +1,53 @@
+"""The whole run as data; the hash of its canonical form is the run's id."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bench.core.budget import Budget
+from bench.core.canonical import digest
+from bench.core.nouns import Protocol
+from bench.core.profile import Frozen, Profile
+
+
+class PluginSpec(Frozen):
+    """A plug-in by name with every option written out."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class KeySpec(Frozen):
+    """Which key the defender holds, by fingerprint; the key itself is nowhere in a record."""
+
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{16}$")
+    origin: Literal["keyring", "seed"] = Field(description="seed: derived from the run's public seed, so no secret")
+
+
+class Spec(Frozen):
+    """Everything that decides the verdicts of a run. Device and versions are provenance, not Spec."""
+
+    profile: Profile
+    defense: PluginSpec
+    threat: PluginSpec
+    attack: PluginSpec
+    fallback: PluginSpec | None = Field(description="strict only: attacks what the attack hands back clean")
+    budget: str = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
+    protocol: Protocol
+    seed: int = Field(ge=0, lt=2**63)
+    limit: int | None = Field(default=None, ge=1, description="the first so many test images; null for all")
+    batch_size: int = Field(ge=1)
+    shard_size: int = Field(ge=1)
+    key: KeySpec | None = Field(description="null where the defense has no key")
+
+    @property
+    def run_id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical form."""
+        return digest(self.model_dump(mode="json"))[:16]
+
+    @property
+    def ball(self) -> Budget:
+        """The parsed budget."""
+        return Budget.parse(self.budget)

@@ -1,0 +1,1 @@
+"""Data sets, one a file, reached by name through the registry."""

@@ -1,0 +1,110 @@
+"""What every key-based defense shares: images go through a keyed transform before the network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from bench.core.errors import BenchError
+from bench.core.key import Key
+from bench.core.plugins import KeyTransform, Kit, Plugin
+from bench.core.profile import Profile, Recipe
+from bench.core.registry import registry
+from bench.core.seeds import seed_of
+from bench.models.classifier import Classifier, freeze
+from bench.training.fit import TRAINING_VERSION, fit
+
+
+class Chain(nn.Module):
+    """Transforms one after the other, with the inverse in the other order."""
+
+    def __init__(self, parts: list[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """t_n(... t_1(x))."""
+        for part in self.parts:
+            images = part(images)
+        return images
+
+    def inverse(self, images: Tensor) -> Tensor:
+        """The x that the chain takes to ``images``."""
+        for part in reversed(list(self.parts)):
+            images = part.inverse(images)  # type: ignore[operator]
+        return images
+
+
+class KeyedDefense(Plugin):
+    """A network fine-tuned on t(x, K); subclasses say which weights train and how they are kept."""
+
+    keyed: ClassVar[bool] = True
+    tuning: ClassVar[str]  # names the recipe in the profile
+
+    transform: str = Field("pixel-shuffle", description="key transform, or several joined by +")
+    block_size: int = Field(4, ge=1, description="P, in pixels")
+
+    def check(self, profile: Profile) -> None:
+        """Refuse an unknown transform or a block size that does not divide the image."""
+        self.bind(Key.from_seed(0, "check"), profile)
+        self._recipe(profile)
+
+    def recipe(self, profile: Profile) -> dict[str, Any]:
+        """The profile's recipe for this kind of tuning."""
+        return {"training_version": TRAINING_VERSION, **self._recipe(profile).model_dump(mode="json")}
+
+    def train(self, kit: Kit, folder: Path) -> None:
+        """Fine-tune from the base on keyed training images and save what has changed."""
+        model = self._classifier(kit)
+        model.network = self.trainable(model.network, seed_of(kit.seed, "init"))
+        model.to(kit.device)
+        fit(
+            model,
+            kit.data(),
+            self._recipe(kit.profile),
+            seed=seed_of(kit.seed, "fit"),
+            device=kit.device,
+            progress=kit.progress,
+            title=f"fine-tune ({self.tuning})",
+        )
+        self.save(model.network, folder)
+
+    def load(self, kit: Kit, folder: Path) -> nn.Module:
+        """The defended model, frozen, with the key bound."""
+        model = self._classifier(kit)
+        model.network = self.restore(model.network, folder)
+        return freeze(model).to(kit.device)
+
+    def bind(self, key: Key, profile: Profile) -> nn.Module:
+        """t(., K) of the options' transforms."""
+        parts: list[KeyTransform] = [registry("transforms").make(name) for name in self.transform.split("+")]
+        bound = [t.bind(key, block_size=self.block_size, image_shape=profile.image_shape) for t in parts]
+        return bound[0] if len(bound) == 1 else Chain(bound)
+
+    @abstractmethod
+    def trainable(self, network: nn.Module, seed: int) -> nn.Module:
+        """``network`` with what is to train requiring a gradient."""
+
+    @abstractmethod
+    def save(self, network: nn.Module, folder: Path) -> None:
+        """Write what has trained."""
+
+    @abstractmethod
+    def restore(self, network: nn.Module, folder: Path) -> nn.Module:
+        """The trained network from a fresh base and the files of :meth:`save`."""
+
+    def _recipe(self, profile: Profile) -> Recipe:
+        if self.tuning not in profile.recipes:
+            raise BenchError(f"profile {profile.name} has no recipe {self.tuning!r}; expected one under recipes:")
+        return profile.recipes[self.tuning]
+
+    def _classifier(self, kit: Kit) -> Classifier:
+        base = kit.base()
+        if kit.key is None or not isinstance(base, Classifier):
+            raise BenchError("a keyed defense needs a key and a base classifier")
+        base.transform = self.bind(kit.key, kit.profile).to(kit.device)
+        return base

@@ -1,0 +1,31 @@
+"""No defense: the pre-trained model as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from bench.core.plugins import Kit, Plugin
+from bench.core.profile import Profile
+
+
+class Plain(Plugin):
+    """The undefended pre-trained model, the row against which every defense is read."""
+
+    keyed: ClassVar[bool] = False
+
+    def check(self, profile: Profile) -> None:
+        """Nothing can be wrong."""
+
+    def recipe(self, profile: Profile) -> dict[str, Any]:
+        """Nothing is trained."""
+        return {}
+
+    def train(self, kit: Kit, folder: Path) -> None:
+        """Nothing is trained."""
+
+    def load(self, kit: Kit, folder: Path) -> nn.Module:
+        """The base itself."""
+        return kit.base()

@@ -1,0 +1,1 @@
+"""Evaluate, judge, summarise; where shards run."""

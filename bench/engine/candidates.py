@@ -1,0 +1,160 @@
+"""From clean images to candidates: run the attacks that the protocol asks for, or read back what they made."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.core.canonical import digest
+from bench.core.errors import BenchError
+from bench.core.nouns import Adversary, Batch, Protocol, Trained
+from bench.core.plugins import Attack
+from bench.core.spec import PluginSpec, Spec
+from bench.engine.judge import exact_float32, predict
+from bench.store.candidates import CandidateStore, Made
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is to be judged for a shard, and how it came about.
+
+    ``images`` (B, C, H, W); ``attacks`` names for each image whose candidate it is (``none``: the clean image);
+    ``failed`` marks images whose attack raised; ``made`` holds one entry for each attack that ran.
+    """
+
+    images: Tensor
+    attacks: list[str]
+    failed: list[bool]
+    source_predictions: list[int | None]
+    made: list[Made]
+
+
+class CountedSource:
+    """A source that counts the images sent forward and the gradients asked back."""
+
+    def __init__(self, source: Trained) -> None:
+        self._model, self.forwards, self.backwards = source.model, 0, 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits of ``images``."""
+        self.forwards += len(images)
+        logits = self._model(images)
+        if logits.requires_grad:
+            logits.register_hook(self._count)
+        return logits
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+class Attacker:
+    """Makes candidates from one source, under one Spec.
+
+    Args:
+        spec: Attack, fallback, protocol, budget, seed.
+        source: The model that the attacks see; its digest is part of every address, nothing of the target is.
+        attacks: The plug-ins by name, of the Spec's attack and fallback.
+        store: Where adversarial images are kept.
+        only_kept: Read what is kept and run nothing.
+    """
+
+    def __init__(
+        self, spec: Spec, source: Trained, attacks: dict[str, Attack], store: CandidateStore, *, only_kept: bool = False
+    ) -> None:
+        self._spec, self._source, self._attacks, self._store = spec, source, attacks, store
+        self._only_kept = only_kept
+
+    def attack(self, batch: Batch) -> Candidates:
+        """Candidates for every image of a shard.
+
+        ``paper``: images that the source misclassifies stay clean. ``strict``: images that the attack hands back
+        clean (the source was wrong already, or withstood) go to the fallback.
+
+        Raises:
+            BenchError: only kept images were asked for and some are missing.
+        """
+        spec, n = self._spec, len(batch)
+        predictions = predict(self._source.model, batch.images)
+        if spec.ball.eps == 0:  # the ball is a point
+            return Candidates(batch.images, ["none"] * n, [False] * n, predictions, [])
+        first = self._made(spec.attack, batch)
+        images, names, failed, made = first.images, [spec.attack.name] * n, first.failed.tolist(), [first]
+        if spec.protocol is Protocol.PAPER:
+            wrong = [p != y for p, y in zip(predictions, batch.labels.tolist(), strict=True)]
+            images = torch.where(torch.tensor(wrong, device=images.device).view(-1, 1, 1, 1), batch.images, images)
+            names = ["none" if w else name for w, name in zip(wrong, names, strict=True)]
+        elif spec.fallback is not None:
+            clean = (images == batch.images).flatten(1).all(1).tolist()
+            left = [i for i in range(n) if clean[i] and not failed[i]]
+            if left:
+                second = self._made(spec.fallback, batch.take(left))
+                images, made = (
+                    images.index_put((torch.tensor(left, device=images.device),), second.images),
+                    [first, second],
+                )
+                for i, bad in zip(left, second.failed.tolist(), strict=True):
+                    names[i], failed[i] = spec.fallback.name, bad
+        return Candidates(images, names, failed, predictions, made)
+
+    def _made(self, which: PluginSpec, batch: Batch) -> Made:
+        attack, address = self._attacks[which.name], self._address(which, batch)
+        kept = self._store.read(address)
+        if kept is None:
+            if self._only_kept:
+                raise BenchError(f"the adversarial images of {batch.ids[0]} .. {batch.ids[-1]} are not kept "
+                                 f"(address {address[:12]}); run the same command again to make them")  # fmt: skip
+            kept = self._run(attack, batch)
+            self._store.write(address, kept)
+        device = batch.images.device
+        return Made(kept.images.to(device), kept.failed.to(device), kept.warnings, kept.forwards, kept.backwards,
+                    kept.seconds, kept.reused)  # fmt: skip
+
+    def _address(self, which: PluginSpec, batch: Batch) -> str:
+        pixels = hashlib.sha256("\n".join(batch.ids).encode())
+        pixels.update(batch.images.cpu().numpy().tobytes())
+        pixels.update(batch.labels.cpu().numpy().tobytes())
+        attack, spec = self._attacks[which.name], self._spec
+        return digest(
+            {
+                "attack": which.model_dump(mode="json"),
+                "budget": spec.budget,
+                "images": pixels.hexdigest(),
+                "seed": spec.seed,
+                "source": self._source.digest,
+                "batch_size": None if attack.per_image else spec.batch_size,
+            }
+        )
+
+    def _run(self, attack: Attack, batch: Batch) -> Made:
+        source, started = CountedSource(self._source), time.monotonic()
+        adversary = Adversary(source, self._spec.ball, self._spec.seed)
+        images, failed = batch.images.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.images.device)
+        said: dict[str, None] = {}
+        for start in range(0, len(batch), self._spec.batch_size):
+            rows = range(start, min(start + self._spec.batch_size, len(batch)))
+            with warnings.catch_warnings(record=True) as caught, exact_float32():
+                warnings.simplefilter("always")
+                try:
+                    out = attack.perturb(adversary, batch.take(rows))
+                    images[start : rows.stop] = _checked(out, batch.images[start : rows.stop])
+                except Exception as error:  # whatever an attack raises, its images are ERROR and the run goes on
+                    failed[start : rows.stop] = True
+                    said[f"the attack raised {type(error).__name__}: {_line(error)}"] = None
+            said.update({_line(w.message): None for w in caught if issubclass(w.category, UserWarning)})
+        seconds = time.monotonic() - started
+        return Made(images, failed, tuple(said), source.forwards, source.backwards, seconds)
+
+
+def _checked(out: Tensor, clean: Tensor) -> Tensor:
+    if out.shape != clean.shape or out.dtype != clean.dtype:
+        raise ValueError(f"candidates are {tuple(out.shape)} {out.dtype}, expected {tuple(clean.shape)} {clean.dtype}")
+    return out.detach()
+
+
+def _line(what: object) -> str:
+    return " ".join(str(what).split())[:300]

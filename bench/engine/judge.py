@@ -1,0 +1,98 @@
+"""The judge: what the target says, measured again in float32. It trusts nothing that an attack reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.core.ball import allowance, distance
+from bench.core.budget import Budget
+from bench.core.errors import ShapeError
+from bench.core.nouns import Batch, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from bench.core.nouns import Model
+
+# Every forward of the judge has this many images, the last one padded, so that no verdict depends on how kernels
+# round for another batch shape.
+_SHAPE = 64
+
+
+def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget) -> list[Verdict]:
+    """Decide for each image whether the target was fooled within the budget.
+
+    Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A
+    candidate that is not finite, leaves [0, 1] or is farther than ``eps`` (but for float32 rounding) is INVALID,
+    whatever the target says to it.
+
+    Args:
+        target: Deployed model; images (B, C, H, W) in [0, 1] to logits (B, K).
+        batch: Clean images with labels (B,) and ids.
+        x_adv: Candidates, same shape and dtype as ``batch.images``.
+        budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
+
+    Returns:
+        B verdicts in batch order.
+
+    Raises:
+        ShapeError: ``x_adv`` differs from ``batch.images`` in shape or dtype.
+
+    Source: robust accuracy as in RobustBench, arXiv:2010.09670, with the budget check made explicit.
+    """
+    clean = batch.images
+    if x_adv.shape != clean.shape or x_adv.dtype != clean.dtype:
+        raise ShapeError(
+            f"candidates are {tuple(x_adv.shape)} {x_adv.dtype}; expected {tuple(clean.shape)} {clean.dtype}"
+        )
+    flat = x_adv.flatten(1)
+    finite = flat.isfinite().all(1)
+    far = distance(x_adv, clean, budget.norm)
+    inside = (far <= budget.radius + allowance(budget, flat.shape[1])) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
+    valid = (finite & inside).tolist()
+    before = predict(target, clean)
+    after = predict(target, torch.where(finite.view(-1, 1, 1, 1), x_adv, clean))
+    labels, measured, usable = batch.labels.tolist(), far.tolist(), finite.tolist()
+    return [
+        Verdict(
+            _outcome(valid[i], before[i] == labels[i], after[i] == labels[i]),
+            before[i],
+            after[i] if usable[i] else None,
+            measured[i] if usable[i] else None,
+        )
+        for i in range(len(batch))
+    ]
+
+
+def predict(model: Model, images: Tensor) -> list[int | None]:
+    """Predicted class of each image, None where a logit is not finite; float32, fixed batch shape."""
+    out: list[int | None] = []
+    with torch.no_grad(), exact_float32():
+        for chunk in images.split(_SHAPE):
+            padding = chunk[-1:].expand(_SHAPE - len(chunk), *chunk.shape[1:])
+            logits = model(torch.cat([chunk, padding]))[: len(chunk)]
+            usable = logits.isfinite().all(1).tolist()
+            out += [p if ok else None for p, ok in zip(logits.argmax(1).tolist(), usable, strict=True)]
+    return out
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """float32 that is float32 on a GPU too: no TF32 inside, the settings as they were after."""
+    matmul, conv = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, conv
+
+
+def _outcome(valid: bool, right_before: bool, right_after: bool) -> Outcome:
+    if not valid:
+        return Outcome.INVALID
+    if not right_before:
+        return Outcome.MISCLASSIFIED
+    return Outcome.ROBUST if right_after else Outcome.FOOLED

@@ -1,0 +1,19 @@
+"""Shards one after the other in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from bench.core.plugins import Plugin
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Local(Plugin):
+    """This process, one shard after the other."""
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in the order of the items."""
+        return map(work, items)

@@ -1,0 +1,54 @@
+"""Where and with what a run is made."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from bench.store.record import Provenance
+
+_PACKAGES = ("keybench", "torch", "torchvision", "timm", "peft", "pyautoattack", "robustbench", "numpy", "safetensors")
+
+
+def provenance(*, started: str, argv: list[str], device: str, key_name: str | None) -> Provenance:
+    """Everything about the machine and the software that a reader of the record may ask for."""
+    commit = _git("rev-parse", "HEAD")
+    return Provenance(
+        started=started,
+        command=shlex.join(argv),
+        versions={"python": platform.python_version(), **_versions()},
+        git_commit=commit,
+        git_dirty=bool(_git("status", "--porcelain")) if commit else None,
+        platform=f"{platform.system()} {platform.machine()}",
+        device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        precision="fp32",
+        threads=torch.get_num_threads(),
+        key_name=key_name,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(*words: str) -> str | None:
+    """What git says in the checkout that holds this package; None where the package is installed elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,119 @@
+"""From what a user asked for to a Spec in which nothing is left open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.core.budget import Budget, Norm, parse_eps
+from bench.core.errors import InputError
+from bench.core.key import Key
+from bench.core.nouns import Protocol
+from bench.core.plugins import Attack, Defense
+from bench.core.profile import load_profile
+from bench.core.registry import registry
+from bench.core.spec import KeySpec, PluginSpec, Spec
+from bench.store.keyring import Keyring
+
+
+@dataclass(frozen=True)
+class Request:
+    """What may be asked of `bench run`; None stands for the profile's or the plug-in's default.
+
+    ``settings`` are dotted: ``defense.block_size``, ``attack.steps``, ``profile.recipes.lora.steps``.
+    """
+
+    defense: str
+    threat: str
+    attack: str = "autoattack"
+    profile: str = "digits"
+    norm: Norm = Norm.LINF
+    eps: str | None = None
+    protocol: Protocol = Protocol.STRICT
+    seed: int = 0
+    limit: int | None = None
+    batch_size: int | None = None
+    key: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+_FALLBACK = "pgd"
+_SECTIONS = ("profile", "defense", "threat", "attack", "fallback")
+
+
+def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
+    """The Spec of a request and the defender's key.
+
+    Raises:
+        InputError: anything that cannot be run; nothing has been written then.
+    """
+    sections = _split(request.settings)
+    profile = load_profile(request.profile, sections["profile"])
+    defense: Defense = registry("defenses").make(request.defense, sections["defense"])
+    threat = registry("threats").make(request.threat, sections["threat"])
+    attack: Attack = registry("attacks").make(request.attack, sections["attack"])
+    budget = Budget(request.norm, parse_eps(request.eps)) if request.eps else profile.budget(request.norm)
+    _check_norm(request.attack, attack, budget)
+    defense.check(profile)
+    fallback = None
+    if request.protocol is Protocol.STRICT and request.attack != _FALLBACK:
+        plugin: Attack = registry("attacks").make(_FALLBACK, sections["fallback"])
+        _check_norm(_FALLBACK, plugin, budget)
+        fallback = PluginSpec(name=_FALLBACK, options=plugin.options())
+    key = _key(request, defense, keyring)
+    for name, value in (("limit", request.limit), ("batch-size", request.batch_size)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} is {value}; expected 1 or more")
+    if not 0 <= request.seed < 2**63:
+        raise InputError(f"--seed is {request.seed}; expected 0 or more, below 2**63")
+    spec = Spec(
+        profile=profile,
+        defense=PluginSpec(name=request.defense, options=defense.options()),
+        threat=PluginSpec(name=request.threat, options=threat.options()),
+        attack=PluginSpec(name=request.attack, options=attack.options()),
+        fallback=fallback,
+        budget=str(budget),
+        protocol=request.protocol,
+        seed=request.seed,
+        limit=request.limit,
+        batch_size=request.batch_size or profile.batch_size,
+        shard_size=profile.shard_size,
+        key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
+    )
+    return spec, key
+
+
+def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
+    """The key that a Spec names by fingerprint, from the seed or from the keyring.
+
+    Raises:
+        KeyringError: the keyring does not hold it.
+    """
+    if spec.key is None:
+        return None
+    return Key.from_seed(spec.seed, "defender") if spec.key.origin == "seed" else keyring.find(spec.key.fingerprint)
+
+
+def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:
+    if not defense.keyed:
+        if request.key:
+            raise InputError(f"defense {request.defense} has no key; expected no --key")
+        return None
+    return keyring.read(request.key) if request.key else Key.from_seed(request.seed, "defender")
+
+
+def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
+    if budget.norm not in attack.norms:
+        known = ", ".join(sorted(attack.norms))
+        raise InputError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}")
+
+
+def _split(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    out: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    for dotted, value in settings.items():
+        section, dot, rest = dotted.partition(".")
+        if section not in out or not dot:
+            raise InputError(f"setting {dotted!r} is not SECTION.NAME; expected a section of {', '.join(_SECTIONS)}, "
+                             "e.g. defense.block_size=8")  # fmt: skip
+        out[section][rest] = value
+    return out

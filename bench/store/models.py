@@ -1,0 +1,83 @@
+"""Trained models on disk, addressed by what they are made from and checked by digest on every read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.core.canonical import canonical, digest
+from bench.core.errors import CorruptArtifactError, StorageError
+from bench.store.files import sha256_of, sync_folder, write_whole
+
+_MANIFEST = "manifest.json"
+
+
+class ModelCache:
+    """Folders of weights with a manifest: what they were made from and the SHA-256 of every file."""
+
+    def __init__(self, folder: Path, *, rebuild: bool = False) -> None:
+        self._folder = folder
+        self._rebuild = rebuild
+
+    def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
+        """The folder of the model made from ``made_from``, built when it is not there, and the model's digest.
+
+        Args:
+            made_from: Everything that decides the weights, JSON-like; its digest is the address.
+            build: Leaves the model's files in the empty folder it is given.
+
+        Raises:
+            CorruptArtifactError: a file differs from its manifest and a rebuild was not asked for.
+            StorageError: the cache cannot be written.
+        """
+        folder = self._folder / digest(made_from)[:32]
+        if folder.exists():
+            try:
+                return folder, _check(folder)
+            except CorruptArtifactError:
+                if not self._rebuild:
+                    raise
+                shutil.rmtree(folder)
+        part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            build(part)
+            files = {p.relative_to(part).as_posix(): sha256_of(p) for p in sorted(part.rglob("*")) if p.is_file()}
+            write_whole(part / _MANIFEST, canonical({"files": files, "made_from": made_from}))
+            _put(part, folder)
+        except OSError as error:
+            raise StorageError(f"cannot write {folder}: {error.strerror}; expected a writable BENCH_HOME") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return folder, _check(folder)
+
+
+def _put(part: Path, folder: Path) -> None:
+    try:
+        os.rename(part, folder)
+    except OSError:
+        if not (folder / _MANIFEST).exists():  # else another process was first, with the same model
+            raise
+    sync_folder(folder.parent)
+
+
+def _check(folder: Path) -> str:
+    advice = "run again with --rebuild to make it anew"
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        files: dict[str, str] = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CorruptArtifactError(f"cached model {folder} has no readable {_MANIFEST}; {advice}") from None
+    for name, expected in files.items():
+        path = folder / name
+        got = sha256_of(path) if path.is_file() else "no file"
+        if got != expected:
+            raise CorruptArtifactError(
+                f"cached checkpoint {path} has SHA-256 {got[:12]}, expected {expected[:12]} from its manifest; {advice}"
+            )
+    return digest(manifest)

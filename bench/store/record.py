@@ -1,0 +1,119 @@
+"""The record of a run: Spec, metrics, provenance, digest of the verdicts. Validated on write and on read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from bench.core.errors import CorruptArtifactError
+from bench.core.nouns import Outcome
+from bench.core.profile import Frozen, first_problem
+from bench.core.spec import Spec
+from bench.store.files import write_whole
+
+Sha = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Metrics(Frozen):
+    """Figures computed from the verdicts, all fractions in [0, 1]."""
+
+    images: int = Field(ge=1)
+    clean_accuracy: float = Field(ge=0, le=1, description="target right on clean images")
+    robust_accuracy: float = Field(ge=0, le=1, description="verdicts ROBUST; an upper bound on robustness")
+    robust_accuracy_interval: tuple[float, float] = Field(description="Wilson 95%, exact at 0 and n")
+    source_clean_accuracy: float = Field(ge=0, le=1, description="source right on clean images")
+    outcomes: dict[Outcome, int]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Metrics:
+        if sum(self.outcomes.values()) != self.images:
+            raise ValueError("outcomes do not add up to images")
+        if abs(self.robust_accuracy - self.outcomes[Outcome.ROBUST] / self.images) > 1e-12:
+            raise ValueError("robust_accuracy is not the share of robust outcomes")
+        return self
+
+
+class Digests(Frozen):
+    """What was judged, by content."""
+
+    data: str = Field(description="ids, labels and pixels of the test split")
+    base: str = Sha
+    target: str = Sha
+    source: str = Sha
+    verdicts: str = Sha
+
+
+class Cost(Frozen):
+    """What the adversarial images cost to make, whoever made them, and what was taken over."""
+
+    source_forwards: int = Field(ge=0, description="images forward through the source")
+    source_backwards: int = Field(ge=0, description="images backward through the source")
+    attack_seconds: float = Field(ge=0, description="time in attacks, of the making")
+    total_seconds: float = Field(ge=0, description="this process, from start to record")
+    shards: int = Field(ge=1)
+    shards_resumed: int = Field(ge=0, description="found finished from an earlier, broken run")
+    shards_reused: int = Field(ge=0, description="judged on adversarial images that were kept already")
+
+
+class Provenance(Frozen):
+    """Where and with what the run was made."""
+
+    started: str = Field(description="UTC, ISO 8601")
+    command: str
+    versions: dict[str, str]
+    git_commit: str | None
+    git_dirty: bool | None
+    platform: str
+    device: str
+    precision: Literal["fp32"]
+    threads: int
+    key_name: str | None = Field(description="the name the key has in the defender's keyring")
+
+
+class Record(Frozen):
+    """One evaluated Spec."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["measured"] = "measured"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    spec: Spec
+    metrics: Metrics
+    eligible: bool = Field(description="may stand on a leaderboard")
+    ineligible_because: list[str]
+    notes: list[str] = Field(description="what a reader of the figures must know")
+    warnings: list[str] = Field(description="what the attacks warned of")
+    digests: Digests
+    cost: Cost
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        if self.run_id != self.spec.run_id:
+            raise ValueError(f"run_id is not the hash of the spec, which is {self.spec.run_id}")
+        if self.eligible == bool(self.ineligible_because):
+            raise ValueError("eligible contradicts ineligible_because")
+        return self
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write the record whole."""
+    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
+    Record.model_validate_json(text)
+    write_whole(path, (text + "\n").encode())
+
+
+def read_record(path: Path) -> Record:
+    """Read and validate a record.
+
+    Raises:
+        CorruptArtifactError: it is not one; the field is named.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CorruptArtifactError(f"record {path}: {first_problem(error)}") from None
+    except OSError as error:
+        raise CorruptArtifactError(f"record {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Threat models, one a file, reached by name through the registry."""

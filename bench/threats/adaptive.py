@@ -1,0 +1,23 @@
+"""The adversary knows the mechanism and the data, and guesses a key."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from bench.core.nouns import Trained
+from bench.core.plugins import Knowledge, Plugin, View
+
+
+class Adaptive(Plugin):
+    """A substitute fine-tuned as the defender does, with one guessed key (arXiv 2311.16577)."""
+
+    tier: ClassVar[str] = "T1"
+    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
+
+    guess: int = Field(0, ge=0, description="which of the guessed keys the substitute is made with")
+
+    def source(self, view: View) -> Trained:
+        """The substitute."""
+        return view.substitute(self.guess)

@@ -1,0 +1,19 @@
+"""The adversary holds everything."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.core.nouns import Trained
+from bench.core.plugins import Knowledge, Plugin, View
+
+
+class WhiteBox(Plugin):
+    """The deployed model itself, weights and key: the positive control, about 0% expected."""
+
+    tier: ClassVar[str] = "T5"
+    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.TARGET})
+
+    def source(self, view: View) -> Trained:
+        """The target."""
+        return view.target()

@@ -1,0 +1,1 @@
+"""Key transforms, one a file, reached by name through the registry."""

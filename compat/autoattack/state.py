@@ -1,0 +1,5 @@
+"""See the package."""
+
+from pyautoattack.state import EvaluationState
+
+__all__ = ["EvaluationState"]
