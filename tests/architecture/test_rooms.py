@@ -1,0 +1,86 @@
+"""The rooms and the arrows of docs/architecture.md, held."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench
+
+ROOT = Path(bench.__file__).parent
+ARROWS = {
+    "core": set(),
+    "transforms": {"core"},
+    "data": {"core"},
+    "models": {"core"},
+    "training": {"models", "core"},
+    "defenses": {"training", "models", "core"},
+    "attacks": {"core"},
+    "threats": {"training", "models", "core"},
+    "store": {"core"},
+    "checks": {"core"},
+    "engine": {"store", "checks", "training", "models", "core"},
+    "cli": {"engine", "store", "checks", "core"},
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    return {n.split(".")[1] for n in names if n.startswith("bench.")}
+
+
+def test_every_room_is_on_the_plan():
+    assert {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists()} == set(ARROWS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path):
+    room = path.relative_to(ROOT).parts[0]
+    if room == "__init__.py":
+        return
+    allowed = ARROWS[room] | {room}
+    assert imports(path) <= allowed, f"{room} may import {sorted(allowed)}"
+
+
+def test_the_arrows_make_no_circle():
+    left = dict(ARROWS)
+    while left:
+        free = [r for r, to in left.items() if not to & set(left)]
+        assert free, f"circle among {sorted(left)}"
+        for r in free:
+            del left[r]
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["list"], ["list", "attacks", "--json"], ["key", "list"]])
+def test_looking_around_does_not_import_torch(argv, tmp_path):
+    code = (
+        "import sys, bench.cli.main as m\n"
+        f"sys.argv = ['bench', *{argv!r}]\n"
+        "try: m.main()\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "heavy = {'torch', 'timm', 'peft', 'pandas', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    env = {"BENCH_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_command_line_prints():
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] == "cli":
+            continue
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        assert not [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"], path
+
+
+def test_robustbench_imports_beside_us():
+    """It wants `autoattack` and `pkg_resources`, which its own requirements do not bring."""
+    code = "import robustbench, autoattack.state; from autoattack import AutoAttack; print(AutoAttack.__module__)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert "autoattack" in done.stdout, done.stderr

@@ -1,0 +1,59 @@
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from bench.core.budget import Norm
+from bench.core.plugins import Plugin
+
+
+class _Attack(Plugin):
+    per_image: ClassVar[bool] = True
+    norms: ClassVar[frozenset] = frozenset(Norm)
+
+
+class OutOfBudget(_Attack):
+    """Moves every pixel by twice the budget."""
+
+    def perturb(self, adversary, batch):
+        far = 2 * adversary.budget.radius
+        return torch.where(batch.images > 0.5, batch.images - far, batch.images + far)
+
+
+class OutOfBox(_Attack):
+    """Stays in the ball and leaves [0, 1]."""
+
+    def perturb(self, adversary, batch):
+        return batch.images - adversary.budget.radius / 2
+
+
+class NotANumber(_Attack):
+    """Hands back NaN."""
+
+    def perturb(self, adversary, batch):
+        return batch.images * float("nan")
+
+
+class Raising(_Attack):
+    """Always raises."""
+
+    def perturb(self, adversary, batch):
+        raise ArithmeticError("this attack is broken")
+
+
+class RaisingOnce(_Attack):
+    """Raises until the file of its option exists."""
+
+    until: str
+
+    def perturb(self, adversary, batch):
+        if not Path(self.until).exists():
+            raise ArithmeticError("not yet")
+        return batch.images
+
+
+class WrongShape(_Attack):
+    """Loses a row."""
+
+    def perturb(self, adversary, batch):
+        return batch.images[:, :, 1:]
