@@ -32,7 +32,8 @@ def load_config(context: typer.Context, path: str | None) -> str | None:
         raise InputError(
             f"config {path!r} holds {type(data).__name__}; expected flags and values, e.g. defense: key-lora"
         )
-    known = {p.name.replace("_", "-"): p.name for p in context.command.params if p.name and p.name != "config"}
+    flags = {opt.removeprefix("--"): p.name or "" for p in context.command.params for opt in p.opts}
+    known = {flag: name for flag, name in flags.items() if name not in ("config", "help")}
     context.default_map = {_flag(str(k), known, path): _plain(v) for k, v in data.items()}
     return path
 

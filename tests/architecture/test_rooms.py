@@ -56,7 +56,9 @@ def test_the_arrows_make_no_circle():
             del left[r]
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["list"], ["list", "attacks", "--json"], ["key", "list"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["run", "--help"], ["list"], ["list", "attacks", "--json"], ["key", "list"]]
+)
 def test_looking_around_does_not_import_torch(argv, tmp_path):
     code = (
         "import sys, bench.cli.main as m\n"

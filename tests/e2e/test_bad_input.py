@@ -138,5 +138,3 @@ def test_interrupting_says_how_to_go_on(spawn):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped; the same command goes on where it was" in err
-
-

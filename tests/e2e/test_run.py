@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from bench.store.record import Record
-from bench.store.verdicts import rows_digest
 from bench.store.runs import RunStore
+from bench.store.verdicts import rows_digest
 
 ADAPTIVE = ("run", "--defense", "key-lora", "--threat", "adaptive")
 
@@ -147,7 +147,7 @@ def test_pgd_verdicts_do_not_depend_on_the_batch(cli, forget_images):
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cli, spawn, forget_images):
-    argv = (*ADAPTIVE, "--attack", "pgd", "--set", "attack.steps=150", "--set", "profile.shard_size=50")
+    argv = (*ADAPTIVE, "--attack", "pgd", "--set", "attack.steps=60", "--set", "profile.shard_size=50")
     whole = record_of(cli(*argv, "--results", "whole", "--json"))
     run_id = whole["run_id"]
     forget_images()
@@ -182,7 +182,8 @@ def test_the_same_command_gives_the_same_images_and_another_seed_others(cli, for
 
 def test_flags_come_from_a_file_from_the_environment_and_from_the_line(cli, monkeypatch):
     Path("c.yaml").write_text(
-        "defense: plain\nthreat: white-box\nattack: pgd\nlimit: 10\nbatch-size: 5\nset: {attack.steps: 3, attack.restarts: 2}\n"
+        "defense: plain\nthreat: white-box\nattack: pgd\nlimit: 10\nbatch-size: 5\n"
+        "set: {attack.steps: 3, attack.restarts: 2}\n"
     )
     spec = record_of(cli("run", "--config", "c.yaml", "--json"))["spec"]
     assert (spec["attack"]["options"]["steps"], spec["attack"]["options"]["restarts"]) == (3, 2)
@@ -192,12 +193,16 @@ def test_flags_come_from_a_file_from_the_environment_and_from_the_line(cli, monk
     assert record_of(cli("run", "--config", "c.yaml", "--limit", "12", "--json"))["spec"]["limit"] == 12
 
 
+@pytest.mark.usefixtures("outsiders")
 def test_the_official_packages_warnings_reach_the_record(cli):
-    """A model whose logits are probabilities makes AutoAttack warn; here the check is on the package's own channel."""
-    argv = ("run", "--defense", "plain", "--threat", "white-box", "--limit", "20", "--json")
-    record = record_of(cli(*argv, "--set", "attack.version=rand"))
-    assert record["spec"]["attack"]["options"]["version"] == "rand"
-    assert any("batch" in note for note in record["notes"])
+    """A defense that hands out probabilities for logits, which AutoAttack warns of."""
+    argv = ("run", "--defense", "probabilities", "--threat", "white-box", "--limit", "20")
+    attack = ("--set", "attack.version=custom", "--set", "attack.attacks=[apgd-ce]")
+    done = cli(*argv, *attack)
+    assert done.code == 0, done.err
+    assert "the output is a probability distribution" in done.out
+    (path,) = Path("results").glob("*/record.json")
+    assert any("probability distribution" in w for w in json.loads(path.read_text())["warnings"])
 
 
 def test_a_forged_record_or_verdict_file_is_refused(cli):

@@ -13,13 +13,15 @@ from bench.core.key import Key
 from bench.core.seeds import permutation, seed_of
 
 # Made once with hashlib alone (SHAKE-256 and Fisher-Yates as documented), not with the code under test.
-KNOWN = {'count-2-12': [7, 8, 9, 6, 4, 5, 0, 3, 2, 10, 11, 1],
- 'count-np-2-12': [8, 11, 4, 5, 9, 7, 0, 2, 3, 6, 1, 10],
- 'fingerprints': ('5b0c762f0669f016', 'b31df39369c38c0a'),
- 'seed-0-defender': '4ae8cd3dbfd81354',
- 'seed_of': 5064008404009251510,
- 'zero-16-768': '3822c2541d614326d2a81514ed81f4de275fdc0230a875246097fedb1e111358',
- 'zero-2-12': [8, 3, 6, 4, 2, 0, 9, 7, 10, 1, 11, 5]}
+KNOWN = {
+    "count-2-12": [7, 8, 9, 6, 4, 5, 0, 3, 2, 10, 11, 1],
+    "count-np-2-12": [8, 11, 4, 5, 9, 7, 0, 2, 3, 6, 1, 10],
+    "fingerprints": ("5b0c762f0669f016", "b31df39369c38c0a"),
+    "seed-0-defender": "4ae8cd3dbfd81354",
+    "seed_of": 5064008404009251510,
+    "zero-16-768": "3822c2541d614326d2a81514ed81f4de275fdc0230a875246097fedb1e111358",
+    "zero-2-12": [8, 3, 6, 4, 2, 0, 9, 7, 10, 1, 11, 5],
+}
 ZERO, COUNT = Key(bytes(32)), Key(bytes(range(32)))
 
 

@@ -61,7 +61,9 @@ def test_no_key_tensor_is_ever_saved(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_block_that_does_not_divide_the_image_is_refused(name):
-    with pytest.raises(InputError, match=r"P = 5 does not divide the 32 x 32 image; expected one of 1, 2, 4, 8, 16, 32"):
+    with pytest.raises(
+        InputError, match=r"P = 5 does not divide the 32 x 32 image; expected one of 1, 2, 4, 8, 16, 32"
+    ):
         bind(name, block=5)
 
 

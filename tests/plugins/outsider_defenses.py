@@ -1,0 +1,23 @@
+from typing import ClassVar
+
+from torch import nn
+
+from bench.core.plugins import Plugin
+
+
+class Probabilities(Plugin):
+    """The base, handing out probabilities for logits."""
+
+    keyed: ClassVar[bool] = False
+
+    def check(self, profile):
+        pass
+
+    def recipe(self, profile):
+        return {"probabilities": True}
+
+    def train(self, kit, folder):
+        (folder / "nothing").write_text("")
+
+    def load(self, kit, folder):
+        return nn.Sequential(kit.base(), nn.Softmax(1)).eval().requires_grad_(False)
