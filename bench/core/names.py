@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 KINDS = ("transforms", "defenses", "threats", "attacks", "datasets", "backends")
+_MOST = 20  # names shown in one line
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -13,4 +14,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ";"
-    return f"{hint} known: {', '.join(names) or 'none'}"
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{hint} known: {', '.join(names[:_MOST]) or 'none'}{more}"
