@@ -48,7 +48,7 @@ CASES = {
     "results is a file": (argv(results="a-file"), r"cannot write a-file: not a directory|file exists"),
     "results unwritable": (argv(results="/proc/bench"), r"cannot write /proc/bench"),
     "no such config": (["run", "--config", "none.yaml"], r"config 'none.yaml' cannot be read"),
-    "config with a wrong flag": (["run", "--config", "bad.yaml"], r"sets 'defence', which is no flag; did you mean def"),
+    "config with a wrong flag": (["run", "--config", "bad.yaml"], r"sets 'defence', which is no flag; did you mean"),
     "unknown kind": (["list", "defences"], r"unknown kind 'defences'; did you mean defenses"),
     "no such run": (["results", "show", "beef"], r"no run 'beef' in results"),
     "key name": (["key", "new", "../evil"], r"key name '../evil' cannot be used"),
