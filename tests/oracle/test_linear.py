@@ -13,8 +13,9 @@ from bench.core.registry import registry
 from bench.engine.judge import judge
 
 DUAL = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: torch.inf}
-MARGIN = {Norm.LINF: 0.02, Norm.L2: 0.2, Norm.L1: 2.0}
+MARGIN = {Norm.LINF: 0.02, Norm.L2: 0.2, Norm.L1: 0.3}  # l1: all of it on one pixel, so within the box
 OPTIONS = {"autoattack": {"version": "custom", "attacks": ["apgd-ce"]}}
+SHORT = {"pgd": {"steps": 1}}  # further on all starts lead to the same corner
 NAMES = registry("attacks").names()
 
 
@@ -73,7 +74,7 @@ def test_an_attack_that_says_per_image_keeps_its_word(name):
     model = Linear(Norm.LINF)
     batch = batch_at(model, Norm.LINF)
     adversary = Adversary(model, Budget.parse("linf:0.02"), 7)
-    attack = registry("attacks").make(name)
+    attack = registry("attacks").make(name, SHORT.get(name))
     whole = attack.perturb(adversary, batch)
     order = [5, 3, 11]
     assert torch.equal(whole[order], attack.perturb(adversary, batch.take(order)))
