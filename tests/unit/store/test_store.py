@@ -75,7 +75,7 @@ def test_looking_whether_a_folder_can_be_written_leaves_no_trace(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="not a directory|file exists"):
+    with pytest.raises(StorageError, match=r"not a directory|file exists"):
         check_writable(tmp_path / "file")
 
 
