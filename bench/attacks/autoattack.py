@@ -45,6 +45,7 @@ class AutoAttack(Plugin):
         from pyautoattack import AutoAttack as Official  # noqa: PLC0415 (optional in threats that never use it)
 
         device = str(batch.images.device)
+        size = adversary.batch_size or len(batch)
         with torch.random.fork_rng(), _warnings_of("auto-attack"):
             official = Official(
                 _AsModule(adversary.source),
@@ -55,7 +56,7 @@ class AutoAttack(Plugin):
                 attacks=list(self.attacks) or None,
                 device=device,
             )
-            candidates: Tensor = official.run_standard_evaluation(batch.images, batch.labels, batch_size=len(batch))[0]
+            candidates: Tensor = official.run_standard_evaluation(batch.images, batch.labels, batch_size=size)[0]
         return candidates
 
 

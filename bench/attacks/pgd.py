@@ -32,6 +32,11 @@ class Pgd(Plugin):
 
         Source: Madry et al., arXiv:1706.06083; the margin loss as in Carlini and Wagner, arXiv:1608.04644.
         """
+        size = adversary.batch_size or len(batch)
+        parts = [batch.take(range(i, min(i + size, len(batch)))) for i in range(0, len(batch), size)]
+        return torch.cat([self._climb(adversary, part) for part in parts])
+
+    def _climb(self, adversary: Adversary, batch: Batch) -> Tensor:
         best, best_loss = batch.images, torch.full((len(batch),), -torch.inf, device=batch.images.device)
         for restart in range(self.restarts):
             x = random_start(batch.images, self._noise(adversary, batch, restart), adversary.budget)

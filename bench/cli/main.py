@@ -12,6 +12,7 @@ import typer
 
 from bench import __version__
 from bench.cli import keys, listing, results
+from bench.cli.perf import perf
 from bench.cli.run import run
 from bench.core.errors import BenchError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("list")(listing.show)
+app.command("perf")(perf)
 app.add_typer(keys.app, name="key")
 app.add_typer(results.app, name="results")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.config import load_config, parse_settings
 from bench.cli.options import DeviceOption, JsonOption, RebuildOption, ResultsOption
+
+if TYPE_CHECKING:
+    from bench.core.nouns import Precision
 
 
 def run(
@@ -31,6 +34,9 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(envvar="BENCH_BATCH_SIZE", help="Images an attack gets at once.")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(envvar="BENCH_PRECISION", help="Of the search: fp32, tf32, bf16 or auto; verdicts are fp32.")
+    ] = "fp32",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +80,7 @@ def run(
         seed=seed,
         limit=limit,
         batch_size=batch_size,
+        precision=_precision(precision, device),
         key=key,
         settings=parse_settings(settings or []),
     )
@@ -89,3 +96,18 @@ def run(
     sys.stdout.flush()
     if not record.eligible:
         raise typer.Exit(1)
+
+
+def _precision(name: str, device: str) -> Precision:
+    """The precision by its name; auto is bf16 on a GPU that has it, else fp32."""
+    import torch
+
+    from bench.core.errors import InputError
+    from bench.core.nouns import Precision
+
+    if name == "auto":
+        fast = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return Precision.BF16 if fast else Precision.FP32
+    if name not in list(Precision):
+        raise InputError(f"unknown precision {name!r}; expected one of {', '.join(Precision)}, auto")
+    return Precision(name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bench.core.budget import Budget
+from bench.core.cost import Meter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,14 @@ class Protocol(StrEnum):
     PAPER = "paper"  # images that the source misclassifies stay clean, as in arXiv:2311.16577
 
 
+class Precision(StrEnum):
+    """Arithmetic of an attack's search; verdicts are always measured in float32."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    BF16 = "bf16"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of one image: predictions on the target, measured distance, outcome.
@@ -68,15 +77,25 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Adversary:
-    """All that an attack may touch: the source model, the budget, the goal, the run's seed.
+    """All that an attack may touch.
 
-    ``seed`` is the run's; an attack draws for an image from ``seed_of(seed, image id, attack, restart)`` alone.
+    Attributes:
+        source: The model that the adversary holds.
+        budget: How far an image may be moved.
+        seed: The run's; an attack draws for an image from ``seed_of(seed, image id, attack, restart)`` alone.
+        goal: ``untargeted``: any wrong class will do.
+        batch_size: Images to send through the source at once; None leaves it to the attack.
+        precision: Of the search; a candidate counts only as float32 judges it.
+        meters: Where an attack may say what its parts cost, by name.
     """
 
     source: Model
     budget: Budget
     seed: int = 0
     goal: str = "untargeted"
+    batch_size: int | None = None
+    precision: Precision = Precision.FP32
+    meters: dict[str, Meter] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

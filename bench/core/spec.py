@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench.core.budget import Budget
 from bench.core.canonical import digest
-from bench.core.nouns import Protocol
+from bench.core.nouns import Precision, Protocol
 from bench.core.profile import Frozen, Profile
 
 
@@ -36,6 +36,7 @@ class Spec(Frozen):
     fallback: PluginSpec | None = Field(description="strict only: attacks what the attack hands back clean")
     budget: str = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
     protocol: Protocol
+    precision: Precision = Field(description="of the attacks' search; every verdict is measured in float32")
     seed: int = Field(ge=0, lt=2**63)
     limit: int | None = Field(default=None, ge=1, description="the first so many test images; null for all")
     batch_size: int = Field(ge=1)

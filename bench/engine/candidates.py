@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.core.canonical import digest
+from bench.core.cost import Meter
 from bench.core.errors import BenchError
-from bench.core.nouns import Adversary, Batch, Protocol, Trained
+from bench.core.nouns import Adversary, Batch, Precision, Protocol, Trained
+from bench.core.numerics import numerics
 from bench.core.plugins import Attack
 from bench.core.spec import PluginSpec, Spec
-from bench.engine.judge import exact_float32, predict
+from bench.engine.judge import predict
 from bench.store.candidates import CandidateStore, Made
 
 
@@ -34,13 +36,15 @@ class Candidates:
     made: list[Made]
 
 
-class CountedSource:
+class CountedSource(nn.Module):
     """A source that counts the images sent forward and the gradients asked back."""
 
     def __init__(self, source: Trained) -> None:
+        super().__init__()
         self._model, self.forwards, self.backwards = source.model, 0, 0
+        self.training = bool(getattr(source.model, "training", False))  # of the wrapper alone
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Logits of ``images``."""
         self.forwards += len(images)
         logits = self._model(images)
@@ -102,17 +106,16 @@ class Attacker:
         return Candidates(images, names, failed, predictions, made)
 
     def _made(self, which: PluginSpec, batch: Batch) -> Made:
-        attack, address = self._attacks[which.name], self._address(which, batch)
+        address = self._address(which, batch)
         kept = self._store.read(address)
         if kept is None:
             if self._only_kept:
                 raise BenchError(f"the adversarial images of {batch.ids[0]} .. {batch.ids[-1]} are not kept "
                                  f"(address {address[:12]}); run the same command again to make them")  # fmt: skip
-            kept = self._run(attack, batch)
+            kept = self._run(which, batch)
             self._store.write(address, kept)
         device = batch.images.device
-        return Made(kept.images.to(device), kept.failed.to(device), kept.warnings, kept.forwards, kept.backwards,
-                    kept.seconds, kept.reused)  # fmt: skip
+        return replace(kept, images=kept.images.to(device), failed=kept.failed.to(device))
 
     def _address(self, which: PluginSpec, batch: Batch) -> str:
         pixels = hashlib.sha256("\n".join(batch.ids).encode())
@@ -126,28 +129,30 @@ class Attacker:
                 "images": pixels.hexdigest(),
                 "seed": spec.seed,
                 "source": self._source.digest,
+                "precision": spec.precision,
                 "batch_size": None if attack.per_image else spec.batch_size,
             }
         )
 
-    def _run(self, attack: Attack, batch: Batch) -> Made:
-        source, started = CountedSource(self._source), time.monotonic()
-        adversary = Adversary(source, self._spec.ball, self._spec.seed)
-        images, failed = batch.images.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.images.device)
+    def _run(self, which: PluginSpec, batch: Batch) -> Made:
+        spec, source = self._spec, CountedSource(self._source)
+        adversary = Adversary(source, spec.ball, spec.seed, batch_size=spec.batch_size, precision=spec.precision)
+        own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())  # an attack may write where it likes
+        images, failed = batch.images, False
         said: dict[str, None] = {}
-        for start in range(0, len(batch), self._spec.batch_size):
-            rows = range(start, min(start + self._spec.batch_size, len(batch)))
-            with warnings.catch_warnings(record=True) as caught, exact_float32():
-                warnings.simplefilter("always")
-                try:
-                    out = attack.perturb(adversary, batch.take(rows))
-                    images[start : rows.stop] = _checked(out, batch.images[start : rows.stop])
-                except Exception as error:  # whatever an attack raises, its images are ERROR and the run goes on
-                    failed[start : rows.stop] = True
-                    said[f"the attack raised {type(error).__name__}: {_line(error)}"] = None
-            said.update({_line(w.message): None for w in caught if issubclass(w.category, UserWarning)})
-        seconds = time.monotonic() - started
-        return Made(images, failed, tuple(said), source.forwards, source.backwards, seconds)
+        began = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught, numerics(Precision.FP32, images.device.type):
+            warnings.simplefilter("always")
+            try:
+                images = _checked(self._attacks[which.name].perturb(adversary, own), batch.images)
+            except Exception as error:  # whatever an attack raises, its images are ERROR and the run goes on
+                failed = True
+                said[f"the attack raised {type(error).__name__}: {_line(error)}"] = None
+        seconds = time.perf_counter() - began
+        said.update({_line(w.message): None for w in caught if issubclass(w.category, UserWarning)})
+        meters = adversary.meters or {which.name: Meter(source.forwards, source.backwards, seconds=seconds)}
+        mask = torch.full((len(batch),), failed, device=batch.images.device)
+        return Made(images, mask, tuple(said), meters, seconds)
 
 
 def _checked(out: Tensor, clean: Tensor) -> Tensor:

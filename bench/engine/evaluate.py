@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,9 +18,10 @@ from bench.core.progress import Advance, Progress, Silent, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
+from bench.engine.flops import arithmetic, peak
 from bench.engine.judge import judge
 from bench.engine.provenance import provenance
-from bench.engine.summarise import Shard, summarise
+from bench.engine.summarise import Effort, Shard, summarise
 from bench.engine.world import DeclaredView, World
 from bench.store.candidates import CandidateStore
 from bench.store.files import check_writable
@@ -80,6 +81,14 @@ class Evaluation:
         rows = [_row(batch.ids[i], labels[i], verdicts[i], tried, i) for i in range(len(batch))]
         return Shard(index, rows, _about(tried))
 
+    def effort(self, shards: list[Shard]) -> Effort:
+        """Arithmetic of the source for one image, and the peak of the device where this process attacked on it."""
+        image = self.world.test_split.read([0]).to(self.world.device).images
+        fresh = any(shard.about["meters"] and not (shard.resumed or shard.about["reused"]) for shard in shards)
+        return Effort(
+            arithmetic(self.source.model, image), peak(self.world.device, self.spec.precision) if fresh else None
+        )
+
     def _source(self) -> Trained:
         threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
         return threat.source(DeclaredView(self.world, threat))
@@ -120,6 +129,7 @@ def evaluate(spec: Spec, key: Key | None, means: Means) -> tuple[Record, bool]:
             source=evaluation.source,
             base=evaluation.world.base,
             data=evaluation.world.test_split.digest(),
+            effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,
             provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),
         )
@@ -167,8 +177,7 @@ def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int)
 
 def _about(tried: Candidates) -> dict[str, Any]:
     return {
-        "forwards": sum(m.forwards for m in tried.made),
-        "backwards": sum(m.backwards for m in tried.made),
+        "meters": [{name: asdict(meter) for name, meter in m.meters.items()} for m in tried.made],
         "seconds": round(sum(m.seconds for m in tried.made), 3),
         "reused": bool(tried.made) and all(m.reused for m in tried.made),
         "warnings": list(dict.fromkeys(w for m in tried.made for w in m.warnings)),

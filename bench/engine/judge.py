@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +10,8 @@ from torch import Tensor
 from bench.core.ball import allowance, distance
 from bench.core.budget import Budget
 from bench.core.errors import ShapeError
-from bench.core.nouns import Batch, Outcome, Verdict
+from bench.core.nouns import Batch, Outcome, Precision, Verdict
+from bench.core.numerics import numerics
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -70,24 +69,13 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget) -> list[Ve
 def predict(model: Model, images: Tensor) -> list[int | None]:
     """Predicted class of each image, None where a logit is not finite; float32, fixed batch shape."""
     out: list[int | None] = []
-    with torch.no_grad(), exact_float32():
+    with torch.no_grad(), numerics(Precision.FP32, images.device.type):
         for chunk in images.split(_SHAPE):
             padding = chunk[-1:].expand(_SHAPE - len(chunk), *chunk.shape[1:])
             logits = model(torch.cat([chunk, padding]))[: len(chunk)]
             usable = logits.isfinite().all(1).tolist()
             out += [p if ok else None for p, ok in zip(logits.argmax(1).tolist(), usable, strict=True)]
     return out
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """float32 that is float32 on a GPU too: no TF32 inside, the settings as they were after."""
-    matmul, conv = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, conv
 
 
 def _outcome(valid: bool, right_before: bool, right_after: bool) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.core.budget import Budget, Norm, parse_eps
 from bench.core.errors import InputError
 from bench.core.key import Key
-from bench.core.nouns import Protocol
+from bench.core.nouns import Precision, Protocol
 from bench.core.plugins import Attack, Defense
 from bench.core.profile import load_profile
 from bench.core.registry import registry
@@ -33,6 +33,7 @@ class Request:
     seed: int = 0
     limit: int | None = None
     batch_size: int | None = None
+    precision: Precision = Precision.FP32
     key: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -74,6 +75,7 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         fallback=fallback,
         budget=str(budget),
         protocol=request.protocol,
+        precision=request.precision,
         seed=request.seed,
         limit=request.limit,
         batch_size=request.batch_size or profile.batch_size,

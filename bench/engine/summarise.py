@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.checks.statistics import interval
+from bench.core.cost import Meter
 from bench.core.nouns import Outcome, Protocol, Trained
 from bench.core.registry import registry
 from bench.core.spec import Spec
-from bench.store.record import Cost, Digests, Metrics, Provenance, Record
+from bench.engine.flops import Arithmetic
+from bench.store.record import Cost, Digests, Metrics, Part, Provenance, Record
 from bench.store.verdicts import Row, rows_digest
 
 
@@ -21,6 +23,14 @@ class Shard:
     rows: list[Row]
     about: dict[str, Any]
     resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What one image costs the source, and the device's measured peak per second (None where nothing was attacked)."""
+
+    arithmetic: Arithmetic
+    peak: float | None
 
 
 def metrics_of(rows: list[Row]) -> Metrics:
@@ -45,6 +55,7 @@ def summarise(
     source: Trained,
     base: Trained,
     data: str,
+    effort: Effort,
     seconds: float,
     provenance: Provenance,
 ) -> Record:
@@ -64,17 +75,44 @@ def summarise(
         digests=Digests(
             data=data, base=base.digest, target=target.digest, source=source.digest, verdicts=rows_digest(rows)
         ),
-        cost=Cost(
-            source_forwards=sum(a["forwards"] for a in about),
-            source_backwards=sum(a["backwards"] for a in about),
-            attack_seconds=round(sum(a["seconds"] for a in about), 3),
-            total_seconds=round(seconds, 3),
-            shards=len(shards),
-            shards_resumed=sum(shard.resumed for shard in shards),
-            shards_reused=sum(a["reused"] for a in about),
-        ),
+        cost=_cost(spec, shards, effort, seconds),
         provenance=provenance,
     )
+
+
+def _cost(spec: Spec, shards: list[Shard], effort: Effort, seconds: float) -> Cost:
+    about = [shard.about for shard in shards]
+    meters: dict[str, Meter] = {}
+    for made in (made for a in about for made in a["meters"]):
+        for name, values in made.items():
+            meters.setdefault(name, Meter()).add(Meter(**values))
+    attack_seconds = sum(a["seconds"] for a in about)
+    forwards, backwards = (sum(getattr(m, kind) for m in meters.values()) for kind in ("forwards", "backwards"))
+    reused, resumed = sum(a["reused"] for a in about), sum(shard.resumed for shard in shards)
+    model_seconds = sum(m.model_seconds for m in meters.values())
+    mfu = None
+    if effort.peak and model_seconds and not reused and not resumed:
+        flops = forwards * effort.arithmetic.forward + backwards * effort.arithmetic.backward
+        mfu = flops / model_seconds / effort.peak
+    return Cost(
+        parts=[Part(attack=name, **{k: _rounded(v) for k, v in asdict(m).items()}) for name, m in meters.items()],
+        source_forwards=forwards,
+        source_backwards=backwards,
+        images_per_second=sum(len(s.rows) for s in shards) / attack_seconds if attack_seconds else None,
+        flops_forward=effort.arithmetic.forward,
+        flops_backward=effort.arithmetic.backward,
+        peak_flops=effort.peak,
+        mfu=mfu,
+        attack_seconds=round(attack_seconds, 3),
+        total_seconds=round(seconds, 3),
+        shards=len(shards),
+        shards_resumed=resumed,
+        shards_reused=reused,
+    )
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else round(value, 3)
 
 
 def _against(metrics: Metrics) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError
 from bench.store.files import write_whole
 
@@ -20,15 +21,14 @@ from bench.store.files import write_whole
 class Made:
     """What an attack handed back for some images, and what it cost.
 
-    ``images`` (B, C, H, W) float32; ``failed`` (B,) marks images whose attack raised; ``seconds`` and the calls
-    (images forward, images backward through the source) are those of the making, also when it is read back.
+    ``images`` (B, C, H, W) float32; ``failed`` (B,) marks images whose attack raised; ``meters`` (by part)
+    and ``seconds`` are those of the making, also when it is read back.
     """
 
     images: Tensor
     failed: Tensor
     warnings: tuple[str, ...] = ()
-    forwards: int = 0
-    backwards: int = 0
+    meters: dict[str, Meter] = field(default_factory=dict)
     seconds: float = 0.0
     reused: bool = False
 
@@ -62,8 +62,7 @@ class CandidateStore:
             images,
             torch.zeros(len(images), dtype=torch.bool),
             tuple(about["warnings"]),
-            about["forwards"],
-            about["backwards"],
+            {name: Meter(**values) for name, values in about["meters"].items()},
             about["seconds"],
             reused=True,
         )
@@ -76,8 +75,7 @@ class CandidateStore:
         about = {
             "sha256": _pixels(images),
             "warnings": list(made.warnings),
-            "forwards": made.forwards,
-            "backwards": made.backwards,
+            "meters": {name: asdict(meter) for name, meter in made.meters.items()},
             "seconds": round(made.seconds, 3),
         }
         write_whole(self._path(address), save({"images": images}, {"about": json.dumps(about)}))

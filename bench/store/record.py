@@ -46,11 +46,35 @@ class Digests(Frozen):
     verdicts: str = Sha
 
 
+class Part(Frozen):
+    """What one attack cost; counts of images, times in seconds."""
+
+    attack: str
+    forwards: int = Field(ge=0)
+    backwards: int = Field(ge=0)
+    padding: int = Field(ge=0, description="rows evaluated only to keep the batch shape")
+    model_seconds: float = Field(ge=0, description="in the model; 0 where the attack does not tell")
+    seconds: float = Field(ge=0)
+    claims: int = Field(ge=0, description="images that a low-precision search called fooled, measured again in fp32")
+    refuted: int = Field(ge=0, description="claims that fp32 did not confirm; those images were attacked in fp32")
+    recovered: int = Field(ge=0, description="refuted images that fp32 fooled after all")
+    halvings: int = Field(ge=0, description="how often the batch was halved for want of memory")
+    skipped: int = Field(ge=0, description="images the attack cannot run on, for want of classes")
+
+
 class Cost(Frozen):
     """What the adversarial images cost to make, whoever made them, and what was taken over."""
 
-    source_forwards: int = Field(ge=0, description="images forward through the source")
-    source_backwards: int = Field(ge=0, description="images backward through the source")
+    parts: list[Part] = Field(description="by attack, in the order in which they ran")
+    source_forwards: int = Field(ge=0, description="images forward through the source, in all attacks")
+    source_backwards: int = Field(ge=0, description="images backward through the source, in all attacks")
+    images_per_second: float | None = Field(ge=0, description="images attacked per second of attack; null for none")
+    flops_forward: int = Field(ge=0, description="of the source, for one image")
+    flops_backward: int = Field(ge=0, description="of the source, for one image, to the image alone")
+    peak_flops: float | None = Field(gt=0, description="measured matrix-product peak of this device, per second")
+    mfu: float | None = Field(
+        ge=0, description="share of the peak used while in the model; null where images were kept already or not timed"
+    )
     attack_seconds: float = Field(ge=0, description="time in attacks, of the making")
     total_seconds: float = Field(ge=0, description="this process, from start to record")
     shards: int = Field(ge=1)
@@ -68,7 +92,7 @@ class Provenance(Frozen):
     git_dirty: bool | None
     platform: str
     device: str
-    precision: Literal["fp32"]
+    precision: Literal["fp32"] = Field(description="of the verdicts")
     threads: int
     key_name: str | None = Field(description="the name the key has in the defender's keyring")
 

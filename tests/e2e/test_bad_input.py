@@ -43,6 +43,8 @@ CASES = {
     "no defense": (argv(defense=None), r"--defense"),
     "unknown flag": ([*argv(), "--epsilon", "1"], r"--epsilon"),
     "backend": (argv(backend="ray"), r"unknown backend 'ray'"),
+    "precision": (argv(precision="fp8"), r"unknown precision 'fp8'; expected one of fp32, tf32, bf16, auto"),
+    "l1 per image": (argv(attack="autoattack-per-image", norm="l1"), r"does not know the norm l1"),
     "device": (argv(device="cuda:99"), r"device 'cuda:99' is not available"),
     "siblings of plain": (argv(threat="cross-key"), r"plain has no key, so no siblings"),
     "results is a file": (argv(results="a-file"), r"cannot write a-file: not a directory|file exists"),

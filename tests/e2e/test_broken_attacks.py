@@ -16,6 +16,7 @@ RUN = ("run", "--defense", "plain", "--threat", "white-box", "--limit", "30")
         ("out-of-budget", "invalid"),
         ("out-of-box", "invalid"),
         ("not-a-number", "invalid"),
+        ("in-place", "invalid"),
         ("raising", "error"),
         ("wrong-shape", "error"),
     ],

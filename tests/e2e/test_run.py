@@ -14,6 +14,14 @@ from bench.store.record import Record
 from bench.store.runs import RunStore
 from bench.store.verdicts import rows_digest
 
+SHORT_ENGINE = (
+    "--set",
+    "attack.version=custom",
+    "--set",
+    "attack.attacks=[apgd-ce,square]",
+    "--set",
+    "attack.queries=50",
+)
 ADAPTIVE = ("run", "--defense", "key-lora", "--threat", "adaptive")
 
 
@@ -132,11 +140,12 @@ def test_strict_attacks_what_paper_leaves_clean(cli):
     assert (both["strict"].outcome == "robust").sum() <= (both["paper"].outcome == "robust").sum()
 
 
-def test_pgd_verdicts_do_not_depend_on_the_batch(cli, forget_images):
+@pytest.mark.parametrize("attack", [("pgd",), ("autoattack-per-image", *SHORT_ENGINE)])
+def test_verdicts_do_not_depend_on_the_batch(cli, forget_images, attack):
     rows = []
     for size in ("7", "64", "100"):
         forget_images()
-        argv = (*ADAPTIVE, "--attack", "pgd", "--eps", "0.06", "--limit", "150", "--batch-size", size, "--json")
+        argv = (*ADAPTIVE, "--attack", *attack, "--eps", "0.06", "--limit", "150", "--batch-size", size, "--json")
         record = record_of(cli(*argv, "--results", f"r{size}"))
         assert record["cost"]["shards_reused"] == 0
         rows.append(verdicts(f"r{size}", record["run_id"]))
@@ -144,6 +153,42 @@ def test_pgd_verdicts_do_not_depend_on_the_batch(cli, forget_images):
     for other in rows[1:]:
         assert (other.outcome == rows[0].outcome).all()
         assert (other.adversarial_prediction == rows[0].adversarial_prediction).all()
+
+
+def test_the_per_image_engine_is_a_white_box_too_and_says_what_it_cost(cli, forget_images):
+    forget_images()
+    argv = (
+        "run",
+        "--defense",
+        "key-lora",
+        "--threat",
+        "white-box",
+        "--attack",
+        "autoattack-per-image",
+        "--limit",
+        "100",
+    )
+    record = record_of(cli(*argv, "--json"))
+    assert record["metrics"]["robust_accuracy"] <= 0.02
+    cost = record["cost"]
+    assert [part["attack"] for part in cost["parts"]][:2] == ["clean", "apgd-ce"]
+    assert cost["source_forwards"] == sum(part["forwards"] for part in cost["parts"])
+    assert cost["parts"][1]["backwards"] >= 95
+    assert cost["flops_forward"] > 1e6
+    assert cost["flops_backward"] > 0.5 * cost["flops_forward"]
+    assert 0 < cost["mfu"] < 1.5
+    low = record_of(cli(*argv, "--precision", "bf16", "--json"))
+    assert low["run_id"] != record["run_id"]
+    assert low["metrics"]["robust_accuracy"] <= 0.02
+    assert sum(part["claims"] for part in low["cost"]["parts"]) >= 95
+
+
+def test_perf_times_the_engine_beside_the_official_package(cli):
+    argv = ("perf", "--images", "12", "--workload", "apgd", "--steps", "10", "--eps", "0.1", "--json")
+    timings = json.loads(cli(*argv).out)
+    assert [t["contestant"] for t in timings] == ["bench fp32", "official"]
+    assert all(t["robust"] < 0.5 and t["seconds"] > 0 and t["images"] == 12 for t in timings)
+    assert "x faster" in cli(*argv[:-1]).out
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cli, spawn, forget_images):

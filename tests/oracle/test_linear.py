@@ -14,8 +14,9 @@ from bench.engine.judge import judge
 
 DUAL = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: torch.inf}
 MARGIN = {Norm.LINF: 0.02, Norm.L2: 0.2, Norm.L1: 0.3}  # l1: all of it on one pixel, so within the box
-OPTIONS = {"autoattack": {"version": "custom", "attacks": ["apgd-ce"]}}
-SHORT = {"pgd": {"steps": 1}}  # further on all starts lead to the same corner
+APGD = {"version": "custom", "attacks": ["apgd-ce"]}
+OPTIONS = {"autoattack": APGD, "autoattack-per-image": APGD}
+SHORT = {"pgd": {"steps": 1}, "autoattack-per-image": APGD}  # further on all starts lead to the same corner
 NAMES = registry("attacks").names()
 
 

@@ -34,6 +34,13 @@ class NotANumber(_Attack):
         return batch.images * float("nan")
 
 
+class InPlace(_Attack):
+    """Moves the clean images too, so that nothing seems to have moved."""
+
+    def perturb(self, adversary, batch):
+        return batch.images.mul_(0.2)
+
+
 class Raising(_Attack):
     """Always raises."""
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.checks.statistics import interval
+from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError, InputError, KeyringError, StorageError
 from bench.core.nouns import Outcome
 from bench.store.candidates import CandidateStore, Made
@@ -153,12 +154,12 @@ def test_a_model_whose_making_fails_is_not_there(tmp_path):
 
 def test_kept_images_are_checked_and_failed_ones_not_kept(tmp_path):
     store = CandidateStore(tmp_path)
-    made = Made(torch.rand(2, 3, 4, 4), torch.zeros(2, dtype=torch.bool), ("careful",), 5, 3, 0.5)
+    made = Made(torch.rand(2, 3, 4, 4), torch.zeros(2, dtype=torch.bool), ("careful",), {"pgd": Meter(5, 3)}, 0.5)
     store.write("ab" * 32, made)
     back = store.read("ab" * 32)
     assert back is not None
     assert torch.equal(back.images, made.images)
-    assert (back.warnings, back.forwards, back.backwards, back.reused) == (("careful",), 5, 3, True)
+    assert (back.warnings, back.meters, back.reused) == (("careful",), {"pgd": Meter(5, 3)}, True)
     (path,) = tmp_path.rglob("*.safetensors")
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1

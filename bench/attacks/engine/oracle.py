@@ -1,0 +1,114 @@
+"""Calls of the source model: precision, counters, time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bench.attacks.engine.workers import StoppedError
+from bench.core.cost import Meter
+from bench.core.nouns import Precision
+from bench.core.numerics import numerics
+
+if TYPE_CHECKING:
+    from bench.core.nouns import Model
+
+
+@dataclass
+class Oracle:
+    """The source in one precision; ``live`` says how many rows of the batch count, ``halt`` ends every call.
+
+    On an accelerator the time in the model is read from events, so that nothing waits for it.
+    """
+
+    model: Model
+    precision: Precision = Precision.FP32
+    meter: Meter = field(default_factory=Meter)
+    live: int = 0
+    halt: threading.Event | None = None
+    _spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list, repr=False)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (S, K) in float32 without a graph."""
+        with self._counted(x, backwards=0), torch.no_grad(), numerics(self.precision, x.device.type):
+            return self.model(x).float()
+
+    def gradient(self, x: Tensor, loss: Callable[[Tensor], Tensor], samples: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (S, K), loss (S,) and its gradient with respect to ``x``.
+
+        Args:
+            x: Images (S, C, H, W).
+            loss: From logits to one value per image.
+            samples: Calls over which the gradient is averaged, for randomised models; logits and loss are the last's.
+        """
+        total = torch.zeros_like(x) if samples > 1 else None
+        for _ in range(samples):
+            with self._counted(x, backwards=1), torch.enable_grad(), numerics(self.precision, x.device.type):
+                leaf = x.detach().requires_grad_()
+                logits = self.model(leaf).float()
+                values = loss(logits)
+                gradient = torch.autograd.grad(values.sum(), leaf)[0]
+            total = gradient if total is None else total + gradient
+        return logits.detach(), values.detach(), gradient if total is None or samples == 1 else total / float(samples)
+
+    def jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (S, K) and the gradient of each of them, (S, K, C, H, W)."""
+        with torch.enable_grad(), numerics(self.precision, x.device.type):
+            leaf = x.detach().requires_grad_()
+            with self._counted(x, backwards=0):
+                logits = self.model(leaf).float()
+            rows = []
+            for index in range(logits.shape[1]):
+                with self._counted(x, forwards=0, backwards=1):
+                    rows.append(torch.autograd.grad(logits[:, index].sum(), leaf, retain_graph=True)[0])
+        return logits.detach(), torch.stack(rows, dim=1)
+
+    def settle(self) -> None:
+        """Add the pending event times of an accelerator to the meter; waits for it."""
+        for start, end in self._spans:
+            end.synchronize()
+            self.meter.model_seconds += start.elapsed_time(end) / 1000
+        self._spans.clear()
+
+    @contextmanager
+    def _counted(self, x: Tensor, backwards: int, forwards: int = 1) -> Iterator[None]:
+        if self.halt is not None and self.halt.is_set():
+            raise StoppedError("the attack was stopped")
+        events = (_event(), _event()) if x.is_cuda else None
+        if events:
+            events[0].record()
+        began = time.perf_counter()
+        yield
+        if events:
+            events[1].record()
+            self._spans.append(events)
+        else:
+            self.meter.model_seconds += time.perf_counter() - began
+        live = min(self.live or len(x), len(x))
+        self.meter.forwards += forwards * live
+        self.meter.backwards += backwards * live
+        self.meter.padding += forwards * (len(x) - live)
+
+
+@contextmanager
+def frozen(model: Model) -> Iterator[None]:
+    """No parameter of ``model`` asks for a gradient inside; what they asked before is restored."""
+    asking = [p for p in model.parameters() if p.requires_grad] if isinstance(model, nn.Module) else []
+    for parameter in asking:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)

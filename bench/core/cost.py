@@ -1,0 +1,44 @@
+"""What an attack cost and how its claims fared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass
+class Meter:
+    """Counts of one attack, of images; times in seconds.
+
+    Attributes:
+        forwards: Forward passes of images under attack (with and without a graph).
+        backwards: Backward passes of images under attack.
+        padding: Rows that were evaluated only to keep the batch shape.
+        model_seconds: Time in the model.
+        seconds: All time, the model's included.
+        claims: Images that a low-precision search called fooled and that were measured again in float32.
+        refuted: Claims that float32 did not confirm.
+        recovered: Refuted images that the attack fooled in float32 after all.
+        halvings: How often the batch was halved for want of memory.
+        skipped: Images that the attack cannot run on, for want of classes.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    padding: int = 0
+    model_seconds: float = 0.0
+    seconds: float = 0.0
+    claims: int = 0
+    refuted: int = 0
+    recovered: int = 0
+    halvings: int = 0
+    skipped: int = 0
+
+    @property
+    def outside_seconds(self) -> float:
+        """Time spent on anything but the model."""
+        return max(self.seconds - self.model_seconds, 0.0)
+
+    def add(self, other: Meter) -> None:
+        """Count what ``other`` counted too."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))

@@ -1,0 +1,215 @@
+"""The engine and its peers on the same model and images in one run."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.budget import Budget, Norm
+from bench.core.cost import Meter
+from bench.core.errors import InputError
+from bench.core.nouns import Adversary, Batch, Precision
+from bench.core.plugins import Attack
+from bench.core.registry import registry
+from bench.engine.flops import Arithmetic, arithmetic, peak
+from bench.perf.subjects import Subject, accuracy
+
+# What is timed: the whole standard attack; gradient steps and queries on images that withstand all of them.
+WORKLOADS: dict[str, dict[str, Any]] = {
+    "standard": {},
+    "apgd": {"version": "custom", "attacks": ["apgd-ce"]},
+    "square": {"version": "custom", "attacks": ["square"]},
+}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One contestant on one workload; ``seconds`` of wall clock, ``robust`` as float32 judges the candidates."""
+
+    subject: str
+    workload: str
+    budget: str
+    contestant: str
+    images: int
+    robust: float
+    seconds: float
+    per_image_step_ms: float | None = None
+    mfu: float | None = None
+    ratio: float | None = None
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def contest(
+    found: Subject, budget: Budget, workload: str, *, precision: Precision, batch_size: int | None, peers: list[str],
+    steps: int | None = None,
+) -> list[Timing]:  # fmt: skip
+    """Time the engine and each peer; ratios are to the official package where it took part.
+
+    Args:
+        found: Model and images.
+        budget: The ball.
+        workload: One of WORKLOADS.
+        precision: Of the engine's search; peers run in float32 as they are.
+        batch_size: Images at once, for all.
+        peers: ``official``, ``torchattacks``.
+        steps: APGD iterations or Square queries, where not the standard ones.
+
+    Raises:
+        InputError: a peer is unknown or not installed.
+    """
+    timings = [_engine(found, budget, workload, precision, batch_size, steps)]
+    for peer in peers:
+        timings.append(_peer(peer)(found, budget, workload, batch_size, steps))
+    official = next((t.seconds for t in timings if t.contestant == "official"), None)
+    return [_with_ratio(t, official) for t in timings]
+
+
+def _engine(
+    found: Subject, budget: Budget, workload: str, precision: Precision, batch_size: int | None, steps: int | None
+) -> Timing:
+    options = dict(WORKLOADS[workload])
+    if steps is not None:
+        options["iterations" if workload == "apgd" else "queries"] = steps
+    attack: Attack = registry("attacks").make("autoattack-per-image", options)
+    adversary = Adversary(found.model, budget, 0, batch_size=batch_size, precision=precision)
+    candidates, seconds = _timed(lambda: attack.perturb(adversary, found.batch), found.batch)
+    one = arithmetic(found.model, found.batch.images[:1])
+    total = Meter()
+    for meter in adversary.meters.values():
+        total.add(meter)
+    device = str(found.batch.images.device)
+    flops = total.forwards * one.forward + total.backwards * one.backward
+    mfu = flops / total.model_seconds / peak(device, precision) if total.model_seconds else None
+    parts = {name: _part(meter, one, peak(device, precision)) for name, meter in adversary.meters.items()}
+    return Timing(
+        found.name, workload, str(budget), f"bench {precision}", len(found.batch), accuracy(found, candidates), seconds,
+        _per_step(total.forwards, seconds, workload), mfu, parts=parts,
+    )  # fmt: skip
+
+
+def _official(found: Subject, budget: Budget, workload: str, batch_size: int | None, steps: int | None) -> Timing:
+    from pyautoattack import AutoAttack  # noqa: PLC0415 (a peer, not a part)
+
+    options = WORKLOADS[workload]
+    attack = AutoAttack(
+        found.model, norm={Norm.LINF: "Linf", Norm.L2: "L2"}[budget.norm], eps=budget.radius, seed=0,
+        version=options.get("version", "standard"), attacks=options.get("attacks"),
+        device=str(found.batch.images.device),
+    )  # fmt: skip
+    attack.apgd.n_restarts = 1
+    if steps is not None:
+        attack.apgd.n_iter, attack.square.n_queries = steps, steps
+    size = batch_size or len(found.batch)
+    counted = _count_rows(found.model)
+    candidates, seconds = _timed(
+        lambda: attack.run_standard_evaluation(found.batch.images, found.batch.labels, batch_size=size)[0], found.batch
+    )
+    counted.remove()
+    per_step = _per_step(counted.rows, seconds, workload)
+    return Timing(found.name, workload, str(budget), "official", len(found.batch), accuracy(found, candidates), seconds,
+                  per_step)  # fmt: skip
+
+
+def _torchattacks(found: Subject, budget: Budget, workload: str, batch_size: int | None, steps: int | None) -> Timing:
+    """torchattacks, with the iterations of the standard attack (its own defaults are weaker)."""
+    if importlib.util.find_spec("torchattacks") is None:
+        raise InputError("torchattacks is not installed; expected it: uv pip install --no-deps torchattacks")
+    import torchattacks  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    common = {"norm": "Linf" if budget.norm is Norm.LINF else "L2", "eps": budget.radius}
+    classes = found.model(found.batch.images[:1]).shape[1]
+    model = found.model
+    apgd = torchattacks.APGD(model, **common, steps=100 if steps is None else steps, n_restarts=1, seed=0)
+    square = torchattacks.Square(model, **common, n_queries=5000 if steps is None else steps, seed=0)
+    attacks = {
+        "apgd": [apgd],
+        "square": [square],
+        "standard": [
+            apgd,
+            torchattacks.APGDT(model, **common, steps=100, n_restarts=1, n_classes=classes, seed=0),
+            torchattacks.FAB(model, **common, steps=100, n_restarts=1, n_classes=classes, multi_targeted=True, seed=0),
+            square,
+        ],
+    }[workload]
+    attack = torchattacks.MultiAttack(attacks) if len(attacks) > 1 else attacks[0]
+    size = batch_size or len(found.batch)
+
+    def run() -> Tensor:
+        images, labels = found.batch.images.split(size), found.batch.labels.split(size)
+        return torch.cat([attack(x, y) for x, y in zip(images, labels, strict=True)])
+
+    counted = _count_rows(model)
+    candidates, seconds = _timed(run, found.batch)
+    counted.remove()
+    per_step = _per_step(counted.rows, seconds, workload)
+    return Timing(found.name, workload, str(budget), "torchattacks", len(found.batch), accuracy(found, candidates),
+                  seconds, per_step)  # fmt: skip
+
+
+def _peer(name: str) -> Callable[[Subject, Budget, str, int | None, int | None], Timing]:
+    known = {"official": _official, "torchattacks": _torchattacks}
+    if name not in known:
+        raise InputError(f"unknown peer {name!r}; expected one of {', '.join(known)}")
+    return known[name]
+
+
+class _Rows:
+    """How many images went forward through a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.rows = 0
+        self._handle = model.register_forward_hook(self._see)
+
+    def _see(self, _model: nn.Module, args: tuple[Tensor, ...], _out: Tensor) -> None:
+        self.rows += len(args[0])
+
+    def remove(self) -> None:
+        self._handle.remove()
+
+
+def _count_rows(model: object) -> _Rows:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"a subject is a module, got {type(model).__name__}")
+    return _Rows(model)
+
+
+def _timed(work: Callable[[], Tensor], batch: Batch) -> tuple[Tensor, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _wait(batch)
+        began = time.perf_counter()
+        out = work()
+        _wait(batch)
+    return out, time.perf_counter() - began
+
+
+def _wait(batch: Batch) -> None:
+    if batch.images.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _per_step(rows: int, seconds: float, workload: str) -> float | None:
+    return 1000 * seconds / rows if rows and workload != "standard" else None
+
+
+def _part(meter: Meter, one: Arithmetic, peak_flops: float) -> dict[str, float]:
+    flops = meter.forwards * one.forward + meter.backwards * one.backward
+    return {
+        "forwards": meter.forwards,
+        "backwards": meter.backwards,
+        "padding": meter.padding,
+        "model_seconds": round(meter.model_seconds, 3),
+        "outside_seconds": round(meter.outside_seconds, 3),
+        "mfu": round(flops / meter.model_seconds / peak_flops, 4) if meter.model_seconds else 0.0,
+    }
+
+
+def _with_ratio(timing: Timing, official: float | None) -> Timing:
+    return replace(timing, ratio=None if official is None else official / timing.seconds)
