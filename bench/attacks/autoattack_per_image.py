@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.attacks.engine.keeper import Keep
 from bench.attacks.engine.sequence import Conduct, Emit, collected, run_sequence
 from bench.attacks.engine.types import Finished, Seeds
-from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Version, build
+from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
 from bench.core.budget import Norm
 from bench.core.cost import Meter
 from bench.core.nouns import Adversary, Batch
@@ -37,7 +37,7 @@ class AutoAttackPerImage(Plugin):
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
 
     version: Version = Field("standard", description="standard, plus, rand, or custom with a list of attacks")
-    attacks: tuple[str, ...] = Field((), description="custom only: apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square")
+    attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")
     mode: Literal["first", "budget"] = Field(
         "first",
         description="first: an image is done when fooled; budget: the attack that fools it runs to its end, and images "

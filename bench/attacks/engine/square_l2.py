@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from bench.attacks.engine.geometry import chosen, length, unit
-from bench.attacks.engine.oracle import Oracle
-from bench.attacks.engine.square import coin, current_query, keep_better, opening, place, window_sizes
-from bench.attacks.engine.types import Newcomers, Probe, State
-from bench.core.budget import Budget, Norm
+from bench.attacks.engine.square import Square, coin, current_query, opening, place, window_sizes
+from bench.attacks.engine.types import Newcomers, State
+from bench.core.budget import Norm
 
 # The start is a grid of five by five bumps; windows have odd sides of at least 3 (both as in the official code).
 _GRID, _LEAST = 5, 3
@@ -20,26 +19,8 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class SquareL2:
-    """Square Attack under l2; see :class:`bench.attacks.engine.square.Square`.
-
-    Attributes:
-        budget: The ball.
-        queries: Windows tried after the start.
-    """
-
-    budget: Budget
-    queries: int = 5000
-    name: str = "square"
-
-    @property
-    def steps(self) -> int:
-        """The start is evaluated too."""
-        return self.queries + 1
-
-    def runs(self, classes: int) -> int:
-        """No restarts."""
-        return 1
+class SquareL2(Square):
+    """Square Attack under l2; budget, queries and steps as under l-inf."""
 
     def begin(self, newcomers: Newcomers) -> State:
         """A grid of bumps on the sphere; no window yet."""
@@ -61,12 +42,6 @@ class SquareL2:
             "flip": torch.stack(flips).to(x.device),
             "sign": torch.stack(signs).to(x.device),
         }
-
-    def step(self, state: State, oracle: Oracle) -> tuple[State, Probe]:
-        """Evaluate the query's window and keep it where the margin falls."""
-        point = self._propose(state)
-        logits = oracle.logits(point)
-        return keep_better(state, point, logits)
 
     def _propose(self, state: State) -> Tensor:
         image, best = state["image"], state["point"]

@@ -17,6 +17,7 @@ from bench.core.budget import Budget, Norm
 from bench.core.errors import InputError
 from bench.core.names import suggestion
 
+Part = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"]
 Version = Literal["standard", "plus", "rand", "custom"]
 
 SEQUENCES: dict[str, tuple[str, ...]] = {
