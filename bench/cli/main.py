@@ -20,7 +20,7 @@ app = typer.Typer(
     name="bench",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and a key is one
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # a quarter of a second of imports for frames around the help
     help="Judge key-based adversarial defenses against a whole ladder of adversaries.",
 )
 app.command("run")(run)

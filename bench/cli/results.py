@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,14 +19,22 @@ RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first di
 def show_all(results: ResultsOption = "results", as_json: JsonOption = False) -> None:
     """A line for each record."""
     from bench.cli.show import print_list
+    from bench.core.errors import BenchError
     from bench.store.runs import RunStore
 
-    store = RunStore(Path(results))
-    records = [store.run(i).read()[0] for i in store.ids()]
+    store, records, refused = RunStore(Path(results)), [], 0
+    for run_id in store.ids():
+        try:
+            records.append(store.run(run_id).read()[0])
+        except BenchError as error:  # one damaged record hides no other
+            refused = error.exit_code
+            print(f"bench: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps([r.model_dump(mode="json") for r in records], indent=2))
-        return
-    print_list(records)
+    else:
+        print_list(records)
+    if refused:
+        raise typer.Exit(refused)
 
 
 @app.command()

@@ -23,7 +23,7 @@ def provenance(*, started: str, argv: list[str], device: str, key_name: str | No
         command=shlex.join(argv),
         versions={"python": platform.python_version(), **_versions()},
         git_commit=commit,
-        git_dirty=bool(_git("status", "--porcelain")) if commit else None,
+        git_dirty=bool(_git("status", "--porcelain", "--", "bench", "pyproject.toml")) if commit else None,
         platform=f"{platform.system()} {platform.machine()}",
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
         precision="fp32",

@@ -267,6 +267,11 @@ def test_a_forged_record_or_verdict_file_is_refused(cli):
     done = cli("results", "show", record["run_id"])
     assert done.code == 2
     assert "run_id is not the hash of the spec" in done.err
+    other = record_of(cli(*argv[:-1], "--seed", "1", "--json"))
+    listed = cli("results", "list")
+    assert listed.code == 2
+    assert "run_id is not the hash of the spec" in listed.err
+    assert other["run_id"] in listed.out
     folder.record_path.write_text(json.dumps(record))
     frame = pd.read_parquet(folder.verdicts_path)
     from bench.store.verdicts import write_rows

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
@@ -180,20 +180,41 @@ def test_rand_version_averages_gradients() -> None:
     assert meters["apgd-ce"].backwards == 20 * 4 * sum(not (r.fooled and r.candidate is None) for r in results)
 
 
-def test_memory_is_bounded_by_slots_not_by_the_data_set() -> None:
-    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+MEMORY = """
+import resource, sys
+import torch
+from torch import nn
+from fractions import Fraction
+from bench.attacks.autoattack_per_image import AutoAttackPerImage
+from bench.core.budget import Budget, Norm
+from bench.core.nouns import Adversary, Batch
 
-    def stream(count: int) -> Iterator[Batch]:
-        for start in range(0, count, 50):
-            x = torch.rand(50, 3, 96, 96, generator=torch.Generator().manual_seed(start))
-            yield Batch(tuple(f"{start + i}" for i in range(50)), x, net(x).argmax(1))
+count, side = int(sys.argv[1]), int(sys.argv[2])
+net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)).requires_grad_(False)
 
-    attack = AutoAttackPerImage(version="custom", attacks=("apgd-ce",), iterations=2)
-    adversary = Adversary(net, Budget(Norm.LINF, Fraction(1, 255)), batch_size=16)
+def stream():
+    for start in range(0, count, 50):
+        x = torch.rand(50, 3, side, side, generator=torch.Generator().manual_seed(start))
+        yield Batch(tuple(f"{start + i}" for i in range(50)), x, net(x).argmax(1))
+
+attack = AutoAttackPerImage(version="custom", attacks=("apgd-ce",), iterations=1)
+seen = []
+adversary = Adversary(net, Budget(Norm.LINF, Fraction(1, 255)), batch_size=32)
+attack.stream(adversary, stream(), lambda result: seen.append(result.guest.id))
+assert len(set(seen)) == count, len(seen)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "side"), [(200, 3000, 96), pytest.param(1000, 50_000, 224, marks=pytest.mark.slow)]
+)
+def test_memory_is_bounded_by_slots_not_by_the_data_set(few: int, many: int, side: int) -> None:
+    """Peak resident memory in MB, each in a process of its own."""
     peaks = []
-    for count in (200, 3000):
-        seen = []
-        attack.stream(adversary, stream(count), lambda result, seen=seen: seen.append(result.guest.id))  # type: ignore[misc]
-        assert len(seen) == count
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    assert peaks[1] - peaks[0] < 100, peaks
+    for count in (few, many):
+        argv = [sys.executable, "-W", "ignore", "-c", MEMORY, str(count), str(side)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] < (300 if side == 224 else 100), peaks
