@@ -6,19 +6,19 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from bench.attacks.engine.versions import Part, Version
 from bench.core.budget import Norm
-from bench.core.nouns import Adversary, Batch
+from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
 _NORMS = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
-Part = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"]
 
 
 class AutoAttack(Plugin):
@@ -27,8 +27,9 @@ class AutoAttack(Plugin):
     # Its random start is drawn for the batch and Square moves one window over all of it.
     per_image: ClassVar[bool] = False
     norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+    precisions: ClassVar[frozenset[Precision]] = frozenset({Precision.FP32})
 
-    version: Literal["standard", "plus", "rand", "custom"] = "standard"
+    version: Version = "standard"
     attacks: tuple[Part, ...] = Field((), description="the parts to run, for version custom")
 
     @model_validator(mode="after")

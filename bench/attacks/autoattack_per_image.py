@@ -18,7 +18,7 @@ from bench.attacks.engine.types import Finished, Seeds
 from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
 from bench.core.budget import Norm
 from bench.core.cost import Meter
-from bench.core.nouns import Adversary, Batch
+from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
@@ -35,6 +35,7 @@ class AutoAttackPerImage(Plugin):
 
     per_image: ClassVar[bool] = True
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+    precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
 
     version: Version = Field("standard", description="standard, plus, rand, or custom with a list of attacks")
     attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")

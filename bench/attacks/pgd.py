@@ -11,7 +11,8 @@ from torch import Generator, Tensor
 
 from bench.core.ball import project, random_start, steepest
 from bench.core.budget import Norm
-from bench.core.nouns import Adversary, Batch
+from bench.core.nouns import Adversary, Batch, Precision
+from bench.core.numerics import numerics
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
@@ -21,6 +22,7 @@ class Pgd(Plugin):
 
     per_image: ClassVar[bool] = True
     norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+    precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
 
     steps: int = Field(50, ge=1)
     restarts: int = Field(1, ge=1)
@@ -53,7 +55,8 @@ class Pgd(Plugin):
     def _ascent(self, adversary: Adversary, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
-            logits = adversary.source(x)
+            with numerics(adversary.precision, x.device.type):
+                logits = adversary.source(x).float()
             loss = (
                 margin(logits, labels) if self.loss == "margin" else F.cross_entropy(logits, labels, reduction="none")
             )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import torch
+
+from bench.core.errors import InputError
+from bench.core.nouns import Precision
 from bench.core.progress import Progress
 from bench.engine.evaluate import Means
 from bench.store.home import Home
@@ -31,3 +35,17 @@ def make_means(
         argv=("bench", *sys.argv[1:]),
         progress=progress,
     )
+
+
+def parse_precision(name: str, device: str) -> Precision:
+    """The precision of a search by its name; ``auto`` is bf16 on a GPU that has it, else fp32.
+
+    Raises:
+        InputError: there is no such precision.
+    """
+    if name == "auto":
+        fast = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return Precision.BF16 if fast else Precision.FP32
+    if name not in list(Precision):
+        raise InputError(f"unknown precision {name!r}; expected one of {', '.join(Precision)}, auto")
+    return Precision(name)

@@ -42,18 +42,17 @@ def perf(
     as_json: JsonOption = False,
 ) -> None:
     """Time the attack engine beside its peers on the same model and images, each with its robust accuracy."""
-    from bench.cli.means import make_means
+    from bench.cli.means import make_means, parse_precision
     from bench.cli.progress import listener
     from bench.core.budget import Budget
     from bench.core.errors import InputError
-    from bench.core.nouns import Precision
-    from bench.perf.contest import WORKLOADS, contest
+    from bench.perf.contest import WORKLOADS, contest, rated
     from bench.perf.subjects import radius_for
     from bench.perf.subjects import subject as find
 
     if workload not in WORKLOADS:
         raise InputError(f"unknown workload {workload!r}; expected one of {', '.join(WORKLOADS)}")
-    searches = [_precision(name) for name in precision or ["fp32"]]
+    searches = [parse_precision(name, device) for name in precision or ["fp32"]]
     timings: list[Timing] = []
     with listener() as progress:
         found = find(subject, images, make_means("results", device, progress))
@@ -67,21 +66,12 @@ def perf(
                     found,
                     budget,
                     workload,
-                    precision=Precision(search),
+                    precision=search,
                     batch_size=batch_size,
                     peers=named,
                     steps=steps,
                 )
-    _print(timings, as_json=as_json)
-
-
-def _precision(name: str) -> str:
-    from bench.core.errors import InputError
-    from bench.core.nouns import Precision
-
-    if name not in list(Precision):
-        raise InputError(f"unknown precision {name!r}; expected one of {', '.join(Precision)}")
-    return name
+    _print(rated(timings), as_json=as_json)
 
 
 def _print(timings: list[Timing], *, as_json: bool) -> None:
@@ -96,13 +86,11 @@ def _print(timings: list[Timing], *, as_json: bool) -> None:
     table = Table(
         "subject", "workload", "budget", "who", "images", "robust", "seconds", "ms/image-step", "MFU", "x faster"
     )
-    official = {t.budget: t.seconds for t in timings if t.contestant == "official"}
     for t in timings:
-        ratio = official[t.budget] / t.seconds if t.budget in official else None
         table.add_row(
             t.subject, t.workload, t.budget, t.contestant, str(t.images), percent(t.robust), f"{t.seconds:.2f}",
             "" if t.per_image_step_ms is None else f"{t.per_image_step_ms:.3f}",
-            "" if t.mfu is None else percent(t.mfu), "" if ratio is None else f"{ratio:.2f}",
+            "" if t.mfu is None else percent(t.mfu), "" if t.ratio is None else f"{t.ratio:.2f}",
         )  # fmt: skip
     make_console().print(table)
     for t in timings:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bench.cli.config import load_config, parse_settings
 from bench.cli.options import DeviceOption, JsonOption, RebuildOption, ResultsOption
-
-if TYPE_CHECKING:
-    from bench.core.nouns import Precision
 
 
 def run(
@@ -54,7 +51,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Attack one defense under one threat model and judge every image."""
-    from bench.cli.means import make_means
+    from bench.cli.means import make_means, parse_precision
     from bench.cli.progress import listener
     from bench.cli.show import print_record
     from bench.core.budget import parse_norm
@@ -80,7 +77,7 @@ def run(
         seed=seed,
         limit=limit,
         batch_size=batch_size,
-        precision=_precision(precision, device),
+        precision=parse_precision(precision, device),
         key=key,
         settings=parse_settings(settings or []),
     )
@@ -96,18 +93,3 @@ def run(
     sys.stdout.flush()
     if not record.eligible:
         raise typer.Exit(1)
-
-
-def _precision(name: str, device: str) -> Precision:
-    """The precision by its name; auto is bf16 on a GPU that has it, else fp32."""
-    import torch
-
-    from bench.core.errors import InputError
-    from bench.core.nouns import Precision
-
-    if name == "auto":
-        fast = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return Precision.BF16 if fast else Precision.FP32
-    if name not in list(Precision):
-        raise InputError(f"unknown precision {name!r}; expected one of {', '.join(Precision)}, auto")
-    return Precision(name)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from bench.core.budget import Norm
-from bench.core.nouns import Adversary, Batch, Trained
+from bench.core.nouns import Adversary, Batch, Precision, Trained
 from bench.core.profile import Profile
 from bench.core.progress import Progress
 
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 class Plugin(BaseModel):
     """Base of every plug-in: frozen, its fields are its options, unknown options are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def options(self) -> dict[str, Any]:
         """The options, defaults included, as JSON-like data: part of the run's identity."""
@@ -150,6 +150,7 @@ class Attack(Protocol):
 
     per_image: ClassVar[bool]  # the candidate of an image does not depend on its batch
     norms: ClassVar[frozenset[Norm]]
+    precisions: ClassVar[frozenset[Precision]]  # that its search knows; float32 alone where it does not say
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
         """Candidates of the shape and dtype of ``batch.images``; ``warnings.warn`` what the record should say."""

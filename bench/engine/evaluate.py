@@ -160,9 +160,8 @@ def _run(backend: Backend, work: Callable[[int], Shard], items: list[int], advan
 
 
 def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int) -> Row:
-    if tried.failed[i]:
-        return Row(image_id, label, verdict.clean_prediction, None, Outcome.ERROR, None, tried.attacks[i],
-                   tried.source_predictions[i])  # fmt: skip
+    if tried.failed[i]:  # what was judged is the clean image: nothing is known of an attacked one
+        verdict = Verdict(Outcome.ERROR, verdict.clean_prediction, None, None)
     return Row(
         image_id,
         label,

@@ -55,6 +55,7 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
     attack: Attack = registry("attacks").make(request.attack, sections["attack"])
     budget = Budget(request.norm, parse_eps(request.eps)) if request.eps else profile.budget(request.norm)
     _check_norm(request.attack, attack, budget)
+    _check_precision(request.attack, attack, request.precision)
     defense.check(profile)
     fallback = None
     if request.protocol is Protocol.STRICT and request.attack != _FALLBACK:
@@ -108,6 +109,12 @@ def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
     if budget.norm not in attack.norms:
         known = ", ".join(sorted(attack.norms))
         raise InputError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}")
+
+
+def _check_precision(name: str, attack: Attack, precision: Precision) -> None:
+    known = getattr(attack, "precisions", frozenset({Precision.FP32}))
+    if precision not in known:
+        raise InputError(f"attack {name} does not search in {precision}; expected one of {', '.join(sorted(known))}")
 
 
 def _split(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -50,7 +50,7 @@ def contest(
     found: Subject, budget: Budget, workload: str, *, precision: Precision, batch_size: int | None, peers: list[str],
     steps: int | None = None,
 ) -> list[Timing]:  # fmt: skip
-    """Time the engine and each peer; ratios are to the official package where it took part.
+    """Time the engine and each peer.
 
     Args:
         found: Model and images.
@@ -67,8 +67,13 @@ def contest(
     timings = [_engine(found, budget, workload, precision, batch_size, steps)]
     for peer in peers:
         timings.append(_peer(peer)(found, budget, workload, batch_size, steps))
-    official = next((t.seconds for t in timings if t.contestant == "official"), None)
-    return [_with_ratio(t, official) for t in timings]
+    return timings
+
+
+def rated(timings: list[Timing]) -> list[Timing]:
+    """With the ratio to the official package at the same budget, where it took part."""
+    official = {t.budget: t.seconds for t in timings if t.contestant == "official"}
+    return [replace(t, ratio=official[t.budget] / t.seconds) if t.budget in official else t for t in timings]
 
 
 def _engine(
@@ -209,7 +214,3 @@ def _part(meter: Meter, one: Arithmetic, peak_flops: float) -> dict[str, float]:
         "outside_seconds": round(meter.outside_seconds, 3),
         "mfu": round(flops / meter.model_seconds / peak_flops, 4) if meter.model_seconds else 0.0,
     }
-
-
-def _with_ratio(timing: Timing, official: float | None) -> Timing:
-    return replace(timing, ratio=None if official is None else official / timing.seconds)

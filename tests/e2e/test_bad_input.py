@@ -44,6 +44,7 @@ CASES = {
     "unknown flag": ([*argv(), "--epsilon", "1"], r"--epsilon"),
     "backend": (argv(backend="ray"), r"unknown backend 'ray'"),
     "precision": (argv(precision="fp8"), r"unknown precision 'fp8'; expected one of fp32, tf32, bf16, auto"),
+    "precision of official": (argv(attack="autoattack", precision="bf16"), r"autoattack does not search in bf16"),
     "unknown part": (argv(attack="autoattack-per-image", set="attack.attacks=[apgd]"), r"option of autoattack-per"),
     "l1 per image": (argv(attack="autoattack-per-image", norm="l1"), r"does not know the norm l1"),
     "device": (argv(device="cuda:99"), r"device 'cuda:99' is not available"),

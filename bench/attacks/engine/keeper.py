@@ -14,7 +14,7 @@ from bench.attacks.engine.types import Probe, State
 Keep = Literal["first", "last", "best"]
 
 
-def opened(keep: Keep, images: Tensor) -> State:
+def opened(images: Tensor) -> State:
     """Rows of the keeper for images (n, C, H, W) that have just come."""
     return {
         "fooled": torch.zeros(len(images), dtype=torch.bool, device=images.device),

@@ -109,7 +109,7 @@ class Scheduler:
         logits = torch.stack([seat.guest.logits for seat in seats])
         runs, streams = [seat.run for seat in seats], [seat.stream for seat in seats]
         state = self.attack.begin(Newcomers(images, labels, logits, runs, streams))
-        fresh = {_KEEPER + name: value for name, value in opened(self.keep, images).items()}
+        fresh = {_KEEPER + name: value for name, value in opened(images).items()}
         if any(runs) and self._state:  # candidates of unfooled images outlive the run
             old = {name: self._state[name][rows] for name in fresh}
             again = torch.tensor([run > 0 for run in runs], device=images.device)
