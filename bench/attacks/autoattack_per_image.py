@@ -12,8 +12,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.keeper import Keep
-from bench.attacks.engine.sequence import Conduct, Emit, collected, run_sequence
+from bench.attacks.engine.sequence import Emit, collected, run_sequence
 from bench.attacks.engine.types import Finished, Seeds
 from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
 from bench.core.budget import Norm
@@ -102,8 +103,8 @@ class AutoAttackPerImage(Plugin):
         slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
         # Where the first success ends an attack, an image that is wrong as it is has nothing left to be done to it.
         misclassified = self.mode == "budget"
-        period, workers = (1, torch.get_num_threads()) if host else (_PERIOD_ELSEWHERE, 1)
-        return Conduct(slots, keep, adversary.precision, misclassified, period, min(workers, slots))
+        period, threads = (1, torch.get_num_threads()) if host else (_PERIOD_ELSEWHERE, 1)
+        return Conduct(slots, keep, adversary.precision, misclassified, period, min(threads, slots))
 
 
 def _tell(meters: dict[str, Meter]) -> None:

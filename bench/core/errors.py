@@ -37,3 +37,7 @@ class StorageError(InputError):
 
 class KnowledgeError(BenchError):
     """A threat model that reached for something it did not declare to know."""
+
+
+class StoppedError(BenchError):
+    """Work was ended from outside: another thread has failed, or the user has stopped the run."""

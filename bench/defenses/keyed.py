@@ -22,6 +22,8 @@ from bench.training.fit import TRAINING_VERSION, fit
 class Chain(nn.Module):
     """Transforms one after the other, with the inverse in the other order."""
 
+    traceable = True  # the same steps for every input
+
     def __init__(self, parts: list[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)

@@ -17,6 +17,8 @@ class Classifier(nn.Module):
     The transform acts on images in [0, 1], normalisation follows it.
     """
 
+    traceable = True  # the same steps for every input
+
     mean: Tensor
     std: Tensor
 

@@ -36,6 +36,8 @@ class Negate(nn.Module):
     inverse then agrees to one rounding.
     """
 
+    traceable = True  # the same steps for every input
+
     sign: Tensor
     offset: Tensor
 

@@ -29,6 +29,8 @@ class PixelShuffle(Plugin):
 class Shuffle(nn.Module):
     """Images (B, C, H, W) to shuffled images of the same shape; differentiable, with an exact inverse."""
 
+    traceable = True  # the same steps for every input
+
     order: Tensor
     undo: Tensor
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.attacks.engine.workers import StoppedError
 from bench.core.cost import Meter
+from bench.core.errors import StoppedError
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 

@@ -6,8 +6,6 @@ attack has nothing left to try, or when its last run has ended.
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,31 +14,20 @@ import torch
 from bench.attacks.engine.batching import Ladder, attempt
 from bench.attacks.engine.keeper import Keep, noted, opened
 from bench.attacks.engine.oracle import Oracle
-from bench.attacks.engine.types import Finished, Guest, Newcomers, Seeds, State, StepAttack
+from bench.attacks.engine.queue import Queue, Seat
+from bench.attacks.engine.types import Finished, Newcomers, State, StepAttack
 
 _KEEPER = "keeper."
 
 
 @dataclass
-class _Seat:
-    """What the host knows of one image in a slot."""
-
-    guest: Guest
-    stream: torch.Generator
-    run: int = 0
-    age: int = 0
-    parked: State | None = None  # the row's state while the image waits for a slot after a halving
-
-
-@dataclass
 class Scheduler:
-    """One attack over a stream of images.
+    """One attack over a queue of images, which other schedulers may share.
 
     Attributes:
         attack: What steps the rows.
         oracle: The model.
         ladder: Batch shapes.
-        seeds: Seed of an image's stream; a run of an attack goes on where the last one left the stream.
         keep: ``first`` lets an image go the moment it is fooled; ``last`` and ``best`` end the run first.
         period: Steps between looks at who is fooled; more than 1 spares an accelerator the waiting.
     """
@@ -48,49 +35,34 @@ class Scheduler:
     attack: StepAttack
     oracle: Oracle
     ladder: Ladder
-    seeds: Seeds
     keep: Keep = "first"
     period: int = 1
     _state: State = field(default_factory=dict)
-    _seats: list[_Seat | None] = field(default_factory=list)
-    _waiting: deque[_Seat] = field(default_factory=deque)
+    _seats: list[Seat | None] = field(default_factory=list)
     _ticks: int = 0
 
-    def run(self, source: Iterator[Guest]) -> Iterator[Finished]:
-        """Attack every image of ``source``, read as slots become free; results leave in the order they are reached."""
-        drained = False
+    def run(self, queue: Queue) -> Iterator[Finished]:
+        """Attack what ``queue`` hands out until it has no more; results leave in the order they are reached."""
         while True:
-            drained = drained or self._fetch(source)
-            if drained and not self._waiting and not any(self._seats):
+            newcomers = queue.take(self._live(), self.ladder.slots)
+            if not newcomers and not self._live():
                 return
-            began = time.perf_counter()
-            self._seat()
-            self._tick()
-            results = self._harvest()
-            self.oracle.meter.seconds += time.perf_counter() - began
-            yield from results
-
-    def _fetch(self, source: Iterator[Guest]) -> bool:
-        """Read as many images as there is room for; True where ``source`` has ended."""
-        room = self.ladder.slots - self._live() - len(self._waiting)
-        for _ in range(room):
-            guest = next(source, None)
-            if guest is None:
-                return True
-            seed = self.seeds(guest.id, self.attack.name, 0)
-            self._waiting.append(_Seat(guest, torch.Generator().manual_seed(seed)))
-        return False
+            self._seat(newcomers)
+            self._tick(queue)
+            yield from self._harvest()
+            surplus = queue.surplus(self._live())
+            if surplus:
+                queue.give_back(self._park(self._live() - surplus))
 
     def _live(self) -> int:
         return sum(seat is not None for seat in self._seats)
 
-    def _seat(self) -> None:
-        """Fit the shape to the number of images, then fill free slots: first parked images, then new ones."""
-        self._reshape(self.ladder.shape(self._live() + len(self._waiting)))
+    def _seat(self, newcomers: list[Seat]) -> None:
+        """Fit the shape to the number of images and seat the newcomers: begin new images, go on with parked ones."""
+        self._reshape(self.ladder.shape(self._live() + len(newcomers)))
         free = [row for row, seat in enumerate(self._seats) if seat is None]
         fresh: list[int] = []
-        for row in free[: len(self._waiting)]:
-            seat = self._waiting.popleft()
+        for row, seat in zip(free, newcomers, strict=False):
             self._seats[row] = seat
             if seat.parked is None:
                 fresh.append(row)
@@ -125,32 +97,36 @@ class Scheduler:
         for name, value in values.items():
             self._state[name][rows] = value
 
-    def _reshape(self, shape: int) -> None:
-        """Move the live rows into a batch of ``shape`` rows; those that do not fit are parked."""
-        if shape == len(self._seats):
-            return
-        rows = [row for row, seat in enumerate(self._seats) if seat]
-        stay, leave = rows[:shape], rows[shape:]
-        for row in reversed(leave):
+    def _park(self, most: int) -> list[Seat]:
+        """Clear all rows but ``most`` and return their images with their states."""
+        rows = [row for row, seat in enumerate(self._seats) if seat][most:]
+        parked = []
+        for row in rows:
             seat = self._seats[row]
             if seat:
                 seat.parked = {name: value[row : row + 1].clone() for name, value in self._state.items()}
-                self._waiting.appendleft(seat)
-        self._seats = [self._seats[row] for row in stay] + [None] * (shape - len(stay))
-        if stay:
-            index = stay + stay[:1] * (shape - len(stay))
-            self._state = {name: value[index] for name, value in self._state.items()}
-        else:
-            self._state = {}
+                parked.append(seat)
+                self._seats[row] = None
+        return parked
 
-    def _tick(self) -> None:
-        """One step of all rows; where memory runs out, half of them are parked and the step is tried again."""
+    def _reshape(self, shape: int) -> None:
+        """Move the live rows into a batch of ``shape`` rows, which holds them."""
+        if shape == len(self._seats):
+            return
+        rows = [row for row, seat in enumerate(self._seats) if seat]
+        self._seats = [self._seats[row] for row in rows] + [None] * (shape - len(rows))
+        index = rows + rows[:1] * (shape - len(rows))
+        self._state = {name: value[index] for name, value in self._state.items()} if rows else {}
+
+    def _tick(self, queue: Queue) -> None:
+        """One step of all rows; where memory runs out, half of them go back to the queue and it is tried again."""
         while True:
             stepped = attempt(self._stepped)
             if stepped is not None:
                 break
             self.ladder.halve()
             self.oracle.meter.halvings += 1
+            queue.give_back(self._park(self.ladder.slots))
             self._reshape(self.ladder.shape(self._live()))
             self.oracle.live = self._live()
         self._state = stepped
@@ -187,7 +163,7 @@ class Scheduler:
             self._begin(again)
         return results
 
-    def _finished(self, row: int, seat: _Seat, fooled: bool) -> Finished:
+    def _finished(self, row: int, seat: Seat, fooled: bool) -> Finished:
         if not fooled and self.keep != "best":
             return Finished(seat.guest, False)
         candidate = self._state[_KEEPER + "candidate"][row].clone()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from bench.attacks.engine.batching import Ladder, measured
-from bench.attacks.engine.keeper import Keep
+from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.oracle import Oracle
+from bench.attacks.engine.queue import Queue, Seat
 from bench.attacks.engine.scheduler import Scheduler
+from bench.attacks.engine.threads import in_threads
 from bench.attacks.engine.types import Finished, Guest, Seeds, StepAttack
 from bench.core.cost import Meter
 from bench.core.nouns import Precision
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Stage:
-    """One attack over a stream of images, every claim confirmed by the true model in float32.
+    """One attack over a list of images, every claim confirmed by the true model in float32.
 
     An image whose claim is refuted is attacked again in float32 from its first step, so its outcome is exactly that of
     a run in float32.
@@ -32,70 +35,67 @@ class Stage:
         attack: What steps the rows.
         model: The true model.
         search: What the search calls: the model or a faster copy of it.
-        ladder: Batch shapes.
-        seeds: Seed of an image's stream.
-        keep: Which point is handed back; ``first`` also ends an image at once.
-        precision: That of the search.
-        period: Steps between looks at who is fooled.
+        seeds: Seed of an image's stream; a run of an attack goes on where the last one left the stream.
+        conduct: Slots, precision and the like.
         halt: Set to end the attack.
     """
 
     attack: StepAttack
     model: Model
     search: Model
-    ladder: Ladder
     seeds: Seeds
-    keep: Keep = "first"
-    precision: Precision = Precision.FP32
-    period: int = 1
-    halt: threading.Event | None = None
+    conduct: Conduct
+    halt: threading.Event = field(default_factory=threading.Event)
     meter: Meter = field(default_factory=Meter)
-    _refuted: list[Guest] = field(default_factory=list)
 
-    def run(self, source: Iterator[Guest]) -> Iterator[Finished]:
-        """Attack every image of ``source``; see :meth:`Scheduler.run`."""
-        search = self._scheduler(self.search, self.precision)
-        exact = self.precision is Precision.FP32 and self.search is self.model
-        claims: list[Finished] = []
-        for result in search.run(source):
-            if not result.fooled or exact:
-                yield result
-                continue
-            claims.append(result)
-            if len(claims) >= self.ladder.slots:
-                yield from self._confirmed(claims)
-                claims = []
-            if len(self._refuted) >= self.ladder.slots:
-                yield from self._again()
-        yield from self._confirmed(claims)
-        yield from self._again()
-        search.oracle.settle()
+    def run(self, guests: Sequence[Guest]) -> list[Finished]:
+        """Attack every image."""
+        began = time.perf_counter()
+        precision = self.conduct.precision
+        results = self._searched(guests, self.search, precision)
+        if precision is not Precision.FP32 or self.search is not self.model:
+            results, refuted = self._confirmed(results)
+            again = self._searched(refuted, self.model, Precision.FP32)
+            self.meter.recovered += sum(result.fooled for result in again)
+            results += again
+        self.meter.seconds += time.perf_counter() - began
+        return results
 
-    def _scheduler(self, model: Model, precision: Precision) -> Scheduler:
-        oracle = Oracle(model, precision, self.meter, halt=self.halt)
-        return Scheduler(self.attack, oracle, replace(self.ladder), self.seeds, self.keep, self.period)
+    def _searched(self, guests: Sequence[Guest], model: Model, precision: Precision) -> list[Finished]:
+        """Attack ``guests`` with ``model``, in threads that share them."""
+        if not guests:
+            return []
+        seats = [Seat(guest, torch.Generator().manual_seed(self._seed(guest))) for guest in guests]
+        threads = min(self.conduct.threads, len(seats))
+        queue, results, meters = Queue(seats, threads, self.halt), list[Finished](), list[Meter]()
 
-    def _confirmed(self, claims: list[Finished]) -> Iterator[Finished]:
-        """The claims that float32 bears out; the others are noted for another attack."""
+        def work() -> None:
+            oracle = Oracle(model, precision, halt=self.halt)
+            meters.append(oracle.meter)
+            ladder = Ladder(-(-self.conduct.slots // threads), climbing=self.conduct.climbing)
+            results.extend(Scheduler(self.attack, oracle, ladder, self.conduct.keep, self.conduct.period).run(queue))
+            oracle.settle()
+
+        in_threads(work, threads, self.halt)
+        for meter in meters:  # of threads side by side: as much of the clock as one of them
+            self.meter.add(replace(meter, model_seconds=meter.model_seconds / threads))
+        return results
+
+    def _seed(self, guest: Guest) -> int:
+        return self.seeds(guest.id, self.attack.name, 0)
+
+    def _confirmed(self, results: list[Finished]) -> tuple[list[Finished], list[Guest]]:
+        """Results whose claim to have fooled the model float32 bears out, and the images of the others."""
+        claims = [result for result in results if result.fooled]
         points = [claim.candidate for claim in claims if claim.candidate is not None]
         if not points:
-            return
+            return results, []
         oracle = Oracle(self.model, Precision.FP32, self.meter, halt=self.halt)
-        predictions = measured(oracle.logits, torch.stack(points), replace(self.ladder)).argmax(1).tolist()
+        ladder = Ladder(self.conduct.slots, climbing=self.conduct.climbing)
+        predictions = measured(oracle.logits, torch.stack(points), ladder).argmax(1).tolist()
         oracle.settle()
+        right = {claim.guest.position for claim, p in zip(claims, predictions, strict=True) if p == claim.guest.label}
         self.meter.claims += len(claims)
-        for claim, prediction in zip(claims, predictions, strict=True):
-            if prediction != claim.guest.label:
-                yield claim
-            else:
-                self.meter.refuted += 1
-                self._refuted.append(claim.guest)
-
-    def _again(self) -> Iterator[Finished]:
-        """Attack the refuted images in float32."""
-        guests, self._refuted = self._refuted, []
-        exact = self._scheduler(self.model, Precision.FP32)
-        for result in exact.run(iter(guests)):
-            self.meter.recovered += result.fooled
-            yield result
-        exact.oracle.settle()
+        self.meter.refuted += len(right)
+        kept = [result for result in results if result.guest.position not in right]
+        return kept, [claim.guest for claim in claims if claim.guest.position in right]

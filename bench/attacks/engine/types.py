@@ -7,7 +7,7 @@ the smallest one) and name it in ``versions.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -30,7 +30,7 @@ class Guest:
         id: The image's name, from which its seeds derive.
         image: (C, H, W), float32 in [0, 1].
         label: True class.
-        logits: (K,), float32, of the clean image.
+        logits: (K,), float32, of the clean image, once it was looked at.
         best: Highest-loss candidate so far with its score, where candidates of unfooled images are wanted.
     """
 
@@ -38,7 +38,7 @@ class Guest:
     id: str
     image: Tensor
     label: int
-    logits: Tensor
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
     best: tuple[float, Tensor] | None = None
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.geometry import length
 from bench.attacks.engine.hyperplane import to_plane
-from bench.attacks.engine.sequence import Conduct, run_sequence
+from bench.attacks.engine.sequence import run_sequence
 from bench.attacks.engine.types import Finished
 from bench.attacks.engine.versions import SEQUENCES, Effort, build
 from bench.core.budget import Budget, Norm

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.losses import margin
-from bench.attacks.engine.sequence import Conduct, collected, run_sequence
+from bench.attacks.engine.sequence import collected, run_sequence
 from bench.attacks.engine.types import Finished
 from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, build
 from bench.core.budget import Norm

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.autoattack_per_image import AutoAttackPerImage
-from bench.attacks.engine.sequence import Conduct, run_sequence
+from bench.attacks.engine.conduct import Conduct
+from bench.attacks.engine.search import search_model
+from bench.attacks.engine.sequence import run_sequence
 from bench.attacks.engine.types import Finished
 from bench.attacks.engine.versions import SEQUENCES, Effort, build
 from bench.core.budget import Budget, Norm
@@ -65,6 +67,8 @@ def test_slots_order_and_shards_change_no_bit(model: str, norm: Norm) -> None:
     assert_equal(fixed, base)
     lazy, _ = attacked(net, [images], Conduct(24, period=5), budget)
     assert_equal(lazy, base)
+    for threads in (2, 3):
+        assert_equal(attacked(net, [images], Conduct(24, threads=threads), budget)[0], base)
 
 
 class Starved(nn.Module):
@@ -86,7 +90,7 @@ class Starved(nn.Module):
 def test_running_out_of_memory_loses_no_image_and_changes_no_bit(norm: Norm) -> None:
     net, budget = zoo.zoo("robust"), zoo.radius(norm, 0.12 if norm is Norm.LINF else 1.2)
     images = zoo.batch(60)
-    plain, _ = attacked(net, [images], Conduct(64), budget)
+    plain, _ = attacked(Starved(net, 1000), [images], Conduct(64), budget)  # the same kernels, never short
     starved = Starved(net, 12)
     rationed, meters = attacked(starved, [images], Conduct(64), budget)
     assert_equal(rationed, plain)
@@ -112,6 +116,25 @@ class Liar(nn.Module):
             return logits
         odd = ((x.flatten(1).sum(1) * 1000).long() % 2).bool()
         return torch.where(odd[:, None], logits.flip(1), logits)
+
+
+class Moody(nn.Module):
+    """Changes its mind by a Python counter, which a recording of its calls would freeze."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.calls = model, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.model(x if self.calls % 2 else x.flip(3))
+
+
+def test_a_model_is_replayed_from_a_recording_only_if_it_says_that_it_may_be() -> None:
+    x = zoo.batch(4).images
+    moody = search_model(Moody(zoo.zoo("cnn")), Precision.FP32, x)
+    assert not torch.equal(moody(x), moody(x))  # type: ignore[operator]
+    assert isinstance(search_model(zoo.zoo("vit"), Precision.FP32, x), torch.jit.ScriptModule)
 
 
 @pytest.mark.parametrize("keep", ["first", "last", "best"])

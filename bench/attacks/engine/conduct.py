@@ -1,0 +1,31 @@
+"""How a sequence of attacks is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.attacks.engine.keeper import Keep
+from bench.core.nouns import Precision
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a sequence is run; nothing here but ``keep`` and ``misclassified`` changes an image's outcome in float32.
+
+    Attributes:
+        slots: Images at a time.
+        keep: See :class:`bench.attacks.engine.scheduler.Scheduler`.
+        precision: Precision of the search; verdicts are in float32.
+        misclassified: Whether images that the source misclassifies are attacked too.
+        period: Steps between looks at who is fooled.
+        threads: Threads side by side, each with its share of the slots.
+        climbing: Whether smaller batch shapes may be used when few images are left.
+    """
+
+    slots: int
+    keep: Keep = "first"
+    precision: Precision = Precision.FP32
+    misclassified: bool = False
+    period: int = 1
+    threads: int = 1
+    climbing: bool = True
