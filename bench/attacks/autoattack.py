@@ -1,90 +1,123 @@
-"""The official AutoAttack package, as it is."""
+"""AutoAttack by the project's own engine; the official package is :mod:`bench.attacks.autoattack_reference`."""
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.attacks.engine.versions import Part, Version
+from bench.attacks.engine.conduct import Conduct
+from bench.attacks.engine.keeper import Keep
+from bench.attacks.engine.sequence import Emit, collected, run_sequence
+from bench.attacks.engine.types import Finished, Seeds
+from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
 from bench.core.budget import Norm
-from bench.core.nouns import Adversary, Batch, Precision
+from bench.core.cost import Meter
+from bench.core.nouns import Adversary, Batch, Goal, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
-_NORMS = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
+# Rows per batch where the user names none: on a CPU larger ones leave the cache, on an accelerator the batch is halved
+# until it fits.
+_SLOTS = 128
+_SLOTS_ELSEWHERE = 1024
+# Steps between looks at who is fooled: a look costs nothing on a CPU, and waits for an accelerator.
+_PERIOD_ELSEWHERE = 8
 
 
 class AutoAttack(Plugin):
-    """The official AutoAttack package (standard, plus, rand, custom); images it cannot fool come back clean."""
+    """AutoAttack (arXiv:2003.01690) image by image, continuously batched: the official attack at batch size 1."""
 
-    # Its random start is drawn for the batch and Square moves one window over all of it.
-    per_image: ClassVar[bool] = False
-    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
-    precisions: ClassVar[frozenset[Precision]] = frozenset({Precision.FP32})
+    per_image: ClassVar[bool] = True
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+    precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
 
-    version: Version = "standard"
-    attacks: tuple[Part, ...] = Field((), description="the parts to run, for version custom")
+    version: Version = Field("standard", description="standard, plus, rand, or custom with a list of attacks")
+    attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")
+    mode: Literal["auto", "first", "budget"] = Field(
+        "auto",
+        description="first: an image is done when fooled; budget: the attack that fools it runs to its end, and images "
+        "that the source misclassifies are attacked too; auto: first where the source is the target, else budget",
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", description="budget only: hand back the last misclassified iterate (official) or the highest-loss one"
+    )
+    iterations: int = Field(100, ge=1, description="steps of APGD and FAB per run")
+    queries: int = Field(5000, ge=1, description="queries of Square")
+    targets: int = Field(9, ge=1, description="target classes of APGD-T and FAB-T")
+    restarts: int | None = Field(None, ge=1, description="of APGD and untargeted FAB; null: 5 in plus, else 1")
 
     @model_validator(mode="after")
-    def _parts_with_custom(self) -> AutoAttack:
+    def _custom_has_attacks(self) -> AutoAttack:
         if (self.version == "custom") != bool(self.attacks):
-            raise ValueError("attacks= goes with version=custom, and only with it")
+            raise ValueError("attacks are given with version custom, and only with it")
         return self
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """Images that fool the source, and clean ones where the source was wrong or withstood.
+        """Candidates of the shape of ``batch.images``; images that no attack fooled stay clean.
 
-        Source: Croce and Hein, arXiv:2003.01690; package pyautoattack.
+        In mode ``budget`` with keep ``best`` those get their highest-loss point instead. Source: arXiv:2003.01690.
         """
-        from pyautoattack import AutoAttack as Official  # noqa: PLC0415 (optional in threats that never use it)
+        results: list[Finished] = []
+        adversary.meters.update(self.stream(adversary, [batch], results.append))
+        _tell(adversary.meters)
+        return collected(batch, results)
 
-        device = str(batch.images.device)
-        size = adversary.batch_size or len(batch)
-        with torch.random.fork_rng(), _warnings_of("auto-attack"):
-            official = Official(
-                _AsModule(adversary.source),
-                norm=_NORMS[adversary.budget.norm],
-                eps=adversary.budget.radius,
-                seed=seed_of(adversary.seed, batch.ids[0], "autoattack") % 2**32,
-                version=self.version,
-                attacks=list(self.attacks) or None,
-                device=device,
+    def stream(
+        self, adversary: Adversary, batches: Iterable[Batch], emit: Emit, seeds: Seeds | None = None
+    ) -> dict[str, Meter]:
+        """Attack the images of ``batches`` as slots become free; ``emit`` gets each as its fate is decided.
+
+        Args:
+            adversary: Source, budget and seed of the run.
+            batches: Read lazily.
+            emit: Receives one result per image, in no fixed order.
+            seeds: From image id, attack and restart to the seed of a stream; by default hashed from the run's seed.
+
+        Returns:
+            What each attack cost.
+        """
+        effort = Effort(self.iterations, self.queries, self.targets, **EFFORTS.get(self.version, {}))
+        effort = effort if self.restarts is None else replace(effort, restarts=self.restarts)
+        attacks = build(SEQUENCES.get(self.version, self.attacks), adversary.budget, effort)
+
+        def hashed(image_id: str, attack: str, restart: int) -> int:
+            return seed_of(adversary.seed, image_id, attack, restart)
+
+        queue = iter(batches)
+        first = next(queue, None)
+        if first is None:
+            return {}
+        conduct = self._conduct(adversary, first.images.device)
+        return run_sequence(attacks, adversary.source, chain([first], queue), seeds or hashed, conduct, emit)
+
+    def _conduct(self, adversary: Adversary, device: torch.device) -> Conduct:
+        host = device.type == "cpu"
+        first = adversary.goal is Goal.SOURCE if self.mode == "auto" else self.mode == "first"
+        keep: Keep = "first" if first else self.keep
+        slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
+        # Where the first success ends an attack, an image that is wrong as it is has nothing left to be done to it.
+        misclassified = not first
+        period, threads = (1, torch.get_num_threads()) if host else (_PERIOD_ELSEWHERE, 1)
+        return Conduct(slots, keep, adversary.precision, misclassified, period, min(threads, slots))
+
+
+def _tell(meters: dict[str, Meter]) -> None:
+    """Warn of what the record should say."""
+    for name, meter in meters.items():
+        if meter.skipped:
+            warnings.warn(f"{name} did not run: its loss needs more classes than the model has", stacklevel=3)
+        if meter.halvings:
+            warnings.warn(f"{name}: memory ran out and the batch was halved {meter.halvings} times", stacklevel=3)
+        if meter.refuted:
+            warnings.warn(
+                f"{name}: fp32 refuted {meter.refuted} of {meter.claims} images that the search called fooled; "
+                f"attacked again in fp32, {meter.recovered} of them were",
+                stacklevel=3,
             )
-            candidates: Tensor = official.run_standard_evaluation(batch.images, batch.labels, batch_size=size)[0]
-        return candidates
-
-
-class _AsModule(nn.Module):
-    """The package wants a module; the source is any callable."""
-
-    def __init__(self, source: object) -> None:
-        super().__init__()
-        self._source = source
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self._source(images)  # type: ignore[operator]
-        return logits
-
-
-@contextmanager
-def _warnings_of(logger: str) -> Iterator[None]:
-    """Turn what the package logs as a warning into a Python warning, so that the record can keep it."""
-
-    class Forward(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            warnings.warn(record.getMessage(), stacklevel=2)
-
-    handler = Forward(logging.WARNING)
-    log = logging.getLogger(logger)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)

@@ -108,7 +108,9 @@ def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:
 def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
     if budget.norm not in attack.norms:
         known = ", ".join(sorted(attack.norms))
-        raise InputError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}")
+        others = [n for n in registry("attacks").names() if budget.norm in registry("attacks").load(n).norms]
+        hint = f", or --attack {' or '.join(others)}" if others else ""
+        raise InputError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}{hint}")
 
 
 def _check_precision(name: str, attack: Attack, precision: Precision) -> None:

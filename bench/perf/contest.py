@@ -82,7 +82,7 @@ def _engine(
     options = dict(WORKLOADS[workload])
     if steps is not None:
         options["iterations" if workload == "apgd" else "queries"] = steps
-    attack: Attack = registry("attacks").make("autoattack-per-image", options)
+    attack: Attack = registry("attacks").make("autoattack", options)
     adversary = Adversary(found.model, budget, 0, batch_size=batch_size, precision=precision)
     candidates, seconds = _timed(lambda: attack.perturb(adversary, found.batch), found.batch)
     one = arithmetic(found.model, found.batch.images[:1])

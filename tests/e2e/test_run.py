@@ -100,7 +100,9 @@ def test_non_adaptive_on_plain_is_white_box_on_plain(cli):
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_other_norms(cli, norm):
+    attack = {"l2": "autoattack", "l1": "autoattack-reference"}[norm]
     argv = ("run", "--defense", "plain", "--threat", "white-box", "--norm", norm, "--limit", "20", "--json")
+    argv += ("--attack", attack)
     record = record_of(cli(*argv, "--set", "attack.version=custom", "--set", "attack.attacks=[apgd-ce]"))
     rows = verdicts("results", record["run_id"])
     radius = {"l2": 1.5, "l1": 12.0}[norm]
@@ -140,7 +142,7 @@ def test_strict_attacks_what_paper_leaves_clean(cli):
     assert (both["strict"].outcome == "robust").sum() <= (both["paper"].outcome == "robust").sum()
 
 
-@pytest.mark.parametrize("attack", [("pgd",), ("autoattack-per-image", *SHORT_ENGINE)])
+@pytest.mark.parametrize("attack", [("pgd",), ("autoattack", *SHORT_ENGINE)])
 def test_verdicts_do_not_depend_on_the_batch(cli, forget_images, attack):
     rows = []
     for size in ("7", "64", "100"):
@@ -164,7 +166,7 @@ def test_the_per_image_engine_is_a_white_box_too_and_says_what_it_cost(cli, forg
         "--threat",
         "white-box",
         "--attack",
-        "autoattack-per-image",
+        "autoattack",
         "--limit",
         "100",
     )

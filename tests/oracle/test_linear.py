@@ -15,8 +15,8 @@ from bench.engine.judge import judge
 DUAL = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: torch.inf}
 MARGIN = {Norm.LINF: 0.02, Norm.L2: 0.2, Norm.L1: 0.3}  # l1: all of it on one pixel, so within the box
 APGD = {"version": "custom", "attacks": ["apgd-ce"]}
-OPTIONS = {"autoattack": APGD, "autoattack-per-image": APGD}
-SHORT = {"pgd": {"steps": 1}, "autoattack-per-image": APGD}  # further on all starts lead to the same corner
+OPTIONS = {"autoattack": APGD, "autoattack-reference": APGD}
+SHORT = {"pgd": {"steps": 1}, "autoattack": APGD}  # further on all starts lead to the same corner
 NAMES = registry("attacks").names()
 
 

@@ -6,7 +6,8 @@ What the search finds is measured again on the source itself, so rounding may di
   step (3 x 32 x 32 images, patch 8, 64 rows, one thread: 0.39 ms an image with the convolution, 0.33 ms without).
 - On a CPU, the calls are recorded once and replayed without Python, which threads would wait for one another in (two
   threads on the same ViT, forward, us an image: 94 as it is and 60 replayed with 8 rows each, 79 and 55 with 32).
-- Under bf16, weights of linear layers and convolutions are rounded once instead of in every call.
+- Under bf16, weights of linear layers and convolutions are rounded once instead of in every call; on a CPU, timm's
+  attention is left as two products (ViT-B/16, gradient, ms an image: 152 with the fused kernel, 123 without).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Packages whose modules do the same to every input, so that a recording stands for them; other modules say
 # ``traceable = True`` if they do (no randomness, no choice by value).
 _TRACEABLE = ("torch", "timm", "peft")
+# Larger models spend no time worth saving outside their products (ViT-B/16: 87 million), and are slow to record.
+_MOST_WEIGHTS = 20_000_000
 # A recording must give the logits of the copy, at two batch sizes, up to this share of their size.
 _AGREES = {Precision.FP32: 1e-4, Precision.TF32: 1e-3, Precision.BF16: 5e-2}
 
@@ -57,12 +60,15 @@ def search_model(model: Model, precision: Precision, example: Tensor) -> Model:
         for layer in fast.modules():
             if isinstance(layer, (nn.Linear, nn.Conv2d, PatchProduct)):
                 layer.to(torch.bfloat16)
+            if host and hasattr(layer, "fused_attn"):
+                layer.fused_attn = False
     return _recorded(fast, precision, example) if host else fast
 
 
 def _recorded(model: nn.Module, precision: Precision, example: Tensor) -> nn.Module:
     """``model`` as a recording of its calls, or itself where that cannot stand for it."""
-    if model.training or not all(_traceable(layer) for layer in model.modules()):
+    large = sum(p.numel() for p in model.parameters()) > _MOST_WEIGHTS
+    if large or model.training or not all(_traceable(layer) for layer in model.modules()):
         return model
     few, more = (example[torch.arange(rows) % len(example)] for rows in (8, 20))
     try:
@@ -97,7 +103,7 @@ class PatchProduct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What the convolution gives, but for rounding."""
         (high, wide), (count, channels, height, width) = self.weight.shape[2:], x.shape
-        if not torch.jit.is_tracing() and (height % high or width % wide):
+        if not torch.jit.is_tracing() and (height % high or width % wide):  # type: ignore[attr-defined, no-untyped-call]
             return F.conv2d(x, self.weight, self.bias, self.stride)
         down, right = height // high, width // wide
         patches = x.reshape(count, channels, down, high, right, wide).permute(0, 2, 4, 1, 3, 5)

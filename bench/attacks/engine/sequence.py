@@ -15,7 +15,7 @@ from bench.attacks.engine.search import search_model
 from bench.attacks.engine.stage import Stage
 from bench.attacks.engine.types import Finished, Guest, Seeds, StepAttack
 from bench.core.cost import Meter
-from bench.core.nouns import Batch
+from bench.core.nouns import Batch, Precision
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -53,7 +53,12 @@ def run_sequence(
         for guests in _windows(batches, conduct.slots):
             if search is None:
                 search = search_model(model, conduct.precision, torch.stack([guest.image for guest in guests[:20]]))
-            standing = _first_look(guests, Oracle(model, meter=clean), conduct, emit)
+            standing = []
+            for guest in _first_look(guests, model, search, conduct, clean):
+                if guest.misclassified and not conduct.misclassified:
+                    emit(Finished(guest, True))
+                else:
+                    standing.append(guest)
             for attack in attacks:
                 stage = Stage(attack, model, search, seeds, conduct, meter=meters[attack.name])
                 standing = _survivors(stage, standing, emit)
@@ -78,19 +83,26 @@ def _windows(batches: Iterable[Batch], slots: int) -> Iterator[list[Guest]]:
         yield window
 
 
-def _first_look(guests: list[Guest], oracle: Oracle, conduct: Conduct, emit: Emit) -> list[Guest]:
-    """The images to attack, with their clean logits."""
+def _first_look(guests: list[Guest], model: Model, search: Model, conduct: Conduct, meter: Meter) -> list[Guest]:
+    """The images with their clean logits: those of the search, but where it calls one wrong, the true model's."""
+    quick = Oracle(search, conduct.precision, meter)
+    logits = _looked(quick, [guest.image for guest in guests], conduct)
+    seen = [replace(guest, logits=row) for guest, row in zip(guests, logits, strict=True)]
+    if conduct.precision is Precision.FP32 and search is model:
+        return seen
+    doubtful = [row for row, guest in enumerate(seen) if guest.misclassified]
+    if doubtful:
+        exact = _looked(Oracle(model, meter=meter), [guests[row].image for row in doubtful], conduct)
+        for row, true in zip(doubtful, exact, strict=True):
+            seen[row] = replace(guests[row], logits=true)
+    return seen
+
+
+def _looked(oracle: Oracle, images: list[torch.Tensor], conduct: Conduct) -> torch.Tensor:
     ladder = Ladder(conduct.slots, climbing=conduct.climbing)
-    logits = measured(oracle.logits, torch.stack([guest.image for guest in guests]), ladder)
+    logits = measured(oracle.logits, torch.stack(images), ladder)
     oracle.settle()
-    standing = []
-    for guest, row, prediction in zip(guests, logits, logits.argmax(1).tolist(), strict=True):
-        seen = replace(guest, logits=row)
-        if prediction == guest.label or conduct.misclassified:
-            standing.append(seen)
-        else:
-            emit(Finished(seen, True))
-    return standing
+    return logits
 
 
 def _survivors(stage: Stage, guests: list[Guest], emit: Emit) -> list[Guest]:

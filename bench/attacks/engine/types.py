@@ -41,6 +41,11 @@ class Guest:
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     best: tuple[float, Tensor] | None = None
 
+    @property
+    def misclassified(self) -> bool:
+        """Whether the clean image is called something else."""
+        return int(self.logits.argmax()) != self.label
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -65,5 +65,5 @@ def build(names: Sequence[str], budget: Budget, effort: Effort) -> list[StepAtta
         InputError: the norm is neither l-inf nor l2.
     """
     if budget.norm is Norm.L1:
-        raise InputError("autoattack-per-image knows linf and l2; expected one of them, or --attack autoattack for l1")
+        raise InputError("autoattack knows linf and l2; expected one of them, or --attack autoattack-reference for l1")
     return [_BUILDERS[name](budget, effort) for name in names]

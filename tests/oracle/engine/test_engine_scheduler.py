@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.attacks.autoattack_per_image import AutoAttackPerImage
+from bench.attacks.autoattack import AutoAttack
 from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.search import search_model
 from bench.attacks.engine.sequence import run_sequence
@@ -19,7 +19,7 @@ from bench.attacks.engine.versions import SEQUENCES, Effort, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Meter
 from bench.core.errors import BenchError, InputError
-from bench.core.nouns import Adversary, Batch, Precision
+from bench.core.nouns import Adversary, Batch, Goal, Precision
 from tests.oracle.engine import zoo
 
 EFFORT = Effort(iterations=20, queries=60, targets=2)
@@ -178,7 +178,7 @@ def test_plugin_hands_back_clean_images_where_nothing_fools() -> None:
     for parameter in net.parameters():
         parameter.requires_grad_(True)
         parameter.grad = None
-    attack = AutoAttackPerImage(iterations=15, queries=40, targets=2)
+    attack = AutoAttack(iterations=15, queries=40, targets=2)
     adversary = Adversary(net, Budget(Norm.LINF, Fraction("0.12")), seed=7)
     candidates = attack.perturb(adversary, images)
     assert torch.equal(candidates, attack.perturb(adversary, images))
@@ -188,17 +188,29 @@ def test_plugin_hands_back_clean_images_where_nothing_fools() -> None:
     with pytest.raises(InputError, match="l1"):
         attack.perturb(Adversary(net, Budget(Norm.L1, Fraction(1))), images)
     with pytest.raises(ValueError, match="custom"):
-        AutoAttackPerImage(attacks=("square",))
+        AutoAttack(attacks=("square",))
     two = Adversary(lambda x: net(x)[:, :3], Budget(Norm.LINF, Fraction("0.01")))
     three = Batch(images.ids, images.images, images.labels % 3)
     with pytest.warns(UserWarning, match="classes"):
-        AutoAttackPerImage(iterations=2, queries=2).perturb(two, three)
+        AutoAttack(iterations=2, queries=2).perturb(two, three)
+
+
+def test_images_meant_for_another_model_are_pushed_past_the_boundary() -> None:
+    net, images = zoo.zoo("vit"), zoo.batch(40)
+    attack, budget = AutoAttack(iterations=20, queries=40, targets=2), zoo.radius(Norm.LINF, 0.02)
+    loss = {}
+    for goal in Goal:
+        candidates = attack.perturb(Adversary(net, budget, goal=goal), images)
+        loss[goal] = nn.functional.cross_entropy(net(candidates), images.labels, reduction="none").detach()
+    assert float(loss[Goal.TRANSFER].mean()) > float(loss[Goal.SOURCE].mean()) + 0.1
+    same = attack.model_copy(update={"mode": "first"}).perturb(Adversary(net, budget, goal=Goal.TRANSFER), images)
+    assert torch.equal(same, attack.perturb(Adversary(net, budget), images))
 
 
 def test_rand_version_averages_gradients() -> None:
     net, images = zoo.zoo("robust"), zoo.batch(8)
     results: list[Finished] = []
-    attack = AutoAttackPerImage(version="rand", iterations=3)
+    attack = AutoAttack(version="rand", iterations=3)
     meters = attack.stream(Adversary(net, Budget(Norm.LINF, Fraction("0.01"))), [images], results.append)
     assert meters["apgd-ce"].backwards == 20 * 4 * sum(not (r.fooled and r.candidate is None) for r in results)
 
@@ -208,7 +220,7 @@ import resource, sys
 import torch
 from torch import nn
 from fractions import Fraction
-from bench.attacks.autoattack_per_image import AutoAttackPerImage
+from bench.attacks.autoattack import AutoAttack
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Adversary, Batch
 
@@ -220,7 +232,7 @@ def stream():
         x = torch.rand(50, 3, side, side, generator=torch.Generator().manual_seed(start))
         yield Batch(tuple(f"{start + i}" for i in range(50)), x, net(x).argmax(1))
 
-attack = AutoAttackPerImage(version="custom", attacks=("apgd-ce",), iterations=1)
+attack = AutoAttack(version="custom", attacks=("apgd-ce",), iterations=1)
 seen = []
 adversary = Adversary(net, Budget(Norm.LINF, Fraction(1, 255)), batch_size=32)
 attack.stream(adversary, stream(), lambda result: seen.append(result.guest.id))

@@ -1,0 +1,90 @@
+"""The official AutoAttack package, as it is."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from bench.attacks.engine.versions import Part, Version
+from bench.core.budget import Norm
+from bench.core.nouns import Adversary, Batch, Precision
+from bench.core.plugins import Plugin
+from bench.core.seeds import seed_of
+
+_NORMS = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
+
+
+class AutoAttackReference(Plugin):
+    """The official AutoAttack package (standard, plus, rand, custom); images it cannot fool come back clean."""
+
+    # Its random start is drawn for the batch and Square moves one window over all of it.
+    per_image: ClassVar[bool] = False
+    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+    precisions: ClassVar[frozenset[Precision]] = frozenset({Precision.FP32})
+
+    version: Version = "standard"
+    attacks: tuple[Part, ...] = Field((), description="the parts to run, for version custom")
+
+    @model_validator(mode="after")
+    def _parts_with_custom(self) -> AutoAttackReference:
+        if (self.version == "custom") != bool(self.attacks):
+            raise ValueError("attacks= goes with version=custom, and only with it")
+        return self
+
+    def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
+        """Images that fool the source, and clean ones where the source was wrong or withstood.
+
+        Source: Croce and Hein, arXiv:2003.01690; package pyautoattack.
+        """
+        from pyautoattack import AutoAttack as Official  # noqa: PLC0415 (optional in threats that never use it)
+
+        device = str(batch.images.device)
+        size = adversary.batch_size or len(batch)
+        with torch.random.fork_rng(), _warnings_of("auto-attack"):
+            official = Official(
+                _AsModule(adversary.source),
+                norm=_NORMS[adversary.budget.norm],
+                eps=adversary.budget.radius,
+                seed=seed_of(adversary.seed, batch.ids[0], "autoattack-reference") % 2**32,
+                version=self.version,
+                attacks=list(self.attacks) or None,
+                device=device,
+            )
+            candidates: Tensor = official.run_standard_evaluation(batch.images, batch.labels, batch_size=size)[0]
+        return candidates
+
+
+class _AsModule(nn.Module):
+    """The package wants a module; the source is any callable."""
+
+    def __init__(self, source: object) -> None:
+        super().__init__()
+        self._source = source
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self._source(images)  # type: ignore[operator]
+        return logits
+
+
+@contextmanager
+def _warnings_of(logger: str) -> Iterator[None]:
+    """Turn what the package logs as a warning into a Python warning, so that the record can keep it."""
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warnings.warn(record.getMessage(), stacklevel=2)
+
+    handler = Forward(logging.WARNING)
+    log = logging.getLogger(logger)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
