@@ -20,10 +20,11 @@ def perf(
         str, typer.Option(envvar="BENCH_WORKLOAD", help="standard, apgd (gradient steps) or square (queries).")
     ] = "standard",
     robust: Annotated[
-        list[float] | None, typer.Option(envvar="BENCH_ROBUST", help="Shares of robust images to look for an eps at.")
+        list[float] | None, typer.Option(envvar="BENCH_ROBUST", help="Shares of robust images to look for a radius at.")
     ] = None,
     eps: Annotated[
-        list[str] | None, typer.Option(envvar="BENCH_EPS", help="Radii under l-inf, instead of --robust.")
+        list[str] | None,
+        typer.Option(envvar="BENCH_EPS", help="Radii under l-inf; default: one that breaks all images."),
     ] = None,
     images: Annotated[
         int, typer.Option(envvar="BENCH_IMAGES", help="How many, all of which the model gets right.")
@@ -57,8 +58,8 @@ def perf(
     with listener() as progress:
         found = find(subject, images, make_means("results", device, progress))
         budgets = [Budget.parse(f"linf:{e}") for e in eps or []]
-        budgets += [radius_for(found, share) for share in robust or ([] if budgets else [0.0])]
-        for budget in budgets:
+        budgets += [radius_for(found, share) for share in robust or []]
+        for budget in budgets or [found.budget]:
             for i, search in enumerate(searches):
                 named = [p for p in peers.split(",") if p] if i == 0 else []
                 progress.note(f"{subject}, {workload}, {budget}, {search}, beside {', '.join(named) or 'nobody'}")

@@ -32,6 +32,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
+        ("cost of the attack", "\n".join(_cost(record)) or "none"),
         ("record", str(results.run(record.run_id).record_path)),
     ]
     for name, value in rows:
@@ -64,6 +65,22 @@ def percent(fraction: float) -> str:
 def _plugin(name: str, options: dict[str, object]) -> str:
     given = ", ".join(f"{k}={v}" for k, v in options.items())
     return f"{name} ({given})" if given else name
+
+
+def _cost(record: Record) -> list[str]:
+    """What each attack took, and how much of the device it used."""
+    cost, images = record.cost, record.metrics.images
+    lines = []
+    for part in cost.parts:
+        calls = f"{part.forwards / images:.1f} forward, {part.backwards / images:.1f} backward an image"
+        model = f", {part.model_seconds:.1f} in the model" if part.model_seconds else ""
+        lines.append(f"{part.attack}: {calls}; {part.seconds:.1f} s{model}")
+    if not lines:
+        return []
+    flops = cost.source_forwards * cost.flops_forward + cost.source_backwards * cost.flops_backward
+    rate = f", {cost.images_per_second:.1f} images/s" if cost.images_per_second else ""
+    share = f", {percent(cost.mfu)} of the matrix-product peak while in the model" if cost.mfu is not None else ""
+    return [*lines, f"{flops / images / 1e9:.3g} GFLOP an image{rate}{share}"]
 
 
 def _reuse(record: Record) -> str:

@@ -15,7 +15,7 @@ class Meter:
         padding: Rows that were evaluated only to keep the batch shape.
         model_seconds: Time in the model.
         seconds: All time, the model's included.
-        claims: Images that a low-precision search called fooled and that were measured again in float32.
+        claims: Images that the search called fooled and that were measured again in float32 on the source itself.
         refuted: Claims that float32 did not confirm.
         recovered: Refuted images that the attack fooled in float32 after all.
         halvings: How often the batch was halved for want of memory.

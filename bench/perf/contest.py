@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from bench.core.plugins import Attack
 from bench.core.registry import registry
 from bench.engine.flops import Arithmetic, arithmetic, peak
 from bench.perf.subjects import Subject, accuracy
+
+if TYPE_CHECKING:
+    from bench.core.nouns import Model
 
 # What is timed: the whole standard attack; gradient steps and queries on images that withstand all of them.
 WORKLOADS: dict[str, dict[str, Any]] = {
@@ -71,9 +75,12 @@ def contest(
 
 
 def rated(timings: list[Timing]) -> list[Timing]:
-    """With the ratio to the official package at the same budget, where it took part."""
-    official = {t.budget: t.seconds for t in timings if t.contestant == "official"}
-    return [replace(t, ratio=official[t.budget] / t.seconds) if t.budget in official else t for t in timings]
+    """With the ratio to the official package at the same budget, where it took part: of step times where there are."""
+    official = {t.budget: t.per_image_step_ms or t.seconds for t in timings if t.contestant == "official"}
+    return [
+        replace(t, ratio=official[t.budget] / (t.per_image_step_ms or t.seconds)) if t.budget in official else t
+        for t in timings
+    ]
 
 
 def _engine(
@@ -95,7 +102,7 @@ def _engine(
     parts = {name: _part(meter, one, peak(device, precision)) for name, meter in adversary.meters.items()}
     return Timing(
         found.name, workload, str(budget), f"bench {precision}", len(found.batch), accuracy(found, candidates), seconds,
-        _per_step(total.forwards, seconds, workload), mfu, parts=parts,
+        _per_step(total, seconds, workload), mfu, parts=parts,
     )  # fmt: skip
 
 
@@ -112,12 +119,18 @@ def _official(found: Subject, budget: Budget, workload: str, batch_size: int | N
     if steps is not None:
         attack.apgd.n_iter, attack.square.n_queries = steps, steps
     size = batch_size or len(found.batch)
-    counted = _count_rows(found.model)
-    candidates, seconds = _timed(
-        lambda: attack.run_standard_evaluation(found.batch.images, found.batch.labels, batch_size=size)[0], found.batch
-    )
-    counted.remove()
-    per_step = _per_step(counted.rows, seconds, workload)
+
+    def run() -> Tensor:
+        if workload == "standard":
+            whole: Tensor = attack.run_standard_evaluation(found.batch.images, found.batch.labels, batch_size=size)[0]
+            return whole
+        alone = {"apgd": attack.apgd, "square": attack.square}[workload]  # without the checks on the first batch
+        alone.loss = {"apgd": "ce", "square": "margin"}[workload]
+        return _in_parts(alone.perturb, found.batch, size)
+
+    with _counted(found.model) as counted:
+        candidates, seconds = _timed(run, found.batch)
+    per_step = _per_step(counted, seconds, workload)
     return Timing(found.name, workload, str(budget), "official", len(found.batch), accuracy(found, candidates), seconds,
                   per_step)  # fmt: skip
 
@@ -126,7 +139,7 @@ def _torchattacks(found: Subject, budget: Budget, workload: str, batch_size: int
     """torchattacks, with the iterations of the standard attack (its own defaults are weaker)."""
     if importlib.util.find_spec("torchattacks") is None:
         raise InputError("torchattacks is not installed; expected it: uv pip install --no-deps torchattacks")
-    import torchattacks  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    import torchattacks  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
 
     common = {"norm": "Linf" if budget.norm is Norm.LINF else "L2", "eps": budget.radius}
     classes = found.model(found.batch.images[:1]).shape[1]
@@ -146,16 +159,16 @@ def _torchattacks(found: Subject, budget: Budget, workload: str, batch_size: int
     attack = torchattacks.MultiAttack(attacks) if len(attacks) > 1 else attacks[0]
     size = batch_size or len(found.batch)
 
-    def run() -> Tensor:
-        images, labels = found.batch.images.split(size), found.batch.labels.split(size)
-        return torch.cat([attack(x, y) for x, y in zip(images, labels, strict=True)])
-
-    counted = _count_rows(model)
-    candidates, seconds = _timed(run, found.batch)
-    counted.remove()
-    per_step = _per_step(counted.rows, seconds, workload)
+    with _counted(model) as counted:
+        candidates, seconds = _timed(lambda: _in_parts(attack, found.batch, size), found.batch)
+    per_step = _per_step(counted, seconds, workload)
     return Timing(found.name, workload, str(budget), "torchattacks", len(found.batch), accuracy(found, candidates),
                   seconds, per_step)  # fmt: skip
+
+
+def _in_parts(attack: Callable[[Tensor, Tensor], Tensor], batch: Batch, size: int) -> Tensor:
+    parts = zip(batch.images.split(size), batch.labels.split(size), strict=True)
+    return torch.cat([attack(x, y) for x, y in parts])
 
 
 def _peer(name: str) -> Callable[[Subject, Budget, str, int | None, int | None], Timing]:
@@ -165,24 +178,26 @@ def _peer(name: str) -> Callable[[Subject, Budget, str, int | None, int | None],
     return known[name]
 
 
-class _Rows:
-    """How many images went forward through a module."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.rows = 0
-        self._handle = model.register_forward_hook(self._see)
-
-    def _see(self, _model: nn.Module, args: tuple[Tensor, ...], _out: Tensor) -> None:
-        self.rows += len(args[0])
-
-    def remove(self) -> None:
-        self._handle.remove()
-
-
-def _count_rows(model: object) -> _Rows:
+@contextmanager
+def _counted(model: Model) -> Iterator[Meter]:
+    """The images that go forward through ``model`` inside, and the gradients that come back."""
     if not isinstance(model, nn.Module):
         raise InputError(f"a subject is a module, got {type(model).__name__}")
-    return _Rows(model)
+    meter = Meter()
+
+    def back(gradient: Tensor) -> None:
+        meter.backwards += len(gradient)
+
+    def see(_model: nn.Module, args: tuple[Tensor, ...], logits: Tensor) -> None:
+        meter.forwards += len(args[0])
+        if logits.requires_grad:
+            logits.register_hook(back)
+
+    handle = model.register_forward_hook(see)
+    try:
+        yield meter
+    finally:
+        handle.remove()
 
 
 def _timed(work: Callable[[], Tensor], batch: Batch) -> tuple[Tensor, float]:
@@ -200,8 +215,10 @@ def _wait(batch: Batch) -> None:
         torch.cuda.synchronize()
 
 
-def _per_step(rows: int, seconds: float, workload: str) -> float | None:
-    return 1000 * seconds / rows if rows and workload != "standard" else None
+def _per_step(meter: Meter, seconds: float, workload: str) -> float | None:
+    """Milliseconds for one gradient of one image (apgd) or one query (square)."""
+    steps = {"apgd": meter.backwards, "square": meter.forwards}.get(workload, 0)
+    return 1000 * seconds / steps if steps else None
 
 
 def _part(meter: Meter, one: Arithmetic, peak_flops: float) -> dict[str, float]:

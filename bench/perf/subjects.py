@@ -33,11 +33,12 @@ _PATTERNS = 10
 
 @dataclass(frozen=True)
 class Subject:
-    """A model with images that it gets right."""
+    """A model with images that it gets right, and the radius at which none of them is robust."""
 
     name: str
     model: Model
     batch: Batch
+    budget: Budget
 
 
 def subject(name: str, images: int, means: Means) -> Subject:
@@ -77,7 +78,7 @@ def _digits(images: int, means: Means) -> Subject:
     world = World(spec, key, ModelCache(means.home.models), means.device, means.progress)
     batch = world.test_split.read(range(len(world.test_split.ids))).to(means.device)
     right = [i for i, p in enumerate(predict(world.base.model, batch.images)) if p == int(batch.labels[i])]
-    return Subject("digits-vit", world.base.model, batch.take(right[:images]))
+    return Subject("digits-vit", world.base.model, batch.take(right[:images]), Budget.parse("linf:0.1"))
 
 
 def _large(images: int, device: str) -> Subject:
@@ -91,7 +92,7 @@ def _large(images: int, device: str) -> Subject:
     model = freeze(Classifier(backbone(base, 1000, 0), half, half)).to(device)
     pixels, labels = _patterns(images + 3 * _PATTERNS)
     pixels, labels = pixels.to(device), labels.to(device)
-    head = model.network.get_submodule("head")
+    head = model.get_submodule("network.head")
     if not isinstance(head, nn.Linear):
         raise TypeError(f"the head of a ViT is linear, got {type(head).__name__}")
     seen: list[Tensor] = []
@@ -103,7 +104,7 @@ def _large(images: int, device: str) -> Subject:
     pixels, labels = pixels[len(features) :], labels[len(features) :]
     right = [i for i, p in enumerate(predict(model, pixels)) if p == int(labels[i])]
     batch = Batch(tuple(f"generated-{i}" for i in range(images)), pixels, labels)
-    return Subject("vit-b-16", model, batch.take(right))
+    return Subject("vit-b-16", model, batch.take(right), Budget.parse("linf:4/255"))
 
 
 def _patterns(count: int) -> tuple[Tensor, Tensor]:
@@ -117,7 +118,7 @@ def _patterns(count: int) -> tuple[Tensor, Tensor]:
 
 
 def _tell_apart(head: nn.Linear, features: Tensor, labels: Tensor) -> None:
-    """Set the weights of ``head`` so that each class has the logit 5 at its mean feature (n, d) and -5 at that of all."""
+    """Give each class the logit 5 at the mean of its features (n, d), and -5 at the mean of all."""
     middle = features.mean(0)
     centre = torch.stack([features[labels == k].mean(0) for k in range(_PATTERNS)]) - middle
     weight = 10 * centre / centre.square().sum(1, keepdim=True)

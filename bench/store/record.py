@@ -55,7 +55,7 @@ class Part(Frozen):
     padding: int = Field(ge=0, description="rows evaluated only to keep the batch shape")
     model_seconds: float = Field(ge=0, description="in the model; 0 where the attack does not tell")
     seconds: float = Field(ge=0)
-    claims: int = Field(ge=0, description="images that a low-precision search called fooled, measured again in fp32")
+    claims: int = Field(ge=0, description="images that the search called fooled; measured again in fp32")
     refuted: int = Field(ge=0, description="claims that fp32 did not confirm; those images were attacked in fp32")
     recovered: int = Field(ge=0, description="refuted images that fp32 fooled after all")
     halvings: int = Field(ge=0, description="how often the batch was halved for want of memory")

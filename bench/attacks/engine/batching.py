@@ -12,9 +12,9 @@ from torch import Tensor
 from bench.core.errors import BenchError
 
 T = TypeVar("T")
-# Smallest batch that the model is given, and the step between the batch sizes above it. Matrix kernels round differently
-# for very few rows and, with two threads on one product, for odd numbers of them: on two ViTs and a ResNet-18 (float32,
-# CPU) logits and gradients were bit for bit the same at multiples of 4, and differed by up to 1e-6 at 1, 2 and 3 rows.
+# Smallest batch that the model is given. Matrix kernels round differently for very few rows: on two ViTs and a
+# ResNet-18 (float32, CPU, a thread for each product) logits and gradients were bit for bit the same from 4 rows on, and
+# differed by up to 1e-6 at 1, 2 and 3. With two threads on one product they were so at multiples of 4.
 FLOOR = 4
 # Shapes below the full one that a batch may shrink to when few images are left.
 _RUNGS = 32
@@ -27,23 +27,25 @@ class Ladder:
     Attributes:
         slots: Images at a time; fewer than the floor are padded to it.
         floor: Smallest shape.
+        rung: Step between the shapes.
         climbing: Whether smaller shapes may be used when few images are left (they must round alike).
     """
 
     slots: int
     floor: int = FLOOR
+    rung: int = FLOOR
     climbing: bool = True
 
     @property
     def top(self) -> int:
         """The largest shape."""
-        return max(self.slots, self.floor)
+        return -(-max(self.slots, self.floor) // self.rung) * self.rung
 
     def shape(self, rows: int) -> int:
         """The smallest shape that holds ``rows``, or the largest one."""
         if not self.climbing or rows >= self.top:
             return self.top
-        rung = self.floor * max(self.top // (_RUNGS * self.floor), 1)
+        rung = self.rung * max(self.top // (_RUNGS * self.rung), 1)
         return min(max(-(-rows // rung) * rung, self.floor), self.top)
 
     def halve(self) -> None:
@@ -55,7 +57,7 @@ class Ladder:
         if self.top == 1:
             raise BenchError("out of memory with a single image in the batch; use a smaller model or another device")
         half = self.top // 2
-        self.slots, self.floor = min(self.slots, half), min(self.floor, half)
+        self.slots, self.floor, self.rung = (min(n, half) for n in (self.slots, self.floor, self.rung))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Oracle:
-    """The source in one precision; ``live`` says how many rows of the batch count, ``halt`` ends every call.
+    """The source in one precision.
+
+    ``live`` says how many rows of the batch count, ``room`` how many images may be sent at once; ``halt`` ends every call.
 
     On an accelerator the time in the model is read from events, so that nothing waits for it.
     """
@@ -32,12 +34,13 @@ class Oracle:
     precision: Precision = Precision.FP32
     meter: Meter = field(default_factory=Meter)
     live: int = 0
+    room: int = 1
     halt: threading.Event | None = None
     _spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list, repr=False)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits (S, K) in float32 without a graph."""
-        with self._counted(x, backwards=0), torch.no_grad(), numerics(self.precision, x.device.type):
+    def logits(self, x: Tensor, tries: int = 1) -> Tensor:
+        """Logits (S, K) in float32 without a graph; ``x`` may hold several points for each row of the batch."""
+        with self._counted(x, backwards=0, tries=tries), torch.no_grad(), numerics(self.precision, x.device.type):
             return self.model(x).float()
 
     def gradient(self, x: Tensor, loss: Callable[[Tensor], Tensor], samples: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,7 +81,7 @@ class Oracle:
         self._spans.clear()
 
     @contextmanager
-    def _counted(self, x: Tensor, backwards: int, forwards: int = 1) -> Iterator[None]:
+    def _counted(self, x: Tensor, backwards: int, forwards: int = 1, tries: int = 1) -> Iterator[None]:
         if self.halt is not None and self.halt.is_set():
             raise StoppedError("the attack was stopped")
         events = (_event(), _event()) if x.is_cuda else None
@@ -91,7 +94,7 @@ class Oracle:
             self._spans.append(events)
         else:
             self.meter.model_seconds += time.perf_counter() - began
-        live = min(self.live or len(x), len(x))
+        live = min(self.live * tries or len(x), len(x))
         self.meter.forwards += forwards * live
         self.meter.backwards += backwards * live
         self.meter.padding += forwards * (len(x) - live)

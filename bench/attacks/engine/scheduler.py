@@ -71,7 +71,7 @@ class Scheduler:
                 seat.parked = None
         if fresh:
             self._begin(fresh)
-        self.oracle.live = self._live()
+        self.oracle.live, self.oracle.room = self._live(), self.ladder.top
 
     def _begin(self, rows: list[int]) -> None:
         """Start the run that each row's seat is at."""
@@ -128,7 +128,7 @@ class Scheduler:
             self.oracle.meter.halvings += 1
             queue.give_back(self._park(self.ladder.slots))
             self._reshape(self.ladder.shape(self._live()))
-            self.oracle.live = self._live()
+            self.oracle.live, self.oracle.room = self._live(), self.ladder.top
         self._state = stepped
         self._ticks += 1
         for seat in self._seats:

@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from bench.attacks.engine.geometry import chosen, length, unit
-from bench.attacks.engine.square import Square, coin, current_query, opening, place, window_sizes
+from bench.attacks.engine.geometry import length, unit
+from bench.attacks.engine.square import Square, coin, coming, opening, place, window_sizes
 from bench.attacks.engine.types import Newcomers, State
 from bench.core.budget import Norm
 
@@ -43,20 +43,21 @@ class SquareL2(Square):
             "sign": torch.stack(signs).to(x.device),
         }
 
-    def _propose(self, state: State) -> Tensor:
+    def _propose(self, state: State, tries: int) -> Tensor:
         image, best = state["image"], state["point"]
-        rows, query = current_query(state, self.queries)
+        rows, query, start = coming(state, tries, self.queries)
         height, width = best.shape[2:]
-        size = window_sizes(self.queries, height, width, _LEAST, True, best.device)[query]
-        corner, flip = state["corner"][rows, query].long(), state["flip"][rows, query]
-        sign = state["sign"][rows, query].to(best.dtype)
-        delta = best - image
+        size = window_sizes(self.queries, height, width, _LEAST, True, best.device)[query].flatten()
+        corner, flip = state["corner"][rows, query].flatten(0, 1).long(), state["flip"][rows, query].flatten()
+        sign = state["sign"][rows, query].flatten(0, 1).to(best.dtype)
+        delta = (best - image).repeat(tries, 1, 1, 1)
         spare = (self.budget.radius**2 - length(delta, Norm.L2) ** 2).clamp(min=0)
         for side in sorted(set(size.tolist())):  # rows whose windows are of one size move together
             same = (size == side).nonzero().squeeze(1)
             _move(delta, same, side, corner[same], _bumps(side, flip[same], sign[same]), spare[same])
-        moved = torch.addcmul(image, unit(delta, Norm.L2), delta.new_tensor(self.budget.radius)).clamp_(0, 1)
-        return chosen(state["age"] > 0, moved, best)
+        moved = unit(delta, Norm.L2).unflatten(0, (tries, len(image)))
+        moved = torch.addcmul(image, moved, delta.new_tensor(self.budget.radius)).clamp_(0, 1)
+        return torch.where(start[..., None, None, None], best, moved)
 
 
 def _move(delta: Tensor, rows: Tensor, side: int, corner: Tensor, bumps: Tensor, spare: Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.attacks.engine.batching import Ladder, measured
+from bench.attacks.engine.batching import FLOOR, Ladder, measured
 from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.oracle import Oracle
 from bench.attacks.engine.queue import Queue, Seat
@@ -72,7 +72,8 @@ class Stage:
         def work() -> None:
             oracle = Oracle(model, precision, halt=self.halt)
             meters.append(oracle.meter)
-            ladder = Ladder(-(-self.conduct.slots // threads), climbing=self.conduct.climbing)
+            rung = 2 if threads > 1 else FLOOR
+            ladder = Ladder(-(-self.conduct.slots // threads), rung=rung, climbing=self.conduct.climbing)
             results.extend(Scheduler(self.attack, oracle, ladder, self.conduct.keep, self.conduct.period).run(queue))
             oracle.settle()
 
