@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,21 +33,45 @@ if TYPE_CHECKING:
 _TRACEABLE = ("torch", "timm", "peft")
 # Larger models spend no time worth saving outside their products (ViT-B/16: 87 million), and are slow to record.
 _MOST_WEIGHTS = 20_000_000
+_MANY_CALLS = 500
 # A recording must give the logits of the copy, at two batch sizes, up to this share of their size.
 _AGREES = {Precision.FP32: 1e-4, Precision.TF32: 1e-3, Precision.BF16: 5e-2}
 
 
-def search_model(model: Model, precision: Precision, example: Tensor) -> Model:
-    """The copy, or ``model`` itself where there is nothing to gain or it cannot be copied.
+@dataclass
+class Search:
+    """What the search calls in place of ``model``.
 
     Args:
         model: The source.
         precision: Of the search.
         example: Some images (B, C, H, W) of the run.
     """
+
+    model: Model
+    precision: Precision
+    example: Tensor
+
+    @cached_property
+    def copy(self) -> Model:
+        """The faster copy, or the model itself where there is nothing to gain or it cannot be copied."""
+        return _copied(self.model, self.precision, host=self.example.device.type == "cpu")
+
+    @cached_property
+    def recording(self) -> Model:
+        """The copy as a recording, where that can stand for it."""
+        host = self.example.device.type == "cpu"
+        return _recorded(self.copy, self.precision, self.example) if host else self.copy
+
+    def for_calls(self, calls: int) -> Model:
+        """What to call for an attack of so many ``calls`` an image: recording takes as long as a hundred steps."""
+        return self.recording if calls >= _MANY_CALLS else self.copy
+
+
+def _copied(model: Model, precision: Precision, *, host: bool) -> Model:
     if not isinstance(model, nn.Module):
         return model
-    low, host = precision is Precision.BF16, example.device.type == "cpu"
+    low = precision is Precision.BF16
     if not low and not host:
         return model
     try:
@@ -62,11 +88,12 @@ def search_model(model: Model, precision: Precision, example: Tensor) -> Model:
                 layer.to(torch.bfloat16)
             if host and hasattr(layer, "fused_attn"):
                 setattr(layer, "fused_attn", False)  # noqa: B010 (an attribute of timm's, unknown to nn.Module)
-    return _recorded(fast, precision, example) if host else fast
+    return fast
 
 
-def _recorded(model: nn.Module, precision: Precision, example: Tensor) -> nn.Module:
-    """``model`` as a recording of its calls, or itself where that cannot stand for it."""
+def _recorded(model: Model, precision: Precision, example: Tensor) -> Model:
+    if not isinstance(model, nn.Module):
+        return model
     large = sum(p.numel() for p in model.parameters()) > _MOST_WEIGHTS
     if large or model.training or not all(_traceable(layer) for layer in model.modules()):
         return model

@@ -11,7 +11,7 @@ import torch
 from bench.attacks.engine.batching import Ladder, measured
 from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.oracle import Oracle, frozen
-from bench.attacks.engine.search import search_model
+from bench.attacks.engine.search import Search
 from bench.attacks.engine.stage import Stage
 from bench.attacks.engine.types import Finished, Guest, Seeds, StepAttack
 from bench.core.cost import Meter
@@ -49,18 +49,23 @@ def run_sequence(
     """
     clean, meters = Meter(), {attack.name: Meter() for attack in attacks}
     with frozen(model):
-        search: Model | None = None
+        search: Search | None = None
         for guests in _windows(batches, conduct.slots):
             if search is None:
-                search = search_model(model, conduct.precision, torch.stack([guest.image for guest in guests[:20]]))
+                search = Search(model, conduct.precision, torch.stack([guest.image for guest in guests[:20]]))
             standing = []
-            for guest in _first_look(guests, model, search, conduct, clean):
+            for guest in _first_look(guests, model, search.copy, conduct, clean):
                 if guest.misclassified and not conduct.misclassified:
                     emit(Finished(guest, True))
                 else:
                     standing.append(guest)
             for attack in attacks:
-                stage = Stage(attack, model, search, seeds, conduct, meter=meters[attack.name])
+                runs = attack.runs(len(standing[0].logits)) if standing else 0
+                if not runs:
+                    meters[attack.name].skipped += len(standing)
+                    continue
+                quick = search.for_calls(runs * attack.steps)
+                stage = Stage(attack, model, quick, seeds, conduct, meter=meters[attack.name])
                 standing = _survivors(stage, standing, emit)
             for guest in standing:
                 score, candidate = guest.best or (-float("inf"), None)
@@ -107,9 +112,6 @@ def _looked(oracle: Oracle, images: list[torch.Tensor], conduct: Conduct) -> tor
 
 def _survivors(stage: Stage, guests: list[Guest], emit: Emit) -> list[Guest]:
     """The images that stand after the stage, each with its best candidate so far; the others are emitted."""
-    if guests and not stage.attack.runs(len(guests[0].logits)):
-        stage.meter.skipped += len(guests)
-        return guests
     standing = []
     for result in sorted(stage.run(guests), key=lambda result: result.guest.position):
         guest = result.guest

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.attacks.autoattack import AutoAttack
 from bench.attacks.engine.conduct import Conduct
-from bench.attacks.engine.search import search_model
+from bench.attacks.engine.search import Search
 from bench.attacks.engine.sequence import run_sequence
 from bench.attacks.engine.types import Finished
 from bench.attacks.engine.versions import SEQUENCES, Effort, build
@@ -132,9 +132,9 @@ class Moody(nn.Module):
 
 def test_a_model_is_replayed_from_a_recording_only_if_it_says_that_it_may_be() -> None:
     x = zoo.batch(4).images
-    moody = search_model(Moody(zoo.zoo("cnn")), Precision.FP32, x)
+    moody = Search(Moody(zoo.zoo("cnn")), Precision.FP32, x).recording
     assert not torch.equal(moody(x), moody(x))  # type: ignore[operator]
-    assert isinstance(search_model(zoo.zoo("vit"), Precision.FP32, x), torch.jit.ScriptModule)
+    assert isinstance(Search(zoo.zoo("vit"), Precision.FP32, x).recording, torch.jit.ScriptModule)
 
 
 @pytest.mark.parametrize("keep", ["first", "last", "best"])
