@@ -19,7 +19,7 @@ from bench.attacks.engine.types import Finished, Seeds
 from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
 from bench.core.budget import Norm
 from bench.core.cost import Meter
-from bench.core.nouns import Adversary, Batch, Goal, Precision
+from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
@@ -40,10 +40,10 @@ class AutoAttack(Plugin):
 
     version: Version = Field("standard", description="standard, plus, rand, or custom with a list of attacks")
     attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")
-    mode: Literal["auto", "first", "budget"] = Field(
-        "auto",
+    mode: Literal["first", "budget"] = Field(
+        "first",
         description="first: an image is done when fooled; budget: the attack that fools it runs to its end, and images "
-        "that the source misclassifies are attacked too; auto: first where the source is the target, else budget",
+        "that the source misclassifies are attacked too",
     )
     keep: Literal["last", "best"] = Field(
         "last", description="budget only: hand back the last misclassified iterate (official) or the highest-loss one"
@@ -99,11 +99,10 @@ class AutoAttack(Plugin):
 
     def _conduct(self, adversary: Adversary, device: torch.device) -> Conduct:
         host = device.type == "cpu"
-        first = adversary.goal is Goal.SOURCE if self.mode == "auto" else self.mode == "first"
-        keep: Keep = "first" if first else self.keep
+        keep: Keep = "first" if self.mode == "first" else self.keep
         slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
         # Where the first success ends an attack, an image that is wrong as it is has nothing left to be done to it.
-        misclassified = not first
+        misclassified = self.mode == "budget"
         period, threads = (1, torch.get_num_threads()) if host else (_PERIOD_ELSEWHERE, 1)
         return Conduct(slots, keep, adversary.precision, misclassified, period, min(threads, slots))
 

@@ -75,13 +75,6 @@ class Verdict:
     distance: float | None
 
 
-class Goal(StrEnum):
-    """Which model the images are to fool."""
-
-    SOURCE = "source"  # the source is the target: done when it is fooled
-    TRANSFER = "transfer"  # another model: one just across the source's boundary is not enough
-
-
 @dataclass(frozen=True)
 class Adversary:
     """All that an attack may touch.
@@ -90,7 +83,7 @@ class Adversary:
         source: The model that the adversary holds.
         budget: How far an image may be moved.
         seed: The run's; an attack draws for an image from ``seed_of(seed, image id, attack, restart)`` alone.
-        goal: Whether the images are meant for the source itself or for another model; any wrong class will do.
+        goal: ``untargeted``: any wrong class will do.
         batch_size: Images to send through the source at once; None leaves it to the attack.
         precision: Of the search; a candidate counts only as float32 judges it.
         meters: Where an attack may say what its parts cost, by name.
@@ -99,7 +92,7 @@ class Adversary:
     source: Model
     budget: Budget
     seed: int = 0
-    goal: Goal = Goal.SOURCE
+    goal: str = "untargeted"
     batch_size: int | None = None
     precision: Precision = Precision.FP32
     meters: dict[str, Meter] = field(default_factory=dict)

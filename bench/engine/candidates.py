@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.core.canonical import digest
 from bench.core.cost import Meter
 from bench.core.errors import BenchError
-from bench.core.nouns import Adversary, Batch, Goal, Precision, Protocol, Trained
+from bench.core.nouns import Adversary, Batch, Precision, Protocol, Trained
 from bench.core.numerics import numerics
 from bench.core.plugins import Attack
 from bench.core.spec import PluginSpec, Spec
@@ -66,23 +66,15 @@ class Attacker:
     Args:
         spec: Attack, fallback, protocol, budget, seed.
         source: The model that the attacks see; its digest is part of every address, nothing of the target is.
-        goal: Whether the target is the source.
         attacks: The plug-ins by name, of the Spec's attack and fallback.
         store: Where adversarial images are kept.
         only_kept: Read what is kept and run nothing.
     """
 
     def __init__(
-        self,
-        spec: Spec,
-        source: Trained,
-        goal: Goal,
-        attacks: dict[str, Attack],
-        store: CandidateStore,
-        *,
-        only_kept: bool = False,
+        self, spec: Spec, source: Trained, attacks: dict[str, Attack], store: CandidateStore, *, only_kept: bool = False
     ) -> None:
-        self._spec, self._source, self._goal, self._attacks, self._store = spec, source, goal, attacks, store
+        self._spec, self._source, self._attacks, self._store = spec, source, attacks, store
         self._only_kept = only_kept
 
     def attack(self, batch: Batch) -> Candidates:
@@ -138,7 +130,6 @@ class Attacker:
             {
                 "attack": which.model_dump(mode="json"),
                 "budget": spec.budget,
-                "goal": self._goal,
                 "images": pixels.hexdigest(),
                 "seed": spec.seed,
                 "source": self._source.digest,
@@ -149,7 +140,7 @@ class Attacker:
 
     def _run(self, which: PluginSpec, batch: Batch) -> Made:
         spec, source = self._spec, CountedSource(self._source)
-        adversary = Adversary(source, spec.ball, spec.seed, self._goal, spec.batch_size, spec.precision)
+        adversary = Adversary(source, spec.ball, spec.seed, batch_size=spec.batch_size, precision=spec.precision)
         own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())  # an attack may write where it likes
         images, failed = batch.images, False
         said: dict[str, None] = {}

@@ -12,7 +12,7 @@ import torch
 
 from bench.core.errors import InputError
 from bench.core.key import Key
-from bench.core.nouns import Goal, Outcome, Trained, Verdict
+from bench.core.nouns import Outcome, Trained, Verdict
 from bench.core.plugins import Attack, Backend, ThreatModel
 from bench.core.progress import Advance, Progress, Silent, stage
 from bench.core.registry import registry
@@ -60,9 +60,9 @@ class Evaluation:
         self.world = World(spec, key, cache, means.device, means.progress)
         self.target = self.world.target
         self.source = self._source()
-        goal = Goal.SOURCE if self.source.digest == self.target.digest else Goal.TRANSFER
-        store = CandidateStore(means.home.adversarial)
-        self._attacker = Attacker(spec, self.source, goal, self._attacks(), store, only_kept=only_kept)
+        self._attacker = Attacker(
+            spec, self.source, self._attacks(), CandidateStore(means.home.adversarial), only_kept=only_kept
+        )
         self.images = min(len(self.world.test_split.ids), spec.limit or len(self.world.test_split.ids))
 
     @property

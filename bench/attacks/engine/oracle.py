@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Oracle:
     """The source in one precision.
 
-    ``live`` says how many rows of the batch count, ``room`` how many images may be sent at once; ``halt`` ends all calls.
+    ``live`` says how many rows of the batch count, ``room`` how many images may be sent at once, ``halt`` ends all
+    calls.
     On an accelerator the time in the model is read from events, so that nothing waits for it.
     """
 
