@@ -71,7 +71,7 @@ def _cost(record: Record) -> list[str]:
     """What each attack took, and how much of the device it used."""
     cost, images = record.cost, record.metrics.images
     lines = []
-    for part in cost.parts:
+    for part in (part for part in cost.parts if part.forwards):
         calls = f"{part.forwards / images:.1f} forward, {part.backwards / images:.1f} backward an image"
         model = f", {part.model_seconds:.1f} in the model" if part.model_seconds else ""
         lines.append(f"{part.attack}: {calls}; {part.seconds:.1f} s{model}")
