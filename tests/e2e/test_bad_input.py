@@ -45,7 +45,7 @@ CASES = {
     "backend": (argv(backend="ray"), r"unknown backend 'ray'"),
     "precision": (argv(precision="fp8"), r"unknown precision 'fp8'; expected one of fp32, tf32, bf16, auto"),
     "precision of official": (argv(attack="autoattack-reference", precision="bf16"), r"does not search in bf16"),
-    "unknown part": (argv(set="attack.attacks=[apgd]"), r"option of autoattack"),
+    "unknown part": (argv(attack="autoattack", set="attack.attacks=[apgd]"), r"option of autoattack"),
     "l1 per image": (argv(attack="autoattack", norm="l1"), r"does not know the norm l1.*autoattack-reference"),
     "device": (argv(device="cuda:99"), r"device 'cuda:99' is not available"),
     "siblings of plain": (argv(threat="cross-key"), r"plain has no key, so no siblings"),
