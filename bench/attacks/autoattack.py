@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from bench.attacks.engine.conduct import Conduct
+from bench.attacks.engine.doubts import doubts_of_model, doubts_of_search
 from bench.attacks.engine.keeper import Keep
 from bench.attacks.engine.sequence import Emit, collected, run_sequence
 from bench.attacks.engine.types import Finished, Seeds
@@ -65,7 +66,10 @@ class AutoAttack(Plugin):
         In mode ``budget`` with keep ``best`` those get their highest-loss point instead. Source: arXiv:2003.01690.
         """
         results: list[Finished] = []
+        said = doubts_of_model(adversary.source, batch.images, averaged=self.version == "rand")
         adversary.meters.update(self.stream(adversary, [batch], results.append))
+        for text in (*said, *doubts_of_search(adversary.meters, len(batch))):
+            warnings.warn(text, stacklevel=2)
         _tell(adversary.meters)
         return collected(batch, results)
 

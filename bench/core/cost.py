@@ -18,6 +18,8 @@ class Meter:
         claims: Images that the search called fooled and that were measured again in float32 on the source itself.
         refuted: Claims that float32 did not confirm.
         recovered: Refuted images that the attack fooled in float32 after all.
+        fooled: Images that this attack fooled.
+        flat: Images of the attack's first batch whose gradient is zero.
         halvings: How often the batch was halved for want of memory.
         skipped: Images that the attack cannot run on, for want of classes.
     """
@@ -30,6 +32,8 @@ class Meter:
     claims: int = 0
     refuted: int = 0
     recovered: int = 0
+    fooled: int = 0
+    flat: int = 0
     halvings: int = 0
     skipped: int = 0
 

@@ -58,6 +58,8 @@ class Part(Frozen):
     claims: int = Field(ge=0, description="images that the search called fooled; measured again in fp32")
     refuted: int = Field(ge=0, description="claims that fp32 did not confirm; those images were attacked in fp32")
     recovered: int = Field(ge=0, description="refuted images that fp32 fooled after all")
+    fooled: int = Field(ge=0, description="images that it fooled the source on; 0 where the attack does not tell")
+    flat: int = Field(ge=0, description="images of its first batch whose gradient is zero")
     halvings: int = Field(ge=0, description="how often the batch was halved for want of memory")
     skipped: int = Field(ge=0, description="images the attack cannot run on, for want of classes")
 

@@ -241,11 +241,11 @@ def test_flags_come_from_a_file_from_the_environment_and_from_the_line(cli, monk
 
 
 @pytest.mark.usefixtures("outsiders")
-def test_the_official_packages_warnings_reach_the_record(cli):
-    """A defense that hands out probabilities for logits, which AutoAttack warns of."""
-    argv = ("run", "--defense", "probabilities", "--threat", "white-box", "--limit", "20")
-    attack = ("--set", "attack.version=custom", "--set", "attack.attacks=[apgd-ce]")
-    done = cli(*argv, *attack)
+@pytest.mark.parametrize("attack", ["autoattack", "autoattack-reference"])
+def test_what_autoattack_warns_of_reaches_the_record(cli, attack):
+    """A defense that hands out probabilities for logits."""
+    argv = ("run", "--defense", "probabilities", "--threat", "white-box", "--limit", "20", "--attack", attack)
+    done = cli(*argv, "--set", "attack.version=custom", "--set", "attack.attacks=[apgd-ce]")
     assert done.code == 0, done.err
     assert "the output is a probability distribution" in done.out
     (path,) = Path("results").glob("*/record.json")

@@ -36,6 +36,7 @@ class Oracle:
     live: int = 0
     room: int = 1
     halt: threading.Event | None = None
+    _looked: bool = False
     _spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list, repr=False)
 
     def logits(self, x: Tensor, tries: int = 1) -> Tensor:
@@ -58,6 +59,9 @@ class Oracle:
                 logits = self.model(leaf).float()
                 values = loss(logits)
                 gradient = torch.autograd.grad(values.sum(), leaf)[0]
+            if not self._looked:
+                self._looked = True
+                self.meter.flat += int((gradient[: self.live or None] == 0).flatten(1).all(1).sum())
             total = gradient if total is None else total + gradient
         return logits.detach(), values.detach(), gradient if total is None or samples == 1 else total / float(samples)
 

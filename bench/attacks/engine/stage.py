@@ -58,6 +58,7 @@ class Stage:
             again = self._searched(refuted, self.model, Precision.FP32)
             self.meter.recovered += sum(result.fooled for result in again)
             results += again
+        self.meter.fooled += sum(result.fooled for result in results)
         self.meter.seconds += time.perf_counter() - began
         return results
 

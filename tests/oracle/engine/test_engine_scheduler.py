@@ -216,6 +216,40 @@ def test_plugin_hands_back_clean_images_where_nothing_fools() -> None:
         AutoAttack(iterations=2, queries=2).perturb(two, three)
 
 
+class Noisy(nn.Module):
+    """Draws lots."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x + 0.05 * torch.randn_like(x))
+
+
+class Stepped(nn.Module):
+    """Rounds its input, so that no gradient passes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model((x * 31).round() / 31)
+
+
+def test_signs_that_robustness_is_only_apparent_are_warned_of() -> None:
+    net, images = zoo.zoo("robust"), zoo.batch(24)
+    attack, budget = AutoAttack(iterations=5, queries=200, targets=1), zoo.radius(Norm.LINF, 0.15)
+    with pytest.warns(UserWarning, match="randomised"):
+        attack.perturb(Adversary(Noisy(net), budget), images)
+    with pytest.warns(UserWarning, match="gradient") as said:
+        attack.perturb(Adversary(Stepped(net), budget), images)
+    texts = [str(w.message) for w in said]
+    assert any("apgd-ce: the gradient is zero at 2" in text for text in texts), texts
+    assert any("square fooled" in text and "masked" in text for text in texts), texts
+
+
 def test_rand_version_averages_gradients() -> None:
     net, images = zoo.zoo("robust"), zoo.batch(8)
     results: list[Finished] = []
