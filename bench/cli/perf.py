@@ -53,6 +53,8 @@ def perf(
 
     if workload not in WORKLOADS:
         raise InputError(f"unknown workload {workload!r}; expected one of {', '.join(WORKLOADS)}")
+    if steps is not None and workload == "standard":
+        raise InputError("--steps goes with --workload apgd or square; the standard attack has its own")
     searches = [parse_precision(name, device) for name in precision or ["fp32"]]
     timings: list[Timing] = []
     with listener() as progress:

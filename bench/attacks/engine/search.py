@@ -121,7 +121,7 @@ def _recorded(model: Model, precision: Precision, example: Tensor) -> Model:
         with warnings.catch_warnings(), torch.no_grad(), numerics(precision, "cpu"):
             warnings.simplefilter("ignore")
             replay: nn.Module = torch.jit.freeze(torch.jit.trace(model, example, check_trace=False))
-    except Exception:
+    except Exception:  # whatever the recorder cannot do, the copy itself does
         return model
     return replay
 
