@@ -16,7 +16,7 @@ from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.doubts import doubts_of_model, doubts_of_search
 from bench.attacks.engine.keeper import Keep
 from bench.attacks.engine.sequence import Emit, collected, run_sequence
-from bench.attacks.engine.types import Finished, Seeds
+from bench.attacks.engine.types import Finished
 from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
 from bench.core.budget import Norm
 from bench.core.cost import Meter
@@ -73,16 +73,13 @@ class AutoAttack(Plugin):
         _tell(adversary.meters)
         return collected(batch, results)
 
-    def stream(
-        self, adversary: Adversary, batches: Iterable[Batch], emit: Emit, seeds: Seeds | None = None
-    ) -> dict[str, Meter]:
-        """Attack the images of ``batches`` as slots become free; ``emit`` gets each as its fate is decided.
+    def stream(self, adversary: Adversary, batches: Iterable[Batch], emit: Emit) -> dict[str, Meter]:
+        """Attack the images of ``batches``, read as they are needed; ``emit`` gets each as its fate is decided.
 
         Args:
             adversary: Source, budget and seed of the run.
             batches: Read lazily.
             emit: Receives one result per image, in no fixed order.
-            seeds: From image id, attack and restart to the seed of a stream; by default hashed from the run's seed.
 
         Returns:
             What each attack cost.
@@ -99,7 +96,7 @@ class AutoAttack(Plugin):
         if first is None:
             return {}
         conduct = self._conduct(adversary, first.images.device)
-        return run_sequence(attacks, adversary.source, chain([first], queue), seeds or hashed, conduct, emit)
+        return run_sequence(attacks, adversary.source, chain([first], queue), hashed, conduct, emit)
 
     def _conduct(self, adversary: Adversary, device: torch.device) -> Conduct:
         host = device.type == "cpu"
