@@ -1,9 +1,14 @@
 """Documents that are made from the code are up to date."""
 
+from fractions import Fraction
 from pathlib import Path
 
-import yaml
+import pytest
 
+from bench.engine.resolve import resolve
+from bench.engine.suite import load_suite
+from bench.report.reported import reported
+from bench.store.keyring import Keyring
 from bench.store.schema import schema_text
 
 ROOT = Path(__file__).parents[1]
@@ -13,12 +18,30 @@ def test_the_record_schema_in_docs_is_the_codes():
     assert (ROOT / "docs" / "record.schema.json").read_text() == schema_text(), "run `make schema`"
 
 
-def test_every_committed_config_resolves(cli, tmp_path):
-    from bench.engine.resolve import Request, resolve
-    from bench.store.keyring import Keyring
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
-    configs = sorted((ROOT / "configs").rglob("*.yaml"))
-    assert configs
-    for path in configs:
-        data = yaml.safe_load(path.read_text())
-        resolve(Request(**data), Keyring(tmp_path))
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_committed_config_resolves(path, home, tmp_path):
+    for run in load_suite(path):
+        resolve(run.request, Keyring(tmp_path))
+
+
+def test_the_paper_has_its_twelve_rows():
+    """Every row of the published table is a file, a row of the suite, and the model that the table names."""
+    runs = load_suite(ROOT / "configs/imagenet/table1.yaml")
+    rows = {row["row"]: row for row in reported("table1")}
+    assert {run.row for run in runs} == set(rows)
+    assert len(rows) == 12
+    for run in runs:
+        spec, _ = resolve(run.request, Keyring(Path("none")))
+        row = rows[run.row]
+        if row["block_size"]:
+            assert spec.defense.options["block_size"] == int(row["block_size"])
+            assert spec.profile.base.architecture == row["architecture"]
+        if row["lora_rank"]:
+            assert spec.defense.options["rank"] == int(row["lora_rank"])
+        if run.column in row:
+            assert row[run.column], f"{run.row} has no {run.column} in the paper"
+        assert spec.ball.eps == Fraction(row["linf_eps" if "linf" in run.column else "l2_eps"])
+        assert (spec.ids.count if spec.ids else 50_000) == int(row["n_images"])

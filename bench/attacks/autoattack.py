@@ -16,10 +16,11 @@ from bench.attacks.engine.conduct import Conduct
 from bench.attacks.engine.doubts import doubts_of_model, doubts_of_search
 from bench.attacks.engine.keeper import Keep
 from bench.attacks.engine.sequence import Emit, collected, run_sequence
-from bench.attacks.engine.types import Finished
+from bench.attacks.engine.square import Square
+from bench.attacks.engine.types import Finished, StepAttack
 from bench.attacks.engine.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
-from bench.core.budget import Norm
-from bench.core.cost import Meter
+from bench.core.budget import Budget, Norm
+from bench.core.cost import Calls, Meter, Passes
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
@@ -73,6 +74,21 @@ class AutoAttack(Plugin):
         _tell(adversary.meters)
         return collected(batch, results)
 
+    def calls(self, classes: int, budget: Budget) -> Calls:
+        """From fooled by the first attack's first step to standing through every run.
+
+        In mode ``budget`` the run that fools goes to its end; Square ends where it fools. In mode ``first`` an image
+        that the source misclassifies costs one forward. A claim that float32 measures again is one more.
+        """
+        attacks = [attack for attack in self._sequence(budget) if attack.runs(classes)]
+        look = Passes(1)
+        if not attacks:
+            return Calls(look, look)
+        first = attacks[0]
+        steps = 1 if self.mode == "first" or isinstance(first, Square) else first.steps
+        most = sum((a.passes(classes) * (a.runs(classes) * a.steps) for a in attacks), look)
+        return Calls(look + first.passes(classes) * steps, most)
+
     def stream(self, adversary: Adversary, batches: Iterable[Batch], emit: Emit) -> dict[str, Meter]:
         """Attack the images of ``batches``, read as they are needed; ``emit`` gets each as its fate is decided.
 
@@ -84,9 +100,7 @@ class AutoAttack(Plugin):
         Returns:
             What each attack cost.
         """
-        effort = Effort(self.iterations, self.queries, self.targets, **EFFORTS.get(self.version, {}))
-        effort = effort if self.restarts is None else replace(effort, restarts=self.restarts)
-        attacks = build(SEQUENCES.get(self.version, self.attacks), adversary.budget, effort)
+        attacks = self._sequence(adversary.budget)
 
         def hashed(image_id: str, attack: str, restart: int) -> int:
             return seed_of(adversary.seed, image_id, attack, restart)
@@ -97,6 +111,11 @@ class AutoAttack(Plugin):
             return {}
         conduct = self._conduct(adversary, first.images.device)
         return run_sequence(attacks, adversary.source, chain([first], queue), hashed, conduct, emit)
+
+    def _sequence(self, budget: Budget) -> list[StepAttack]:
+        effort = Effort(self.iterations, self.queries, self.targets, **EFFORTS.get(self.version, {}))
+        effort = effort if self.restarts is None else replace(effort, restarts=self.restarts)
+        return build(SEQUENCES.get(self.version, self.attacks), budget, effort)
 
     def _conduct(self, adversary: Adversary, device: torch.device) -> Conduct:
         host = device.type == "cpu"

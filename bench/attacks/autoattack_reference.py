@@ -12,8 +12,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bench.attacks.engine.versions import Part, Version
-from bench.core.budget import Norm
+from bench.attacks.engine.versions import SEQUENCES, Part, Version
+from bench.attacks.reference_calls import reference_calls
+from bench.core.budget import Budget, Norm
+from bench.core.cost import Calls
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
@@ -37,6 +39,11 @@ class AutoAttackReference(Plugin):
         if (self.version == "custom") != bool(self.attacks):
             raise ValueError("attacks= goes with version=custom, and only with it")
         return self
+
+    def calls(self, classes: int, budget: Budget) -> Calls:
+        """From fooled by the first run of the first attack to standing through all."""
+        parts = SEQUENCES.get(self.version, self.attacks)
+        return reference_calls(parts, self.version, budget.norm, classes)
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
         """Images that fool the source, and clean ones where the source was wrong or withstood.

@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from bench.core.ball import project, random_start, steepest
-from bench.core.budget import Norm
+from bench.core.budget import Budget, Norm
+from bench.core.cost import Calls, Passes
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.numerics import numerics
 from bench.core.plugins import Plugin
@@ -28,6 +29,11 @@ class Pgd(Plugin):
     restarts: int = Field(1, ge=1)
     relative_step: float = Field(0.1, gt=0, description="step length as a share of eps")
     loss: Literal["margin", "cross-entropy"] = "margin"
+
+    def calls(self, classes: int, budget: Budget) -> Calls:
+        """A gradient at the start and after every step, whatever becomes of the image."""
+        passes = Passes(1, 1) * (self.restarts * (self.steps + 1))
+        return Calls(passes, passes)
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
         """The iterate of highest loss over steps and restarts, for every image; shape and dtype of the images.

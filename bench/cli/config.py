@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from bench.core.errors import InputError
 from bench.core.names import suggestion
+
+_SETTINGS = "bench.settings"  # of the config file, in the context of a command
 
 
 def load_config(context: typer.Context, path: str | None) -> str | None:
@@ -34,8 +36,30 @@ def load_config(context: typer.Context, path: str | None) -> str | None:
         )
     flags = {opt.removeprefix("--"): p.name or "" for p in context.command.params for opt in p.opts}
     known = {flag: name for flag, name in flags.items() if name not in ("config", "help")}
-    context.default_map = {_flag(str(k), known, path): _plain(v) for k, v in data.items()}
+    given = {_flag(str(k), known, path): _plain(v) for k, v in data.items()}
+    context.meta[_SETTINGS] = given.pop("settings", None) or []  # each of them may be set again by the command line
+    context.default_map = given
     return path
+
+
+def merge_settings(context: typer.Context, pairs: list[str] | None) -> list[str]:
+    """The config's settings, then those of command line or environment: the last of a name counts."""
+    return [*context.meta.get(_SETTINGS, []), *(pairs or [])]
+
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        envvar="BENCH_SET",
+        callback=merge_settings,
+        help="SECTION.NAME=VALUE, e.g. defense.block_size=8, attack.steps=10.",
+    ),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(envvar="BENCH_CONFIG", callback=load_config, is_eager=True, help="Flags from a YAML file."),
+]
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -12,8 +12,12 @@ import typer
 
 from bench import __version__
 from bench.cli import keys, listing, results
+from bench.cli.doctor import doctor
 from bench.cli.perf import perf
+from bench.cli.plan import plan
+from bench.cli.reproduce import reproduce
 from bench.cli.run import run
+from bench.cli.train import train
 from bench.core.errors import BenchError
 
 app = typer.Typer(
@@ -24,8 +28,12 @@ app = typer.Typer(
     help="Judge key-based adversarial defenses against a whole ladder of adversaries.",
 )
 app.command("run")(run)
+app.command("train")(train)
+app.command("reproduce")(reproduce)
+app.command("plan")(plan)
 app.command("list")(listing.show)
 app.command("perf")(perf)
+app.command("doctor")(doctor)
 app.add_typer(keys.app, name="key")
 app.add_typer(results.app, name="results")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 
 from bench.core.errors import InputError
 from bench.core.nouns import Precision
+from bench.core.plugins import TrainingMeans
 from bench.core.progress import Progress
-from bench.engine.evaluate import Means
+from bench.engine.means import Means
 from bench.store.home import Home
 from bench.store.runs import RunStore
 
@@ -21,6 +23,12 @@ def make_means(
     progress: Progress,
     *,
     backend: str = "local",
+    data: str | None = None,
+    weights: str | None = None,
+    offline: bool = False,
+    workers: int | None = None,
+    train: bool = False,
+    training: TrainingMeans | None = None,
     rebuild: bool = False,
     key_name: str | None = None,
 ) -> Means:
@@ -30,11 +38,22 @@ def make_means(
         home=Home.default(),
         device=device,
         backend=backend,
+        data=Path(data) if data else None,
+        weights=Path(weights) if weights else None,
+        offline=offline,
+        workers=max(1, spare_cores() if workers is None else workers),
+        train=train,
+        training=training or TrainingMeans(),
         rebuild=rebuild,
         key_name=key_name,
         argv=("bench", *sys.argv[1:]),
         progress=progress,
     )
+
+
+def spare_cores() -> int:
+    """Cores that this process may use, but for one."""
+    return len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
 
 
 def parse_precision(name: str, device: str) -> Precision:

@@ -8,11 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from bench.core.progress import Advance
 
 _EVERY = 5.0  # seconds between plain lines
+
+
+class Rate(ProgressColumn):
+    """Units per second, lately."""
+
+    def render(self, task: Task) -> Text:
+        """E.g. ``16.7/s``."""
+        return Text(f"{task.speed:.3g}/s" if task.speed else "")
 
 
 class Bars:
@@ -21,9 +39,9 @@ class Bars:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
 
-    def task(self, title: str, total: int, unit: str) -> Advance:
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
         """A bar that stays when it is full."""
-        bar = self._bars.add_task(title, total=total, unit=unit)
+        bar = self._bars.add_task(title, total=total, unit=unit, completed=done)
 
         def advance(n: int = 1, done: bool = False) -> None:
             self._bars.advance(bar, n)
@@ -40,19 +58,21 @@ class Bars:
 class Lines:
     """A line when a task begins, every few seconds, and when it ends."""
 
-    def task(self, title: str, total: int, unit: str) -> Advance:
-        """Lines such as ``attack and judge: 200/500 images, 12 s, 18 s left``."""
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
+        """Lines such as ``attack and judge: 200/500 images, 12 s, 16.7 images/s, 18 s left``."""
         start = last = time.monotonic()
-        count = 0
-        self.note(f"{title}: {total} {unit}s")
+        count = before = done
+        self.note(f"{title}: {total} {unit}s" + (f", {done} of them done" if done else ""))
 
         def advance(n: int = 1, done: bool = False) -> None:
             nonlocal count, last
             count, now = count + n, time.monotonic()
             if done or now - last >= _EVERY:
                 last, spent = now, now - start
-                left = "" if done or not count else f", {spent / count * (total - count):.0f} s left"
-                self.note(f"{title}: {count}/{total} {unit}s, {spent:.0f} s{left}")
+                rate = (count - before) / max(spent, 1e-9)
+                pace = f", {rate:.3g} {unit}s/s" if rate else ""
+                left = f", {(total - count) / rate:.0f} s left" if rate and not done else ""
+                self.note(f"{title}: {count}/{total} {unit}s, {spent:.0f} s{pace}{left}")
 
         return advance
 
@@ -73,6 +93,7 @@ def listener() -> Iterator[Bars | Lines]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}s"),
+        Rate(),
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, JsonOption, RebuildOption, ResultsOption
+from bench.cli.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    RebuildOption,
+    ResultsOption,
+    WeightsOption,
+)
 
 app = typer.Typer(no_args_is_help=True, help="List, show and verify records.")
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
@@ -53,6 +61,9 @@ def verify(
     run: RunArgument,
     results: ResultsOption = "results",
     device: DeviceOption = "cpu",
+    data: DataOption = None,
+    weights: WeightsOption = None,
+    offline: OfflineOption = False,
     rebuild: RebuildOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +75,7 @@ def verify(
     from bench.store.keyring import Keyring
 
     with listener() as progress:
-        means = make_means(results, device, progress, rebuild=rebuild)
+        means = make_means(results, device, progress, data=data, weights=weights, offline=offline, rebuild=rebuild)
         folder = means.results.find(run)
         record, _ = folder.read()
         found = check(folder, defender_key(record.spec, Keyring(means.home.keys)), means)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.config import load_config, parse_settings
-from bench.cli.options import DeviceOption, JsonOption, RebuildOption, ResultsOption
+from bench.cli.config import ConfigOption, SetOption, parse_settings
+from bench.cli.options import (
+    BaseOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    KeyOption,
+    OfflineOption,
+    PreprocessingOption,
+    ProfileOption,
+    RebuildOption,
+    ResultsOption,
+    SeedOption,
+    StartOption,
+    WeightsOption,
+    WorkersOption,
+)
 
 
 def run(
     defense: Annotated[str, typer.Option(envvar="BENCH_DEFENSE", help="What is defended; see `bench list defenses`.")],
     threat: Annotated[str, typer.Option(envvar="BENCH_THREAT", help="Which model the adversary holds.")],
     attack: Annotated[str, typer.Option(envvar="BENCH_ATTACK", help="How it makes adversarial images.")] = "autoattack",
-    profile: Annotated[str, typer.Option(envvar="BENCH_PROFILE", help="The world: a name or a YAML file.")] = "digits",
+    profile: ProfileOption = "digits",
     norm: Annotated[str, typer.Option(envvar="BENCH_NORM", help="linf, l2 or l1.")] = "linf",
     eps: Annotated[
         str | None, typer.Option(envvar="BENCH_EPS", help="Radius on the [0, 1] pixel scale, e.g. 4/255.")
@@ -23,31 +39,34 @@ def run(
     protocol: Annotated[
         str, typer.Option(envvar="BENCH_PROTOCOL", help="strict attacks every image; paper as arXiv 2311.16577 did.")
     ] = "strict",
-    key: Annotated[
-        str | None, typer.Option(envvar="BENCH_KEY", help="The defender's key by name; without one, from the seed.")
-    ] = None,
-    seed: Annotated[int, typer.Option(envvar="BENCH_SEED", help="Of everything random in the run.")] = 0,
+    key: KeyOption = None,
+    seed: SeedOption = 0,
     limit: Annotated[int | None, typer.Option(envvar="BENCH_LIMIT", help="Only the first so many images.")] = None,
+    ids: Annotated[
+        str | None, typer.Option(envvar="BENCH_IDS", help="Only these images: robustbench-5000, or a file of ids.")
+    ] = None,
+    data: DataOption = None,
+    preprocessing: PreprocessingOption = None,
+    base: BaseOption = None,
+    start: StartOption = None,
+    weights: WeightsOption = None,
+    offline: OfflineOption = False,
+    workers: WorkersOption = None,
+    train: Annotated[
+        bool, typer.Option(envvar="BENCH_TRAIN", help="Train missing models now, also where that takes hours.")
+    ] = False,
     batch_size: Annotated[
         int | None, typer.Option(envvar="BENCH_BATCH_SIZE", help="Images an attack gets at once.")
     ] = None,
     precision: Annotated[
         str, typer.Option(envvar="BENCH_PRECISION", help="Of the search: fp32, tf32, bf16 or auto; verdicts are fp32.")
     ] = "fp32",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", envvar="BENCH_SET", help="SECTION.NAME=VALUE, e.g. defense.block_size=8, attack.steps=10."
-        ),
-    ] = None,
+    settings: SetOption = None,
     results: ResultsOption = "results",
     device: DeviceOption = "cpu",
     backend: Annotated[str, typer.Option(envvar="BENCH_BACKEND", help="Where shards run.")] = "local",
     rebuild: RebuildOption = False,
-    config: Annotated[
-        str | None,
-        typer.Option(envvar="BENCH_CONFIG", callback=load_config, is_eager=True, help="Flags from a YAML file."),
-    ] = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Attack one defense under one threat model and judge every image."""
@@ -58,6 +77,7 @@ def run(
     from bench.core.errors import InputError
     from bench.core.nouns import Protocol
     from bench.core.registry import registry
+    from bench.core.selection import read_ids
     from bench.engine.evaluate import evaluate
     from bench.engine.resolve import Request, resolve
     from bench.store.home import Home
@@ -79,14 +99,31 @@ def run(
         batch_size=batch_size,
         precision=parse_precision(precision, device),
         key=key,
+        ids=ids,
+        preprocessing=preprocessing,
+        base=base,
+        start=start,
+        weights=Path(weights) if weights else None,
         settings=parse_settings(settings or []),
     )
     with listener() as progress:
         spec, secret = resolve(request, Keyring(Home.default().keys))
         if spec.ball.doubt:
             progress.note(f"warning: {spec.ball.doubt}")
-        means = make_means(results, device, progress, backend=backend, rebuild=rebuild, key_name=key)
-        record, complete = evaluate(spec, secret, means)
+        means = make_means(
+            results,
+            device,
+            progress,
+            backend=backend,
+            data=data,
+            weights=weights,
+            offline=offline,
+            workers=workers,
+            train=train,
+            rebuild=rebuild,
+            key_name=key,
+        )
+        record, complete = evaluate(spec, secret, means, read_ids(ids) if ids else None)
         if complete:
             progress.note("this run was complete already; its record is shown (nothing was attacked again)")
     print_record(record, means.results, as_json=as_json)

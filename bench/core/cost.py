@@ -46,3 +46,28 @@ class Meter:
         """Count what ``other`` counted too."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of one image through the source: forwards, and gradients with respect to the image."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def __add__(self, other: Passes) -> Passes:
+        return Passes(self.forwards + other.forwards, self.backwards + other.backwards)
+
+    def __mul__(self, times: int) -> Passes:
+        return Passes(self.forwards * times, self.backwards * times)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What an attack asks of the source for one image: ``least`` where it is fooled at once, ``most`` where it stands.
+
+    An attack says so ahead of a run by a method ``calls(classes, budget)``; without one its cost is unknown.
+    """
+
+    least: Passes
+    most: Passes

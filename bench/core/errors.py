@@ -41,3 +41,19 @@ class KnowledgeError(BenchError):
 
 class StoppedError(BenchError):
     """Work was ended from outside: another thread has failed, or the user has stopped the run."""
+
+
+class UnreadableImageError(BenchError):
+    """An image file that cannot be decoded; it stays in the denominator, as ERROR."""
+
+    def __init__(self, image_id: str, where: str, reason: str) -> None:
+        super().__init__(f"image {image_id} cannot be read ({where}: {reason}); expected a whole JPEG or PNG")
+        self._parts = (image_id, where, reason)
+
+    @property
+    def image_id(self) -> str:
+        """Which image."""
+        return self._parts[0]
+
+    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str, str]]:
+        return type(self), self._parts  # it crosses from the processes that read

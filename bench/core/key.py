@@ -38,6 +38,10 @@ class Key:
         """The key that ``role`` (defender, adversary, sibling) draws from a run's public seed: not a secret."""
         return cls(hashlib.sha256(_DOMAIN + f"seed/{role}/{index}/{seed}".encode()).digest())
 
+    def child(self, index: int) -> Key:
+        """Key number ``index`` of a device that needs several; number 0 is the key itself."""
+        return self if index == 0 else Key(hashlib.sha256(_DOMAIN + f"child/{index}/".encode() + self._secret).digest())
+
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name the key without giving it away."""

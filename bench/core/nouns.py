@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.budget import Budget
@@ -100,8 +101,9 @@ class Adversary:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with the digest of everything that makes it: weights, transform, key fingerprint."""
+    """A model with the digest of everything that makes it: weights, transform, key fingerprint; its files' folder."""
 
     model: Model
     digest: str
     note: str = ""
+    folder: Path | None = None

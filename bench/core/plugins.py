@@ -7,7 +7,7 @@ first line is what `bench list` shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.core.budget import Norm
 from bench.core.nouns import Adversary, Batch, Precision, Trained
-from bench.core.profile import Profile
-from bench.core.progress import Progress
+from bench.core.preprocessing import Preprocessing
+from bench.core.profile import Augmentation, Profile
+from bench.core.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,35 +56,104 @@ class KeyTransform(Protocol):
 
 
 class Split(Protocol):
-    """A named part of a data set in a fixed order."""
+    """A named part of a data set in a fixed order that does not depend on how it is stored."""
 
     ids: Sequence[str]
+    labels: Sequence[int]
 
     def read(self, positions: Sequence[int]) -> Batch:
-        """The images at ``positions``, float32 in [0, 1], on the CPU."""
+        """The images at ``positions`` as they are judged: preprocessed, float32 (B, C, H, W) in [0, 1], on the CPU.
+
+        Raises:
+            UnreadableImageError: an image cannot be decoded.
+        """
+
+    def draw(self, positions: Sequence[int], seeds: Sequence[int], how: Augmentation) -> tuple[Tensor, Tensor]:
+        """Images to train on, uint8 or float32 in [0, 1], with labels (B,) int64.
+
+        What is drawn as an image is read (``how.crop``, ``how.flip``) is drawn from the seed beside its position
+        alone. Called in worker processes.
+        """
 
     def digest(self) -> str:
-        """Digest of ids, labels and pixels."""
+        """SHA-256 of ids and labels, and of pixels where they are in memory; what a trained model is made from."""
+
+    def problems(self) -> list[str]:
+        """What is missing or too much against the data set's published make-up, one line each."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a data set lies and how its images are read; only shape and preprocessing may change a pixel.
+
+    Attributes:
+        root: The folder that the user names with ``--data``; None for a data set that needs none.
+        image_shape: (C, H, W) after preprocessing.
+        preprocessing: Resize and crop for ``Split.read``.
+        workers: Threads that decode.
+        cache: A folder where an index of what lies in archives may be kept.
+    """
+
+    root: Path | None
+    image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing
+    workers: int = 1
+    cache: Path | None = None
 
 
 class Dataset(Protocol):
     """Named splits of images with stable ids."""
 
-    def split(self, name: str) -> Split:
-        """The split ``train`` or ``test``."""
+    needs_root: ClassVar[bool]  # images lie in a folder that the user must name
+    # `sizes`, where a data set has a published make-up: images by the name of the split
+
+    def split(self, name: str, storage: Storage) -> Split:
+        """The split ``train`` or ``test``.
+
+        Raises:
+            InputError: nothing readable there; says what was got, what was expected and what to do.
+        """
+
+
+@dataclass(frozen=True)
+class TrainingMeans:
+    """With what a model is trained; none of it may change the weights but by rounding.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``; processes started by ``accelerate launch`` share the work.
+        progress: Told each step.
+        workspace: Where checkpoints and the log are kept, so that a killed training goes on; None for nowhere.
+        micro_batch: Images at once on one device; None for all of a step's share.
+        workers: Processes that read images.
+        checkpoint_every: Steps between checkpoints.
+        tensorboard: Write TensorBoard's event files beside the log.
+    """
+
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Silent)
+    workspace: Path | None = None
+    micro_batch: int | None = None
+    workers: int = 0
+    checkpoint_every: int = 500
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
 class Kit:
-    """All that a defense gets to make one model: a fresh base, the key, the training split, a seed."""
+    """All that a defense gets to make one model: a fresh start, the key, the training split, a seed.
 
-    base: Callable[[], nn.Module]
+    ``start`` gives what fine-tuning starts from: the undefended base, unless the profile names another. ``weights`` is
+    the file or folder of weights that the user named.
+    """
+
+    start: Callable[[], nn.Module]
+    weights: Path | None
+    offline: bool
     key: Key | None
     data: Callable[[], Split]
     profile: Profile
     seed: int
-    device: str
-    progress: Progress
+    training: TrainingMeans
 
 
 class Defense(Protocol):

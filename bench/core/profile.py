@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bench.core.budget import Budget, Norm, parse_eps
 from bench.core.errors import InputError, UnknownNameError
+from bench.core.frozen import Frozen
 from bench.core.names import suggestion
-
-
-class Frozen(BaseModel):
-    """Strict, immutable data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from bench.core.preprocessing import Interpolation, Preprocessing, preset
 
 
 class Augmentation(Frozen):
-    """Random affine maps and noise, drawn for each image and step on plain images in [0, 1]."""
+    """What is drawn for each image and step, on plain images: a crop as the image is read, the rest on the device."""
 
+    crop: tuple[float, float] | None = Field(
+        None, description="inception crop: smallest and largest share of the area; null for the test preprocessing"
+    )
+    aspect: tuple[float, float] = Field((3 / 4, 4 / 3), description="of an inception crop, width over height")
+    flip: float = Field(0.0, ge=0, le=1, description="probability of a mirror image")
     shift: float = Field(0.0, ge=0, description="largest shift, in pixels")
     rotate: float = Field(0.0, ge=0, description="largest rotation, in radians")
     scale: float = Field(0.0, ge=0, lt=1, description="largest relative change of scale")
@@ -30,25 +31,47 @@ class Augmentation(Frozen):
 
 
 class Recipe(Frozen):
-    """One training run: AdamW, one-cycle learning rate, gradient-norm clipping."""
+    """One training run: optimizer, learning rate over the steps, gradient-norm clipping."""
 
     steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1, description="of one step, over all devices; reached by accumulation where it must")
+    learning_rate: float = Field(gt=0, description="the highest")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    schedule: Literal["one-cycle", "cosine"] = "one-cycle"
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up before the cosine")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the forward and backward; weights are float32")
+    subset: float = Field(1.0, gt=0, le=1, description="share of the training images of every class")
     augmentation: Augmentation = Augmentation()
 
 
 class Base(Frozen):
-    """The pre-trained model that defenders and adversaries start from."""
+    """A pre-trained model: timm's weights ``pretrained``, or trained here by ``recipe``, or both in turn."""
 
     architecture: str = Field(description="a timm model name")
     arguments: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    recipe: Recipe = Field(description="how it is pre-trained on the profile's own training split")
+    crop_share: float = Field(1.0, gt=0, le=1, description="timm's crop_pct: side cropped over side resized to")
+    interpolation: Interpolation = "bicubic"
+    recipe: Recipe | None = Field(None, description="how it is pre-trained on the profile's own training split")
+    pretrained: str | None = Field(None, description="timm's tag of the weights, e.g. augreg2_in21k_ft_in1k")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the weights file; null for any")
+    classes: int | None = Field(None, ge=2, description="classes of the weights, where a new head replaces theirs")
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _an_origin(self) -> Base:
+        if self.recipe is None and self.pretrained is None:
+            raise ValueError("expected a recipe, the tag of pretrained weights, or both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The architecture with the tag of its weights."""
+        return f"{self.architecture}.{self.pretrained}" if self.pretrained else self.architecture
 
 
 class Profile(Frozen):
@@ -59,11 +82,15 @@ class Profile(Frozen):
     dataset: str
     classes: int = Field(ge=2)
     image_shape: tuple[int, int, int]
-    base: Base
+    preprocessing: Preprocessing = Preprocessing(name="none")
+    base: Base = Field(description="the undefended model, which a non-adaptive adversary attacks")
+    start: Base | None = Field(None, description="where fine-tuning starts; null: from the base itself")
     budgets: dict[Norm, str] = Field(description="default radius for each norm")
-    recipes: dict[str, Recipe] = Field(description="recipes by the kind of fine-tuning: full, lora")
+    recipes: dict[str, Recipe] = Field(description="recipes by the kind of fine-tuning: full, lora, partial")
+    train_on_demand: bool = Field(True, description="bench run trains what is missing; else bench train must")
     batch_size: int = Field(ge=1)
     shard_size: int = Field(ge=1)
+    judge_batch: int = Field(64, ge=1, description="images in every forward of the judge, the last one padded")
 
     def budget(self, norm: Norm) -> Budget:
         """The default budget under ``norm``.
@@ -106,6 +133,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         raise InputError(f"profile {name!r} is not readable YAML: {' '.join(str(error).split())}") from None
     for dotted, value in (overrides or {}).items():
         _assign(data, dotted, value)
+    _expand(data)
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
@@ -117,6 +145,21 @@ def first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"]) or "value"
     return f"{where}: {problem['msg'].lower()} (got {str(problem['input'])[:60]!r})"
+
+
+def _expand(data: Any) -> None:
+    """Write a preset of preprocessing out in figures; what is malformed is left to the validation."""
+    if not isinstance(data, dict) or not isinstance(data.get("preprocessing"), str):
+        return
+    base, shape = data.get("base"), data.get("image_shape")
+    if isinstance(base, dict) and isinstance(shape, list) and isinstance(shape[-1], int):
+        chosen = preset(
+            data["preprocessing"],
+            side=shape[-1],
+            crop_share=float(base.get("crop_share", 1.0)),
+            interpolation=base.get("interpolation", "bicubic"),
+        )
+        data["preprocessing"] = chosen.model_dump(mode="json")
 
 
 def _assign(data: dict[str, Any], dotted: str, value: Any) -> None:

@@ -12,8 +12,8 @@ Advance = Callable[..., None]
 class Progress(Protocol):
     """Receives steps of named tasks and one-line notes."""
 
-    def task(self, title: str, total: int, unit: str) -> Advance:
-        """Open a task; call the result with ``n`` (and ``done=True`` at its end)."""
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
+        """Open a task of which ``done`` is done already; call the result with ``n`` (and ``done=True`` at its end)."""
 
     def note(self, text: str) -> None:
         """Say one line."""
@@ -22,7 +22,7 @@ class Progress(Protocol):
 class Silent:
     """A listener that says nothing."""
 
-    def task(self, title: str, total: int, unit: str) -> Advance:
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
         """Ignore the task."""
         return lambda n=1, done=False: None
 
@@ -31,9 +31,9 @@ class Silent:
 
 
 @contextmanager
-def stage(progress: Progress, title: str, total: int, unit: str) -> Iterator[Advance]:
+def stage(progress: Progress, title: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
     """A task that is closed however its work ends."""
-    advance = progress.task(title, total, unit)
+    advance = progress.task(title, total, unit, done)
     try:
         yield advance
     finally:

@@ -8,8 +8,10 @@ from pydantic import Field
 
 from bench.core.budget import Budget
 from bench.core.canonical import digest
+from bench.core.frozen import Frozen
 from bench.core.nouns import Precision, Protocol
-from bench.core.profile import Frozen, Profile
+from bench.core.profile import Profile
+from bench.core.selection import IdList
 
 
 class PluginSpec(Frozen):
@@ -38,7 +40,8 @@ class Spec(Frozen):
     protocol: Protocol
     precision: Precision = Field(description="of the attacks' search; every verdict is measured in float32")
     seed: int = Field(ge=0, lt=2**63)
-    limit: int | None = Field(default=None, ge=1, description="the first so many test images; null for all")
+    ids: IdList | None = Field(description="the test images to judge, in this order; null for all")
+    limit: int | None = Field(default=None, ge=1, description="the first so many of them; null for all")
     batch_size: int = Field(ge=1)
     shard_size: int = Field(ge=1)
     key: KeySpec | None = Field(description="null where the defense has no key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,26 +61,32 @@ class KeyedDefense(Plugin):
         return {"training_version": TRAINING_VERSION, **self._recipe(profile).model_dump(mode="json")}
 
     def train(self, kit: Kit, folder: Path) -> None:
-        """Fine-tune from the base on keyed training images and save what has changed."""
-        model = self._classifier(kit)
-        model.network = self.trainable(model.network, seed_of(kit.seed, "init"))
-        model.to(kit.device)
+        """Fine-tune from the start on keyed training images and save what has changed."""
+        self.save(self.tuned(kit, 0).network, folder)
+
+    def tuned(self, kit: Kit, index: int) -> Classifier:
+        """A fine-tuned classifier under the kit's key number ``index``, on the device."""
+        model = self.classifier(kit, index)
+        model.network = self.trainable(model.network, seed_of(kit.seed, "init", index))
+        model.to(kit.training.device)
+        means = kit.training
+        if index and means.workspace:
+            means = replace(means, workspace=means.workspace / str(index))
         fit(
             model,
             kit.data(),
             self._recipe(kit.profile),
-            seed=seed_of(kit.seed, "fit"),
-            device=kit.device,
-            progress=kit.progress,
-            title=f"fine-tune ({self.tuning})",
+            seed=seed_of(kit.seed, "fit", index),
+            means=means,
+            title=f"fine-tune ({self.tuning}{f', key {index}' if index else ''})",
         )
-        self.save(model.network, folder)
+        return model
 
     def load(self, kit: Kit, folder: Path) -> nn.Module:
         """The defended model, frozen, with the key bound."""
-        model = self._classifier(kit)
+        model = self.classifier(kit, 0)
         model.network = self.restore(model.network, folder)
-        return freeze(model).to(kit.device)
+        return freeze(model).to(kit.training.device)
 
     def bind(self, key: Key, profile: Profile) -> nn.Module:
         """t(., K) of the options' transforms."""
@@ -104,9 +111,10 @@ class KeyedDefense(Plugin):
             raise BenchError(f"profile {profile.name} has no recipe {self.tuning!r}; expected one under recipes:")
         return profile.recipes[self.tuning]
 
-    def _classifier(self, kit: Kit) -> Classifier:
-        base = kit.base()
-        if kit.key is None or not isinstance(base, Classifier):
-            raise BenchError("a keyed defense needs a key and a base classifier")
-        base.transform = self.bind(kit.key, kit.profile).to(kit.device)
-        return base
+    def classifier(self, kit: Kit, index: int) -> Classifier:
+        """What fine-tuning starts from, behind t(., K) of the kit's key number ``index``."""
+        start = kit.start()
+        if kit.key is None or not isinstance(start, Classifier):
+            raise BenchError("a keyed defense needs a key and a classifier to start from")
+        start.transform = self.bind(kit.key.child(index), kit.profile).to(kit.training.device)
+        return start

@@ -27,5 +27,5 @@ class Plain(Plugin):
         """Nothing is trained."""
 
     def load(self, kit: Kit, folder: Path) -> nn.Module:
-        """The base itself."""
-        return kit.base()
+        """What the profile starts from."""
+        return kit.start()

@@ -87,7 +87,7 @@ class Attacker:
             BenchError: only kept images were asked for and some are missing.
         """
         spec, n = self._spec, len(batch)
-        predictions = predict(self._source.model, batch.images)
+        predictions = predict(self._source.model, batch.images, spec.profile.judge_batch)
         if spec.ball.eps == 0:  # the ball is a point
             return Candidates(batch.images, ["none"] * n, [False] * n, predictions, [])
         first = self._made(spec.attack, batch)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,76 +15,78 @@ from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.nouns import Outcome, Trained, Verdict
 from bench.core.plugins import Attack, Backend, ThreatModel
-from bench.core.progress import Advance, Progress, Silent, stage
+from bench.core.progress import Advance, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.flops import arithmetic, peak
 from bench.engine.judge import judge
+from bench.engine.means import Means
 from bench.engine.provenance import provenance
+from bench.engine.reading import Reader, Unread, choose
 from bench.engine.summarise import Effort, Shard, summarise
 from bench.engine.world import DeclaredView, World
 from bench.store.candidates import CandidateStore
 from bench.store.files import check_writable
-from bench.store.home import Home
-from bench.store.models import ModelCache
 from bench.store.record import Record
-from bench.store.runs import RunFolder, RunStore
+from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
-
-
-@dataclass(frozen=True)
-class Means:
-    """With what a Spec is evaluated; none of it may change a verdict but by rounding."""
-
-    results: RunStore
-    home: Home
-    device: str = "cpu"
-    backend: str = "local"
-    rebuild: bool = False
-    key_name: str | None = None
-    argv: tuple[str, ...] = ()
-    progress: Progress = field(default_factory=Silent)
 
 
 class Evaluation:
     """A Spec with its models at hand: makes and judges any shard.
 
+    Args:
+        spec: What to evaluate.
+        key: The defender's key.
+        means: Device, folders.
+        ids: The ids of the Spec's list, where it has one; else the first images are taken.
+        only_kept: Take adversarial images that are kept and attack nothing.
+
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not there, images are missing.
     """
 
-    def __init__(self, spec: Spec, key: Key | None, means: Means, *, only_kept: bool = False) -> None:
+    def __init__(
+        self, spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | None = None, *, only_kept: bool = False
+    ) -> None:
         _check_device(means.device)
         self.spec = spec
-        cache = ModelCache(means.home.models, rebuild=means.rebuild)
-        self.world = World(spec, key, cache, means.device, means.progress)
+        self.world = World(spec, key, means)
+        self.chosen, self.about_data = choose(spec, self.world.test_split, ids)
         self.target = self.world.target
         self.source = self._source()
         self._attacker = Attacker(
             spec, self.source, self._attacks(), CandidateStore(means.home.adversarial), only_kept=only_kept
         )
-        self.images = min(len(self.world.test_split.ids), spec.limit or len(self.world.test_split.ids))
+        self._reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
 
     @property
     def shards(self) -> range:
         """Numbers of all shards."""
-        return range(-(-self.images // self.spec.shard_size))
+        return range(-(-len(self.chosen) // self.spec.shard_size))
 
     def shard(self, index: int) -> Shard:
-        """Attack and judge the images of one shard."""
-        size = self.spec.shard_size
-        batch = self.world.test_split.read(range(index * size, min((index + 1) * size, self.images)))
+        """Attack and judge the images of one shard; those that cannot be read are ERROR."""
+        batch, broken = self._reader.read(index)
+        rows = {image.image_id: _unread(image, self.world.test_split.labels[image.position]) for image in broken}
+        warnings = [image.why for image in broken]
+        if not len(batch):
+            return Shard(index, list(rows.values()), {**_about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
         tried = self._attacker.attack(batch)
-        verdicts = judge(self.target.model, batch, tried.images, self.spec.ball)
-        labels = batch.labels.tolist()
-        rows = [_row(batch.ids[i], labels[i], verdicts[i], tried, i) for i in range(len(batch))]
-        return Shard(index, rows, _about(tried))
+        verdicts = judge(self.target.model, batch, tried.images, self.spec.ball, self.spec.profile.judge_batch)
+        labels, pixels = batch.labels.tolist(), batch.images.cpu().numpy()
+        for i, image_id in enumerate(batch.ids):
+            sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()
+            rows[image_id] = _row(image_id, labels[i], verdicts[i], tried, i, sha)
+        about = _about(tried)
+        ids = [self.world.test_split.ids[p] for p in self._reader.positions(index)]
+        return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
     def effort(self, shards: list[Shard]) -> Effort:
         """Arithmetic of the source for one image, and the peak of the device where this process attacked on it."""
-        image = self.world.test_split.read([0]).to(self.world.device).images
+        image = torch.zeros(1, *self.spec.profile.image_shape, device=self.world.device)
         fresh = any(shard.about["meters"] and not (shard.resumed or shard.about["reused"]) for shard in shards)
         return Effort(
             arithmetic(self.source.model, image), peak(self.world.device, self.spec.precision) if fresh else None
@@ -98,13 +101,14 @@ class Evaluation:
         return {p.name: registry("attacks").make(p.name, p.options) for p in chosen}
 
 
-def evaluate(spec: Spec, key: Key | None, means: Means) -> tuple[Record, bool]:
+def evaluate(spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | None = None) -> tuple[Record, bool]:
     """Run what is missing of a Spec and write its record.
 
     Args:
         spec: What to evaluate.
         key: The defender's key, None where the defense has none.
         means: Device, folders, who is told.
+        ids: Of the Spec's list, where it has one.
 
     Returns:
         The record, and whether it was complete already.
@@ -119,7 +123,7 @@ def evaluate(spec: Spec, key: Key | None, means: Means) -> tuple[Record, bool]:
         if not record.metrics.outcomes[Outcome.ERROR]:
             return record, True
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    evaluation = Evaluation(spec, key, means)
+    evaluation = Evaluation(spec, key, means, ids)
     with folder.locked():
         shards = _collect(evaluation, folder, means)
         record = summarise(
@@ -127,8 +131,7 @@ def evaluate(spec: Spec, key: Key | None, means: Means) -> tuple[Record, bool]:
             shards,
             target=evaluation.target,
             source=evaluation.source,
-            base=evaluation.world.base,
-            data=evaluation.world.test_split.digest(),
+            about_data=evaluation.about_data,
             effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,
             provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),
@@ -145,11 +148,13 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Sh
             done[index] = Shard(index, *kept, resumed=True)
     backend: Backend = registry("backends").make(means.backend)
     missing = [index for index in evaluation.shards if index not in done]
-    with stage(means.progress, "attack and judge", evaluation.images, "image") as advance:
-        advance(sum(len(shard.rows) for shard in done.values()))
+    before = sum(len(shard.rows) for shard in done.values())
+    with stage(means.progress, "attack and judge", len(evaluation.chosen), "image", done=before) as advance:
         for shard in _run(backend, evaluation.shard, missing, advance):
             folder.write_shard(shard.index, shard.rows, shard.about)
             done[shard.index] = shard
+            for text in shard.about["warnings"] if any(r.image_sha256 is None for r in shard.rows) else []:
+                means.progress.note(f"warning: {text}")
     return [done[index] for index in evaluation.shards]
 
 
@@ -159,7 +164,11 @@ def _run(backend: Backend, work: Callable[[int], Shard], items: list[int], advan
         advance(len(shard.rows))
 
 
-def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int) -> Row:
+def _unread(image: Unread, label: int) -> Row:
+    return Row(image.image_id, label, None, None, Outcome.ERROR, None, "none", None, None)
+
+
+def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int, sha: str) -> Row:
     if tried.failed[i]:  # what was judged is the clean image: nothing is known of an attacked one
         verdict = Verdict(Outcome.ERROR, verdict.clean_prediction, None, None)
     return Row(
@@ -171,7 +180,12 @@ def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int)
         verdict.distance,
         tried.attacks[i],
         tried.source_predictions[i],
+        sha,
     )
+
+
+def _about_nothing() -> dict[str, Any]:
+    return {"meters": [], "seconds": 0.0, "reused": False, "warnings": []}
 
 
 def _about(tried: Candidates) -> dict[str, Any]:

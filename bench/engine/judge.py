@@ -16,12 +16,12 @@ from bench.core.numerics import numerics
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Every forward of the judge has this many images, the last one padded, so that no verdict depends on how kernels
-# round for another batch shape.
-_SHAPE = 64
+# Every forward of the judge has as many images, the last one padded, so that no verdict depends on how kernels
+# round for another batch shape. A profile may set another number; it is part of the Spec.
+_ROWS = 64
 
 
-def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget) -> list[Verdict]:
+def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int = _ROWS) -> list[Verdict]:
     """Decide for each image whether the target was fooled within the budget.
 
     Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A
@@ -33,6 +33,7 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget) -> list[Ve
         batch: Clean images with labels (B,) and ids.
         x_adv: Candidates, same shape and dtype as ``batch.images``.
         budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
+        rows: Images in every forward, the last one padded.
 
     Returns:
         B verdicts in batch order.
@@ -52,8 +53,8 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget) -> list[Ve
     far = distance(x_adv, clean, budget.norm)
     inside = (far <= budget.radius + allowance(budget, flat.shape[1])) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
     valid = (finite & inside).tolist()
-    before = predict(target, clean)
-    after = predict(target, torch.where(finite.view(-1, 1, 1, 1), x_adv, clean))
+    before = predict(target, clean, rows)
+    after = predict(target, torch.where(finite.view(-1, 1, 1, 1), x_adv, clean), rows)
     labels, measured, usable = batch.labels.tolist(), far.tolist(), finite.tolist()
     return [
         Verdict(
@@ -66,12 +67,12 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget) -> list[Ve
     ]
 
 
-def predict(model: Model, images: Tensor) -> list[int | None]:
+def predict(model: Model, images: Tensor, rows: int = _ROWS) -> list[int | None]:
     """Predicted class of each image, None where a logit is not finite; float32, fixed batch shape."""
     out: list[int | None] = []
     with torch.no_grad(), numerics(Precision.FP32, images.device.type):
-        for chunk in images.split(_SHAPE):
-            padding = chunk[-1:].expand(_SHAPE - len(chunk), *chunk.shape[1:])
+        for chunk in images.split(rows):
+            padding = chunk[-1:].expand(rows - len(chunk), *chunk.shape[1:])
             logits = model(torch.cat([chunk, padding]))[: len(chunk)]
             usable = logits.isfinite().all(1).tolist()
             out += [p if ok else None for p, ok in zip(logits.argmax(1).tolist(), usable, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.core.budget import Budget, Norm, parse_eps
@@ -10,9 +11,12 @@ from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.nouns import Precision, Protocol
 from bench.core.plugins import Attack, Defense
-from bench.core.profile import load_profile
+from bench.core.profile import Base, Profile, load_profile
 from bench.core.registry import registry
+from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
+from bench.models.checkpoint import expect_digest, sha256
+from bench.models.pretrained import find_weights, timm_base
 from bench.store.keyring import Keyring
 
 
@@ -20,7 +24,9 @@ from bench.store.keyring import Keyring
 class Request:
     """What may be asked of `bench run`; None stands for the profile's or the plug-in's default.
 
-    ``settings`` are dotted: ``defense.block_size``, ``attack.steps``, ``profile.recipes.lora.steps``.
+    ``base`` and ``start`` are timm models by name and tag, ``ids`` an id list or file, ``weights`` where the base's
+    weights are; their SHA-256 becomes part of the Spec, their path does not. ``settings`` are dotted:
+    ``defense.block_size``, ``attack.steps``, ``profile.recipes.lora.steps``.
     """
 
     defense: str
@@ -35,6 +41,11 @@ class Request:
     batch_size: int | None = None
     precision: Precision = Precision.FP32
     key: str | None = None
+    ids: str | None = None
+    preprocessing: str | None = None
+    base: str | None = None
+    start: str | None = None
+    weights: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,8 +60,8 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         InputError: anything that cannot be run; nothing has been written then.
     """
     sections = _split(request.settings)
-    profile = load_profile(request.profile, sections["profile"])
     defense: Defense = registry("defenses").make(request.defense, sections["defense"])
+    profile = _profile(request, sections["profile"], defense)
     threat = registry("threats").make(request.threat, sections["threat"])
     attack: Attack = registry("attacks").make(request.attack, sections["attack"])
     budget = Budget(request.norm, parse_eps(request.eps)) if request.eps else profile.budget(request.norm)
@@ -78,6 +89,7 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         protocol=request.protocol,
         precision=request.precision,
         seed=request.seed,
+        ids=IdList.of(Path(request.ids).name, read_ids(request.ids)) if request.ids else None,
         limit=request.limit,
         batch_size=request.batch_size or profile.batch_size,
         shard_size=profile.shard_size,
@@ -95,6 +107,35 @@ def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
     if spec.key is None:
         return None
     return Key.from_seed(spec.seed, "defender") if spec.key.origin == "seed" else keyring.find(spec.key.fingerprint)
+
+
+def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> Profile:
+    """The world, with the models that were asked for, and with the digest of weights that are at hand."""
+    own = getattr(defense, "preprocessing", None)
+    chosen = {
+        "preprocessing": request.preprocessing or (own() if own else None),
+        "base": timm_base(request.base) if request.base else None,
+        "start": timm_base(request.start) if request.start else None,
+    }
+    overrides = {**{name: value for name, value in chosen.items() if value is not None}, **overrides}
+    profile = load_profile(request.profile, overrides)
+    if request.weights is None or getattr(defense, "ready", False):
+        return profile
+    return profile.model_copy(
+        update={
+            "base": _pinned(profile.base, request.weights),
+            "start": _pinned(profile.start, request.weights) if profile.start else None,
+        }
+    )
+
+
+def _pinned(base: Base, weights: Path) -> Base:
+    """A base with the SHA-256 of its weights file."""
+    if base.pretrained is None:
+        raise InputError(f"base {base.name} is trained here, from nothing; expected no --weights")
+    path = find_weights(base.name, weights, offline=True)
+    got = expect_digest(path, base.sha256) if base.sha256 else sha256(path)
+    return base.model_copy(update={"sha256": got})
 
 
 def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:

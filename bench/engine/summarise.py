@@ -12,7 +12,7 @@ from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.flops import Arithmetic
 from bench.store.record import Cost, Digests, Metrics, Part, Provenance, Record
-from bench.store.verdicts import Row, rows_digest
+from bench.store.verdicts import Row, images_digest, rows_digest
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def summarise(
     *,
     target: Trained,
     source: Trained,
-    base: Trained,
-    data: str,
+    about_data: list[str],
     effort: Effort,
     seconds: float,
     provenance: Provenance,
@@ -70,10 +69,10 @@ def summarise(
         metrics=metrics,
         eligible=not against,
         ineligible_because=against,
-        notes=_notes(spec, rows, source),
+        notes=_notes(spec, rows, source, about_data),
         warnings=list(dict.fromkeys(w for a in about for w in a["warnings"])),
         digests=Digests(
-            data=data, base=base.digest, target=target.digest, source=source.digest, verdicts=rows_digest(rows)
+            data=images_digest(rows), target=target.digest, source=source.digest, verdicts=rows_digest(rows)
         ),
         cost=_cost(spec, shards, effort, seconds),
         provenance=provenance,
@@ -117,14 +116,14 @@ def _rounded(value: float) -> float:
 
 def _against(metrics: Metrics) -> list[str]:
     bad = {
-        Outcome.ERROR: "the attack raised on {} images: nothing is known of them",
+        Outcome.ERROR: "{} images are ERROR (the attack raised, or the image cannot be read): nothing is known of them",
         Outcome.INVALID: "{} candidates were out of budget, outside [0, 1] or not finite",
     }
     return [text.format(metrics.outcomes[o]) for o, text in bad.items() if metrics.outcomes[o]]
 
 
-def _notes(spec: Spec, rows: list[Row], source: Trained) -> list[str]:
-    notes = [f"source: {source.note}"]
+def _notes(spec: Spec, rows: list[Row], source: Trained, about_data: list[str]) -> list[str]:
+    notes = [f"source: {source.note}", *about_data]
     if spec.key is not None and spec.key.origin == "seed":
         notes.append("the defender's key is derived from the public seed: it is no secret (give --key NAME for one)")
     if spec.ball.doubt:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from bench.core.key import Key
 from bench.core.progress import stage
-from bench.engine.evaluate import Evaluation, Means
+from bench.engine.evaluate import Evaluation
+from bench.engine.means import Means
 from bench.engine.summarise import metrics_of
 from bench.store.runs import RunFolder
+from bench.store.verdicts import images_digest
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,24 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
         BenchError: record or verdicts are damaged, or the adversarial images are not kept.
     """
     record, rows = folder.read()
-    evaluation = Evaluation(record.spec, key, means, only_kept=True)
+    evaluation = Evaluation(record.spec, key, means, [row.image_id for row in rows], only_kept=True)
     found = [
         f"{name}: record has {getattr(record.digests, name)[:12]}, here it is {got[:12]}"
         for name, got in (
             ("target", evaluation.target.digest),
             ("source", evaluation.source.digest),
-            ("data", evaluation.world.test_split.digest()),
         )
         if got != getattr(record.digests, name)
     ]
     if metrics_of(rows) != record.metrics:
         found.append("metrics: not what the verdicts give")
     again = []
-    with stage(means.progress, "judge again", evaluation.images, "image") as advance:
+    with stage(means.progress, "judge again", len(evaluation.chosen), "image") as advance:
         for index in evaluation.shards:
             again += evaluation.shard(index).rows
-            advance(min(record.spec.shard_size, evaluation.images - index * record.spec.shard_size))
+            advance(min(record.spec.shard_size, len(evaluation.chosen) - index * record.spec.shard_size))
+    if images_digest(again) != record.digests.data:
+        found.append("data: the images differ from those that were judged")
     if len(again) != len(rows):
         found.append(f"verdicts: record has {len(rows)}, expected {len(again)}")
     for kept, new in zip(rows, again, strict=False):

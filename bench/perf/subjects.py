@@ -16,13 +16,12 @@ from bench.core.nouns import Adversary, Batch
 from bench.core.plugins import Attack
 from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
-from bench.engine.evaluate import Means
 from bench.engine.judge import predict
+from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.world import World
 from bench.models.classifier import Classifier, backbone, freeze
 from bench.store.keyring import Keyring
-from bench.store.models import ModelCache
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -75,7 +74,7 @@ def accuracy(found: Subject, candidates: torch.Tensor) -> float:
 
 def _digits(images: int, means: Means) -> Subject:
     spec, key = resolve(Request("plain", "white-box"), Keyring(means.home.keys))
-    world = World(spec, key, ModelCache(means.home.models), means.device, means.progress)
+    world = World(spec, key, means)
     batch = world.test_split.read(range(len(world.test_split.ids))).to(means.device)
     right = [i for i, p in enumerate(predict(world.base.model, batch.images)) if p == int(batch.labels[i])]
     return Subject("digits-vit", world.base.model, batch.take(right[:images]), Budget.parse("linf:0.1"))

@@ -35,3 +35,8 @@ class Home:
     def adversarial(self) -> Path:
         """Adversarial images, by the digest of what they are made from."""
         return self.root / "cache" / "adversarial"
+
+    @property
+    def indexes(self) -> Path:
+        """What lies where in archives of images."""
+        return self.root / "cache" / "indexes"

@@ -17,11 +17,19 @@ _MANIFEST = "manifest.json"
 
 
 class ModelCache:
-    """Folders of weights with a manifest: what they were made from and the SHA-256 of every file."""
+    """Folders of weights with a manifest: what they were made from and the SHA-256 of every file.
 
-    def __init__(self, folder: Path, *, rebuild: bool = False) -> None:
-        self._folder = folder
-        self._rebuild = rebuild
+    Args:
+        folder: Where they are.
+        rebuild: Make a damaged one anew.
+        leads: False in a process that helps another one to build: what it leaves is thrown away.
+        meet: Waits until every process that builds is there.
+    """
+
+    def __init__(
+        self, folder: Path, *, rebuild: bool = False, leads: bool = True, meet: Callable[[], None] = lambda: None
+    ) -> None:
+        self._folder, self._rebuild, self._leads, self._meet = folder, rebuild, leads, meet
 
     def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
         """The folder of the model made from ``made_from``, built when it is not there, and the model's digest.
@@ -49,12 +57,38 @@ class ModelCache:
             build(part)
             files = {p.relative_to(part).as_posix(): sha256_of(p) for p in sorted(part.rglob("*")) if p.is_file()}
             write_whole(part / _MANIFEST, canonical({"files": files, "made_from": made_from}))
-            _put(part, folder)
+            if self._leads:
+                _put(part, folder)
+            self._meet()
         except OSError as error:
             raise StorageError(f"cannot write {folder}: {error.strerror}; expected a writable BENCH_HOME") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return folder, _check(folder)
+
+    def workspace(self, made_from: dict[str, Any]) -> Path:
+        """Where the training of this model keeps checkpoints and its log."""
+        return self._folder.parent / "training" / digest(made_from)[:32]
+
+    def like(self, made_from: dict[str, Any]) -> tuple[Path, str] | None:
+        """The newest kept model whose make has all of ``made_from``, and perhaps more.
+
+        Raises:
+            CorruptArtifactError: a file of it differs from its manifest.
+        """
+        found = [p.parent for p in self._folder.glob(f"*/{_MANIFEST}") if _made_of(p).items() >= made_from.items()]
+        if not found:
+            return None
+        newest = max(found, key=lambda folder: (folder / _MANIFEST).stat().st_mtime)
+        return newest, _check(newest)
+
+
+def _made_of(manifest: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads(manifest.read_bytes())["made_from"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return made
 
 
 def _put(part: Path, folder: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from bench.core.errors import CorruptArtifactError
+from bench.core.frozen import Frozen
 from bench.core.nouns import Outcome
-from bench.core.profile import Frozen, first_problem
+from bench.core.profile import first_problem
 from bench.core.spec import Spec
 from bench.store.files import write_whole
 
@@ -39,8 +40,7 @@ class Metrics(Frozen):
 class Digests(Frozen):
     """What was judged, by content."""
 
-    data: str = Field(description="ids, labels and pixels of the test split")
-    base: str = Sha
+    data: str = Field(pattern=r"^[0-9a-f]{64}$", description="ids, labels and pixels of the images judged, in order")
     target: str = Sha
     source: str = Sha
     verdicts: str = Sha
@@ -102,7 +102,7 @@ class Provenance(Frozen):
 class Record(Frozen):
     """One evaluated Spec."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["measured"] = "measured"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     spec: Spec

@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         pa.field("distance", pa.float32()),
         pa.field("attack", pa.string(), nullable=False),
         pa.field("source_prediction", pa.int32()),
+        pa.field("image_sha256", pa.string()),
     ]
 )
 
@@ -34,7 +35,8 @@ SCHEMA = pa.schema(
 class Row:
     """One image: predictions are of the target but for ``source_prediction``; null where logits were not finite.
 
-    ``attack`` names the attack whose candidate was judged, ``none`` where the clean image was.
+    ``attack`` names the attack whose candidate was judged, ``none`` where the clean image was. ``image_sha256`` is of
+    the clean image's float32 pixels, None where the image could not be read.
     """
 
     image_id: str
@@ -45,6 +47,7 @@ class Row:
     distance: float | None
     attack: str
     source_prediction: int | None
+    image_sha256: str | None
 
 
 def write_rows(path: Path, rows: list[Row], about: dict[str, Any] | None = None) -> None:
@@ -72,6 +75,11 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
     return rows, about
+
+
+def images_digest(rows: list[Row]) -> str:
+    """Digest of what was judged: ids, labels and pixels, in order."""
+    return digest([[row.image_id, row.label, row.image_sha256] for row in rows])
 
 
 def rows_digest(rows: list[Row]) -> str:

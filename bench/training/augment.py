@@ -1,6 +1,8 @@
-"""Random affine maps and noise on batches of images in [0, 1]."""
+"""Random affine maps and noise on images in [0, 1], drawn for a whole step, so that who computes it does not matter."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +11,42 @@ from torch import Generator, Tensor
 from bench.core.profile import Augmentation
 
 
-def augment(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
-    """A randomly moved and noised copy of ``images`` (B, C, H, W), drawn for each image on its own."""
-    b, _, h, w = images.shape
+@dataclass(frozen=True)
+class Moves:
+    """Draws for B images: affine maps (B, 2, 3) and noise (B, C, H, W); None where nothing is moved or added."""
 
-    def symmetric(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator) * 2 - 1
+    theta: Tensor | None
+    noise: Tensor | None
 
-    angle, zoom = symmetric(b) * how.rotate, 1 + symmetric(b) * how.scale
-    shift = symmetric(b, 2) * how.shift * torch.tensor([2 / w, 2 / h])
-    cos, sin = zoom * angle.cos(), zoom * angle.sin()
-    theta = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
-    noise = how.noise * torch.randn(images.shape, generator=generator)
-    grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
-    return (F.grid_sample(images, grid, align_corners=False) + noise.to(images)).clamp(0, 1)
+    def take(self, part: slice) -> Moves:
+        """Those of some of the images."""
+        return Moves(*(None if x is None else x[part] for x in (self.theta, self.noise)))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Moved and noised ``images`` (B, C, H, W), in [0, 1]."""
+        if self.theta is None and self.noise is None:
+            return images
+        if self.theta is not None:
+            grid = F.affine_grid(self.theta.to(images), list(images.shape), align_corners=False)
+            images = F.grid_sample(images, grid, align_corners=False)
+        if self.noise is not None:
+            images = images + self.noise.to(images)
+        return images.clamp(0, 1)
+
+
+def draw_moves(count: int, shape: tuple[int, ...], how: Augmentation, generator: Generator) -> Moves:
+    """Draws for ``count`` images of ``shape`` (C, H, W), each image on its own."""
+    h, w = shape[-2:]
+
+    def symmetric(*size: int) -> Tensor:
+        return torch.rand(*size, generator=generator) * 2 - 1
+
+    theta = None
+    if how.shift or how.rotate or how.scale:
+        angle, zoom = symmetric(count) * how.rotate, 1 + symmetric(count) * how.scale
+        shift = symmetric(count, 2) * how.shift * torch.tensor([2 / w, 2 / h])
+        cos, sin = zoom * angle.cos(), zoom * angle.sin()
+        rows = [torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)]
+        theta = torch.stack(rows, 1)
+    noise = how.noise * torch.randn(count, *shape, generator=generator) if how.noise else None
+    return Moves(theta, noise)

@@ -2,54 +2,172 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
+from torch.utils.data import DataLoader
 
-from bench.core.errors import BenchError
-from bench.core.plugins import Split
+from bench.core.errors import BenchError, InputError
+from bench.core.plugins import Split, TrainingMeans
 from bench.core.profile import Recipe
-from bench.core.progress import Progress, stage
-from bench.training.augment import augment
+from bench.core.progress import stage
+from bench.core.seeds import seed_of
+from bench.training.augment import Moves, draw_moves
+from bench.training.checkpoint import Checkpoint, drop
+from bench.training.log import Log
+from bench.training.optimise import make_optimizer, make_schedule
+from bench.training.order import Order, Parts, Share
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 # Part of the address of every trained model: raise it when the same recipe would give other weights.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 
-def fit(
-    model: nn.Module, data: Split, recipe: Recipe, *, seed: int, device: str, progress: Progress, title: str
-) -> None:
+def fit(model: nn.Module, data: Split, recipe: Recipe, *, seed: int, means: TrainingMeans, title: str) -> None:
     """Train in place the parameters of ``model`` that require a gradient, by cross-entropy.
 
+    What a step sees is a function of ``seed`` and the step alone: not of processes, parts, workers, or of how often
+    the training was broken off. Processes of ``accelerate launch`` share every step.
+
     Args:
-        model: Images (B, C, H, W) in [0, 1] to logits (B, K); a key transform inside it sees augmented images.
+        model: Images (B, C, H, W) in [0, 1] to logits (B, K), on the device; a key transform inside it sees
+            augmented images. Layers without a weight that trains stay in evaluation mode (BatchNorm in a frozen
+            trunk).
         data: The training split, and nothing else.
         recipe: Steps, batch size, rates.
         seed: Of the order of the images and of the augmentation, drawn on the CPU on every device.
-        device: Where the model is.
-        progress: Told each step.
+        means: Device, checkpoints, who is told.
         title: Shown beside the progress.
 
     Raises:
+        InputError: the batch does not divide among processes and parts.
         BenchError: the loss is no longer finite.
     """
-    generator = Generator().manual_seed(seed)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
+    _Loop(model, data, recipe, seed, means, _accelerator(means)).run(title)
+
+
+@dataclass
+class _Loop:
+    model: nn.Module
+    data: Split
+    recipe: Recipe
+    seed: int
+    means: TrainingMeans
+    accelerator: Accelerator
+
+    def run(self, title: str) -> None:
+        recipe, means, leads = self.recipe, self.means, self.accelerator.is_main_process
+        share = self._share()
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = make_optimizer(trained, recipe)
+        schedule = make_schedule(optimizer, recipe)
+        checkpoint = Checkpoint(self.model, optimizer, schedule)
+        done = checkpoint.load(means.workspace) if means.workspace else 0
+        _train_mode(self.model)
+        shared = self.accelerator.prepare_model(self.model)
+        batches = self._batches(share, done)
+        log = Log(means.workspace if leads else None, done, tensorboard=means.tensorboard)
+        total, size, began = recipe.steps * recipe.batch_size, recipe.batch_size, time.monotonic()
+        with log, stage(means.progress, title, total, "image", done=done * size) as advance:
+            for step in range(done, recipe.steps):
+                rate, clock = float(schedule.get_last_lr()[0]), time.monotonic()
+                loss = self._step(step, shared, batches, share)
+                if not torch.isfinite(loss):
+                    raise BenchError(f"{title}: the loss is {loss.item()} at step {step}; expected a finite one: lower "
+                                     "the learning rate of the recipe")  # fmt: skip
+                nn.utils.clip_grad_norm_(trained, recipe.clip)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                now = time.monotonic()
+                log.row(step + 1, loss.item(), rate, size / max(now - clock, 1e-9), now - began)
+                if means.workspace and leads and (step + 1) % means.checkpoint_every == 0 and step + 1 < recipe.steps:
+                    log.flush()
+                    checkpoint.save(means.workspace, step + 1)
+                advance(size)
+        self.model.eval()
+
+    def _step(self, step: int, shared: nn.Module, batches: Iterator[Any], share: Share) -> Tensor:
+        """Gradients of one step, over all processes; the mean loss."""
+        recipe, device = self.recipe, self.accelerator.device
+        moves: Moves | None = None
+        loss = torch.zeros((), device=device)
+        for part in range(share.parts):
+            images, labels = next(batches)
+            x = _unit(images.to(device, non_blocking=True))
+            moves = moves or self._moves(step, x)
+            x = moves.take(share.positions(part, recipe.batch_size)).apply(x)
+            with self._sync(shared, last=part == share.parts - 1):
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    logits = shared(x)
+                mean = F.cross_entropy(logits.to(x.dtype), labels.to(device)) / share.parts
+                mean.backward()
+            loss += mean.detach()
+        out: Tensor = self.accelerator.reduce(loss, "mean")
+        return out
+
+    def _sync(self, shared: nn.Module, *, last: bool) -> Any:
+        """Gradients are exchanged once a step, with its last part."""
+        return torch.enable_grad() if last else self.accelerator.no_sync(shared)
+
+    def _moves(self, step: int, images: Tensor) -> Moves:
+        generator = Generator().manual_seed(seed_of(self.seed, "moves", step))
+        return draw_moves(self.recipe.batch_size, tuple(images.shape[1:]), self.recipe.augmentation, generator)
+
+    def _share(self) -> Share:
+        """How a step is divided.
+
+        Raises:
+            InputError: it cannot be.
+        """
+        batch, processes = self.recipe.batch_size, self.accelerator.num_processes
+        each, rest = divmod(batch, processes)
+        size = min(self.means.micro_batch or each, each)
+        if rest or each % size:
+            raise InputError(
+                f"a batch of {batch} does not divide into {processes} processes with {size} images at once; expected "
+                "divisors: give another --micro-batch, or another number of processes"
+            )
+        return Share(self.accelerator.process_index, processes, each // size)
+
+    def _batches(self, share: Share, done: int) -> Iterator[Any]:
+        order = Order(self.data.labels, self.recipe, seed_of(self.seed, "order"))
+        parts = Parts(self.data, order, self.recipe, share, self.seed)
+        wanted = range(done * share.parts, self.recipe.steps * share.parts)
+        cuda = self.accelerator.device.type == "cuda"
+        workers = self.means.workers
+        loader = DataLoader(parts, batch_size=None, sampler=wanted, num_workers=workers, pin_memory=cuda,
+                            prefetch_factor=4 if workers else None)  # fmt: skip
+        return iter(loader)
+
+
+def forget(means: TrainingMeans) -> None:
+    """Drop the checkpoint of a training whose model is kept."""
+    if means.workspace:
+        drop(means.workspace)
+
+
+def _accelerator(means: TrainingMeans) -> Accelerator:
+    from accelerate import Accelerator  # noqa: PLC0415 (seconds to import)
+
+    return Accelerator(cpu=means.device == "cpu", mixed_precision="no")
+
+
+def _train_mode(model: nn.Module) -> None:
+    """Training mode, but for layers that have weights none of which trains."""
     model.train()
-    with stage(progress, title, recipe.steps, "step") as advance:
-        for step in range(recipe.steps):
-            chosen = torch.randint(len(data.ids), (recipe.batch_size,), generator=generator).tolist()
-            batch = data.read(chosen).to(device)
-            loss = F.cross_entropy(model(augment(batch.images, recipe.augmentation, generator)), batch.labels)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, recipe.clip)
-            optimizer.step()
-            schedule.step()
-            if not torch.isfinite(loss):
-                raise BenchError(f"{title}: the loss is {loss.item()} at step {step}; expected a finite one: lower the "
-                                 "learning rate of the recipe")  # fmt: skip
-            advance(1)
-    model.eval()
+    for layer in model.modules():
+        own = list(layer.parameters(recurse=False))
+        if own and not any(p.requires_grad for p in own):
+            layer.eval()
+
+
+def _unit(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
+from bench.core.errors import InputError
+
 if TYPE_CHECKING:
     from peft import PeftModel
 
@@ -23,6 +25,9 @@ def attach(network: nn.Module, *, rank: int, scaling: int, seed: int) -> nn.Modu
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = LoraConfig(r=rank, lora_alpha=scaling, target_modules=_TARGETS, modules_to_save=_HEAD)
+        if not any(name.endswith("qkv") for name, _ in network.named_modules()):
+            raise InputError(f"{type(network).__name__} has no qkv layers; expected a ViT for LoRA, or a defense that "
+                             "fine-tunes in full or in part")  # fmt: skip
         return cast("nn.Module", get_peft_model(network, config))
 
 

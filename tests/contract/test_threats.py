@@ -6,12 +6,13 @@ import torch
 from bench.core.errors import KnowledgeError
 from bench.core.key import Key
 from bench.core.plugins import Knowledge
-from bench.core.progress import Silent
 from bench.core.registry import registry
+from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.world import DeclaredView, World
+from bench.store.home import Home
 from bench.store.keyring import Keyring
-from bench.store.models import ModelCache
+from bench.store.runs import RunStore
 
 SHORT = {f"profile.{r}.steps": 3 for r in ("base.recipe", "recipes.full", "recipes.lora")}
 THREATS = registry("threats").names()
@@ -23,7 +24,7 @@ def world(tmp_path, threat: str, defense: str, key: str) -> World:
     if key not in ring.names():
         ring.new(key)
     spec, secret = resolve(Request(defense, threat, key=key, settings=SHORT), ring)
-    return World(spec, secret, ModelCache(tmp_path / "models"), "cpu", Silent())
+    return World(spec, secret, Means(RunStore(tmp_path / "results"), Home(tmp_path)))
 
 
 @pytest.mark.parametrize("defense", KEYED)
@@ -67,7 +68,7 @@ def test_the_same_recipe_makes_the_same_weights_and_another_seed_others(tmp_path
     digests = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         spec, _ = resolve(Request("key-lora", "white-box", seed=seed, settings=SHORT), ring)
-        w = World(spec, Key.from_seed(0, "defender"), ModelCache(tmp_path / folder), "cpu", Silent())
+        w = World(spec, Key.from_seed(0, "defender"), Means(RunStore(tmp_path), Home(tmp_path / folder)))
         digests.append(w.target.digest)
     assert digests[0] == digests[1] != digests[2]
 
@@ -77,7 +78,7 @@ def test_lora_is_kept_in_pefts_format_and_trains_what_the_paper_says(tmp_path):
 
     w = world(tmp_path, "white-box", "key-lora", "first")
     assert w.target.digest
-    folder = next(p.parent for p in (tmp_path / "models").rglob("adapter_config.json"))
+    folder = next(p.parent for p in (tmp_path / "cache").rglob("adapter_config.json"))
     names = load_file(folder / "adapter_model.safetensors").keys()
     layers = {n.split("base_model.model.")[1].rsplit(".lora_", 1)[0] for n in names if "lora_" in n}
     assert layers == {"patch_embed.proj", *(f"blocks.{i}.attn.qkv" for i in range(3))}

@@ -20,4 +20,4 @@ class Probabilities(Plugin):
         (folder / "nothing").write_text("")
 
     def load(self, kit, folder):
-        return nn.Sequential(kit.base(), nn.Softmax(1)).eval().requires_grad_(False)
+        return nn.Sequential(kit.start(), nn.Softmax(1)).eval().requires_grad_(False)

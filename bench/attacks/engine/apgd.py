@@ -12,6 +12,7 @@ from bench.attacks.engine.losses import cross_entropy
 from bench.attacks.engine.oracle import Oracle
 from bench.attacks.engine.types import Newcomers, Probe, State
 from bench.core.budget import Budget, Norm
+from bench.core.cost import Passes
 
 # arXiv:2003.01690, section 3: momentum; first step in units of eps; checkpoints after 22% of the iterations, then each
 # 3% closer down to 6%; a step is halved unless the loss rose in more than 75% of the steps since the last checkpoint.
@@ -46,6 +47,10 @@ class Apgd:
     def runs(self, classes: int) -> int:
         """One run per restart."""
         return self.restarts
+
+    def passes(self, classes: int) -> Passes:
+        """A gradient for each sample."""
+        return Passes(1, 1) * self.samples
 
     def loss(self, logits: Tensor, state: State) -> Tensor:
         """What is raised, (S,)."""

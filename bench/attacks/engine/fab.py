@@ -13,6 +13,7 @@ from bench.attacks.engine.losses import ranked_targets
 from bench.attacks.engine.oracle import Oracle
 from bench.attacks.engine.types import Newcomers, Probe, State
 from bench.core.budget import Budget, Norm
+from bench.core.cost import Passes
 
 # arXiv:1907.02044, section 4: overshoot, backward step, largest pull towards the clean image.
 _OVERSHOOT, _BACKWARD, _MOST_PULL = 1.05, 0.9, 0.1
@@ -43,6 +44,10 @@ class Fab:
     def runs(self, classes: int) -> int:
         """One run per restart."""
         return self.restarts
+
+    def passes(self, classes: int) -> Passes:
+        """The gradient of every logit, and a look at the new point."""
+        return Passes(2, classes)
 
     def begin(self, newcomers: Newcomers) -> State:
         """At the image, or on a random sphere of half the radius in later restarts."""
@@ -116,6 +121,10 @@ class FabTargeted(Fab):
     def runs(self, classes: int) -> int:
         """Every target, and for each of them every restart."""
         return min(self.targets, classes - 1) * self.restarts
+
+    def passes(self, classes: int) -> Passes:
+        """One gradient, and a look at the new point."""
+        return Passes(2, 1)
 
     def begin(self, newcomers: Newcomers) -> State:
         """As FAB, with the class to aim at."""

@@ -14,6 +14,7 @@ from bench.attacks.engine.losses import margin
 from bench.attacks.engine.oracle import Oracle
 from bench.attacks.engine.types import Newcomers, Probe, State
 from bench.core.budget import Budget
+from bench.core.cost import Passes
 
 # Points at a time from which on a larger batch is hardly faster (small ViT, two threads, us an image: 60 with 8, 55
 # with 32, 50 with 64).
@@ -47,6 +48,10 @@ class Square:
     def runs(self, classes: int) -> int:
         """No restarts."""
         return 1
+
+    def passes(self, classes: int) -> Passes:
+        """A look at one window; what a small batch tries ahead and throws away comes on top."""
+        return Passes(1)
 
     def begin(self, newcomers: Newcomers) -> State:
         """Vertical stripes at the radius; no window yet."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.engine.oracle import Oracle
+from bench.core.cost import Passes
 
 # One tensor per variable, one row per slot. No two entries may share storage: the scheduler writes newcomers in place.
 State = dict[str, Tensor]
@@ -100,6 +101,9 @@ class StepAttack(Protocol):
 
     def runs(self, classes: int) -> int:
         """Runs per image, one after the other while it stands: restarts or target classes; 0 where it cannot run."""
+
+    def passes(self, classes: int) -> Passes:
+        """What one step asks of the source for one image."""
 
     def begin(self, newcomers: Newcomers) -> State:
         """States of images that begin a run; each draws from its own stream alone."""

@@ -21,9 +21,9 @@ from bench.store.runs import RunStore
 from bench.store.verdicts import Row, read_rows, rows_digest, write_rows
 
 ROWS = [
-    Row("a", 1, 1, 1, Outcome.ROBUST, 0.1, "pgd", 1),
-    Row("b", 2, 2, 3, Outcome.FOOLED, 0.1, "pgd", 2),
-    Row("c", 2, None, None, Outcome.ERROR, None, "none", None),
+    Row("a", 1, 1, 1, Outcome.ROBUST, 0.1, "pgd", 1, "a" * 64),
+    Row("b", 2, 2, 3, Outcome.FOOLED, 0.1, "pgd", 2, "b" * 64),
+    Row("c", 2, None, None, Outcome.ERROR, None, "none", None, None),
 ]
 
 

@@ -1,0 +1,5 @@
+"""`python -m bench`, also for `accelerate launch -m bench train`."""
+
+from bench.cli.main import main
+
+main()

@@ -1,0 +1,81 @@
+"""Which test images a run judges: the first so many, or those of a list of ids."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from pydantic import Field
+
+from bench.core.errors import InputError, UnknownNameError
+from bench.core.frozen import Frozen
+from bench.core.names import suggestion
+
+ROBUSTBENCH = "robustbench-5000"  # the ImageNet images of RobustBench's leaderboard, from the installed package
+_ROBUSTBENCH_FILE = ("helper_files", "imagenet_test_image_ids.txt")
+
+
+class IdList(Frozen):
+    """A list of ids by its name and content; the ids themselves stand in the verdicts."""
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the ids, one a line")
+    count: int = Field(ge=1)
+
+    @classmethod
+    def of(cls, name: str, ids: Sequence[str]) -> IdList:
+        """Name and digest of ``ids``."""
+        return cls(name=name, sha256=hashlib.sha256("\n".join(ids).encode()).hexdigest(), count=len(ids))
+
+
+def read_ids(name: str) -> tuple[str, ...]:
+    """The ids of ``robustbench-5000``, or of a file: one a line, folders and suffixes of image files dropped.
+
+    Raises:
+        InputError: no such list or file, an empty one, an id twice.
+    """
+    path = _robustbench_list() if name == ROBUSTBENCH else Path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        hint = suggestion(name, [ROBUSTBENCH])
+        raise UnknownNameError(f"id list {name!r} is no file that can be read{hint}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"id list {name!r} is not text; expected one image id a line") from None
+    ids = tuple(_stem(line) for line in text.splitlines() if line.strip())
+    if not ids:
+        raise InputError(f"id list {name!r} is empty; expected one image id a line")
+    if len(set(ids)) != len(ids):
+        twice = next(i for k, i in enumerate(ids) if i in ids[:k])
+        raise InputError(f"id list {name!r} has {twice!r} twice; expected every image once")
+    return ids
+
+
+def positions(ids: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where the ``wanted`` ids stand in ``ids``.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    at = {image_id: i for i, image_id in enumerate(ids)}
+    missing = [image_id for image_id in wanted if image_id not in at]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first {missing[0]!r}; expected "
+            f"ids such as {ids[0]!r}"
+        )
+    return [at[image_id] for image_id in wanted]
+
+
+def _stem(line: str) -> str:
+    path = PurePosixPath(line.strip())
+    return path.stem if path.suffix.lower() in (".jpeg", ".jpg", ".png") else line.strip()
+
+
+def _robustbench_list() -> Path:
+    found = importlib.util.find_spec("robustbench")
+    if found is None or not found.submodule_search_locations:
+        raise InputError(f"{ROBUSTBENCH} needs the package robustbench; expected `pip install robustbench`")
+    return Path(found.submodule_search_locations[0]).joinpath(*_ROBUSTBENCH_FILE)

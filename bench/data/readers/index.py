@@ -1,0 +1,101 @@
+"""What lies in archives: where each image begins; kept between runs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.core.canonical import canonical
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Row = tuple[str, int, int, int, int]
+_VERSION = 1  # of the kept form
+_COLUMNS = ("name", "label", "archive", "start", "size")
+_DIGEST = 32  # bytes of SHA-256 before the table
+
+
+@dataclass(frozen=True)
+class Index:
+    """The images of some archives, a row each.
+
+    In a tar file an image is ``sizes`` bytes from ``starts``; in a Parquet file it is row ``sizes`` of row group
+    ``starts``. A label is -1 where the archive does not say.
+    """
+
+    names: Sequence[str]
+    labels: Numbers
+    archives: Numbers
+    starts: Numbers
+    sizes: Numbers
+
+    @staticmethod
+    def of(rows: Sequence[Row]) -> Index:
+        """An index from rows of name, label, archive, start and size."""
+        numbers = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4).T
+        return Index([row[0] for row in rows], *numbers)
+
+
+def remembered(cache: Path | None, kind: str, archives: Sequence[Path], make: Callable[[], Index]) -> Index:
+    """The index kept for these archives as they are now, or a new one, which is kept if the disk lets it.
+
+    Args:
+        cache: Folder of indexes, or None to keep nothing.
+        kind: How the archives are read.
+        archives: Their paths; a change of size or time makes another index.
+        make: Reads the archives.
+    """
+    if cache is None:
+        return make()
+    stats = [(str(path.resolve()), path.stat()) for path in archives]
+    about = [_VERSION, kind, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]]
+    path = cache / f"index-{hashlib.sha256(canonical(about)).hexdigest()[:32]}"
+    kept = _load(path)
+    if kept is None:
+        kept = make()
+        with contextlib.suppress(OSError):
+            _write_whole(path, _pack(kept))
+    return kept
+
+
+def _pack(index: Index) -> bytes:
+    columns = (index.names, index.labels, index.archives, index.starts, index.sizes)
+    out = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(_COLUMNS, columns, strict=True))), out)
+    table = out.getvalue()
+    return hashlib.sha256(table).digest() + table
+
+
+def _load(path: Path) -> Index | None:
+    """The kept index, or None where there is none or its bytes are not those that were written."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+        return None
+    table = pq.read_table(io.BytesIO(data[_DIGEST:]))
+    names, *numbers = (table.column(name) for name in _COLUMNS)
+    return Index(names.to_pylist(), *(column.to_numpy() for column in numbers))
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,56 @@
+"""Images as they lie: ids, labels and a source of their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bench.core.errors import InputError, UnknownNameError
+from bench.core.plugins import Storage
+
+
+class Source(Protocol):
+    """Encoded images by their place. Can be pickled, and read from several threads and processes at once."""
+
+    def encoded(self, place: int) -> bytes:
+        """The file's bytes, as they were stored.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+
+    def where(self, place: int) -> str:
+        """Where it lies, for an error line."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images in the order in which they lie; ``ids[i]`` and ``labels[i]`` belong to place ``i`` of ``source``."""
+
+    ids: Sequence[str]
+    labels: Sequence[int]
+    source: Source
+
+
+def data_folder(storage: Storage, dataset: str) -> Path:
+    """The folder that the user named.
+
+    Raises:
+        InputError: none was named, or it is no folder.
+    """
+    if storage.root is None:
+        raise InputError(f"{dataset} needs images of yours; expected --data FOLDER (or BENCH_DATA in the environment)")
+    root = storage.root.expanduser().absolute()
+    if not root.exists():
+        raise InputError(f"data folder {root} is not there; expected the folder that holds {dataset}: check --data")
+    if not root.is_dir():
+        raise InputError(f"{root} is a file; expected the folder that holds {dataset}: give --data FOLDER")
+    return root
+
+
+def check_split(dataset: str, name: str) -> None:
+    """Raise UnknownNameError unless ``name`` is ``train`` or ``test``."""
+    if name not in ("train", "test"):
+        raise UnknownNameError(f"{dataset} has no split {name!r}; expected train or test")

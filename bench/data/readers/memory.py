@@ -1,0 +1,67 @@
+"""Splits that fit in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.nouns import Batch
+from bench.core.profile import Augmentation
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class MemorySplit:
+    """Images that are float32 already; nothing is resized."""
+
+    def __init__(self, ids: Sequence[str], images: Tensor, labels: Tensor) -> None:
+        self.ids: Sequence[str] = tuple(ids)
+        self.labels: Sequence[int] = tuple(labels.tolist())
+        self._whole = Batch(tuple(ids), images, labels)
+
+    def read(self, positions: Sequence[int]) -> Batch:
+        """The images at ``positions``, float32 (B, C, H, W) in [0, 1]."""
+        return self._whole.take(positions)
+
+    def draw(self, positions: Sequence[int], seeds: Sequence[int], how: Augmentation) -> tuple[Tensor, Tensor]:
+        """The images at ``positions`` as they are, with labels (B,) int64; what is drawn is the device's."""
+        index = torch.as_tensor(list(positions), dtype=torch.int64)
+        return self._whole.images[index], self._whole.labels[index]
+
+    def digest(self) -> str:
+        """SHA-256 over ids, labels and pixels."""
+        whole = self._whole
+        h = hashlib.sha256("\n".join(whole.ids).encode())
+        h.update(whole.labels.numpy().tobytes())
+        h.update(whole.images.numpy().tobytes())
+        return h.hexdigest()
+
+    def problems(self) -> list[str]:
+        """Nothing: the images come with the package that holds them."""
+        return []
+
+
+class ArraySource:
+    """Raw pixels (N, H, W, 3) uint8, handed out as binary PPM, so that they go the way of files."""
+
+    def __init__(self, pixels: Pixels, origin: str) -> None:
+        self._pixels, self._origin = np.ascontiguousarray(pixels), origin
+
+    def encoded(self, place: int) -> bytes:
+        """The image as PPM, which loses nothing."""
+        height, width = self._pixels.shape[1:3]
+        pixels: bytes = self._pixels[place].tobytes()
+        return b"P6 %d %d 255\n" % (width, height) + pixels
+
+    def where(self, place: int) -> str:
+        """The file and the number in it."""
+        return f"{self._origin}: {place}"
+
+    def digest(self) -> bytes:
+        """SHA-256 of the pixels."""
+        return hashlib.sha256(self._pixels.tobytes()).digest()

@@ -1,0 +1,100 @@
+"""Hugging Face's Parquet shards: a struct of bytes and path, and a label."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.core.errors import InputError
+from bench.data.readers.index import Index, Row
+
+_GROUPS = 2  # row groups that a thread holds; Hugging Face writes 100 images to a group
+_OPEN = 16  # shards that a thread holds open
+
+
+class ParquetSource:
+    """Bytes by row group and row, a whole group at a time."""
+
+    def __init__(self, shards: Sequence[Path], index: Index, column: str = "image") -> None:
+        self._shards, self._index, self._column = tuple(shards), index, column
+        self._local = threading.local()
+
+    def encoded(self, place: int) -> bytes:
+        """The bytes of a row."""
+        index = self._index
+        group = self._group(int(index.archives[place]), int(index.starts[place]))
+        data: bytes | None = group[int(index.sizes[place])].as_py()
+        if data is None:
+            raise OSError("the row has no bytes")
+        return data
+
+    def where(self, place: int) -> str:
+        """The shard and the image's name in it."""
+        return f"{self._shards[int(self._index.archives[place])]}: {self._index.names[place]}"
+
+    def _group(self, shard: int, group: int) -> Any:
+        """The bytes of a row group, from what this thread holds or from the disk."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():  # handles of a parent are not for a fork
+            local.process, local.files, local.groups = os.getpid(), OrderedDict(), OrderedDict()
+        key = (shard, group)
+        if key not in local.groups:
+            if shard not in local.files:
+                local.files[shard] = pq.ParquetFile(self._shards[shard], memory_map=True)
+                _trim(local.files, _OPEN)
+            local.files.move_to_end(shard)
+            table = local.files[shard].read_row_group(group, columns=[f"{self._column}.bytes"], use_threads=False)
+            local.groups[key] = table.column(self._column).combine_chunks().field("bytes")
+            _trim(local.groups, _GROUPS)
+        local.groups.move_to_end(key)
+        return local.groups[key]
+
+    def __getstate__(self) -> tuple[tuple[Path, ...], Index, str]:
+        return self._shards, self._index, self._column
+
+    def __setstate__(self, state: tuple[tuple[Path, ...], Index, str]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+
+def parquet_index(shards: Sequence[Path], column: str = "image") -> Index:
+    """Names and labels of all rows; no image is read.
+
+    Raises:
+        InputError: a shard is no whole Parquet file, or has other columns.
+    """
+    rows: list[Row] = []
+    for number, shard in enumerate(shards):
+        try:
+            rows += _rows(shard, number, column)
+        except pa.ArrowException as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{shard} is no whole Parquet file: {reason}; expected it as downloaded") from None
+    return Index.of(rows)
+
+
+def _rows(shard: Path, number: int, column: str) -> list[Row]:
+    with pq.ParquetFile(shard) as file:
+        present = file.schema_arrow.names
+        if column not in present or "label" not in present:
+            raise InputError(f"{shard} has the columns {', '.join(present)}; expected {column} and label")
+        table = file.read(columns=["label", f"{column}.path"], use_threads=False)
+        sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+    places = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
+    structs = table.column(column).combine_chunks()
+    names, labels = structs.field("path").to_pylist(), table.column("label").to_pylist()
+    return [
+        (name or "", -1 if label is None else label, number, group, row)
+        for name, label, (group, row) in zip(names, labels, places, strict=True)
+    ]
+
+
+def _trim(held: OrderedDict[Any, Any], most: int) -> None:
+    if len(held) > most:
+        held.popitem(last=False)

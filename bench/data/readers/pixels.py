@@ -1,0 +1,91 @@
+"""Bytes to pixels: decoding, the test preprocessing, the random crop. As torchvision does on PIL images."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+
+from PIL import Image
+
+from bench.core.preprocessing import Interpolation, Preprocessing
+from bench.core.profile import Augmentation
+from bench.core.seeds import words
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_TRIES = 10  # of torchvision's RandomResizedCrop before it cuts the middle
+_WORD = 1 << 32
+
+
+def decode(data: bytes) -> Image.Image:
+    """A whole image as RGB; grey and CMYK are converted. Raises what Pillow raises."""
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
+
+
+def fit(image: Image.Image, how: Preprocessing) -> Image.Image:
+    """The test preprocessing: torchvision's Resize, then CenterCrop (which pads with black)."""
+    if how.resize is not None:
+        width, height = image.size
+        if isinstance(how.resize, tuple):
+            height, width = how.resize
+        elif width <= height:
+            width, height = how.resize, int(how.resize * height / width)
+        else:
+            width, height = int(how.resize * width / height), how.resize
+        image = _resize(image, (width, height), how.interpolation)
+    if how.crop is None:
+        return image
+    left, top = (_margin(side, how.crop) for side in image.size)
+    return image.crop((left, top, left + how.crop, top + how.crop))
+
+
+def vary(image: Image.Image, how: Augmentation, test: Preprocessing, size: tuple[int, int], seed: int) -> Image.Image:
+    """An image to train on: an inception crop brought to ``size`` (width, height), or ``test``; then the mirror.
+
+    The numbers come from SHAKE-256 of the seed, so they change with no library's version.
+
+    Source: Szegedy et al., arXiv:1409.4842, section 6, as torchvision's RandomResizedCrop has it.
+    """
+    lots = _uniform(seed)
+    mirrored = next(lots) < how.flip
+    if how.crop is None:
+        image = fit(image, test)
+    else:
+        left, top, width, height = _inception_box(image.size, how.crop, how.aspect, lots)
+        image = _resize(image.crop((left, top, left + width, top + height)), size, test.interpolation)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
+
+
+def _inception_box(
+    size: tuple[int, int], share: tuple[float, float], aspect: tuple[float, float], lots: Iterator[float]
+) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the crop."""
+    width, height = size
+    narrow, wide = math.log(aspect[0]), math.log(aspect[1])
+    for _ in range(_TRIES):
+        area = width * height * (share[0] + (share[1] - share[0]) * next(lots))
+        ratio = math.exp(narrow + (wide - narrow) * next(lots))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top, left = next(lots), next(lots)
+            return int(left * (width - w + 1)), int(top * (height - h + 1)), w, h
+    w, h = width, height
+    if width / height < aspect[0]:
+        h = round(w / aspect[0])
+    elif width / height > aspect[1]:
+        w = round(h * aspect[1])
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def _uniform(seed: int) -> Iterator[float]:
+    return (word / _WORD for word in words(f"keybench/v1/draw/{seed}".encode()))
+
+
+def _resize(image: Image.Image, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
+    return image if image.size == size else image.resize(size, _FILTERS[interpolation])
+
+
+def _margin(side: int, crop: int) -> int:
+    """Where the crop begins; negative where the image is smaller. Rounds as torchvision does."""
+    return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)

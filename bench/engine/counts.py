@@ -1,0 +1,34 @@
+"""How many weights a kind of fine-tuning trains, counted on the models themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.core.errors import BenchError
+from bench.core.profile import Profile
+from bench.core.registry import registry
+from bench.models.classifier import backbone
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that train and weights in all, adapters included."""
+
+    trained: int
+    all: int
+
+
+def weights_of(defense: str, profile: Profile) -> Weights:
+    """Count the profile's base as ``defense`` fine-tunes it; random weights are as many as real ones.
+
+    Raises:
+        BenchError: the defense does not say what it trains.
+    """
+    plugin = registry("defenses").make(defense)
+    if not hasattr(plugin, "trainable"):
+        raise BenchError(f"defense {defense} does not fine-tune; expected one that does")
+    network: nn.Module = plugin.trainable(backbone(profile.base, profile.classes, 0), 0)
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return Weights(trained, sum(p.numel() for p in network.parameters()))

@@ -1,0 +1,78 @@
+"""What a check found: one line, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bench.core.errors import BenchError
+
+_REPORT = "this is a fault of the installation or of bench: see `bench --debug`, or report it"
+_FIRST = "put what is wrong with the environment right first"
+
+
+class Status(StrEnum):
+    """How bad a finding is; with a FAIL a run would fail."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; ``advice`` says what to do, and is empty where all is well."""
+
+    status: Status
+    about: str
+    finding: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Makes the findings about one thing."""
+
+    about: str
+
+    def ok(self, finding: str) -> Finding:
+        """All is well."""
+        return Finding(Status.OK, self.about, finding)
+
+    def warn(self, finding: str, advice: str) -> Finding:
+        """A run would go through; it may not be the run that was meant."""
+        return Finding(Status.WARN, self.about, finding, advice)
+
+    def fail(self, finding: str, advice: str) -> Finding:
+        """A run would fail."""
+        return Finding(Status.FAIL, self.about, finding, advice)
+
+    def wrong(self, finding: str, advice: str, *, fatal: bool) -> Finding:
+        """:meth:`fail` or :meth:`warn`."""
+        return self.fail(finding, advice) if fatal else self.warn(finding, advice)
+
+    def error(self, error: Exception, *, fatal: bool = True) -> Finding:
+        """An error as a finding; a BenchError's line says what to do behind its first semicolon."""
+        if not isinstance(error, BenchError):
+            advice = _FIRST if isinstance(error, ImportError) or "torchvision::" in str(error) else _REPORT
+            return self.wrong(reason(error), advice, fatal=fatal)
+        finding, _, advice = one_line(error).partition("; ")
+        return self.wrong(finding, advice or "give what is expected there", fatal=fatal)
+
+
+def reason(error: BaseException) -> str:
+    """The kind of an error and its message, in one line."""
+    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+
+
+def one_line(value: Any) -> str:
+    """Text without line breaks."""
+    return " ".join(str(value).split())
+
+
+def gigabytes(count: float) -> str:
+    """Bytes in words."""
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

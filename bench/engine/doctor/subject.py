@@ -1,0 +1,135 @@
+"""What is examined: the flags of a run, and what they stand for, made when it is first looked at."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import InputError
+from bench.core.progress import Progress, Silent
+from bench.core.selection import positions, read_ids
+from bench.store.home import Home
+
+if TYPE_CHECKING:  # they import torch, which may be what is broken
+    from bench.core.plugins import Split
+    from bench.core.profile import Profile
+    from bench.core.spec import Spec
+    from bench.engine.means import Means
+    from bench.engine.world import World
+
+
+@dataclass(frozen=True)
+class Question:
+    """The flags, as `bench run` has them; ``images`` to decode of each split, None for every one."""
+
+    home: Home
+    profile: str = "digits"
+    data: Path | None = None
+    weights: Path | None = None
+    offline: bool = False
+    key: str | None = None
+    results: Path = Path("results")
+    device: str = "cpu"
+    base: str | None = None
+    start: str | None = None
+    preprocessing: str | None = None
+    limit: int | None = None
+    ids: str | None = None
+    images: int | None = 64
+    settings: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Silent)
+
+
+class Subject:
+    """A Question and the world that it asks about.
+
+    Attributes:
+        model_bytes: Of the weights of one model, 0 until they are known.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question, self.model_bytes = question, 0
+
+    @cached_property
+    def spec(self) -> Spec:
+        """A run of the cheapest kind in the asked world.
+
+        Raises:
+            InputError: the flags do not make one.
+        """
+        from bench.engine.resolve import Request, resolve  # noqa: PLC0415 (torch)
+        from bench.store.keyring import Keyring  # noqa: PLC0415
+
+        asked = self.question
+        foreign = next((name for name in asked.settings if not name.startswith("profile.")), None)
+        if foreign:
+            raise InputError(f"setting {foreign!r} is not of the profile; expected profile.NAME=VALUE: leave it out")
+        request = Request(
+            defense="plain",
+            threat="white-box",
+            attack="pgd",
+            eps="0",  # a radius is not needed, and a profile need not give one
+            profile=asked.profile,
+            base=asked.base,
+            start=asked.start,
+            preprocessing=asked.preprocessing,
+            limit=asked.limit,
+            ids=asked.ids,
+            settings=asked.settings,
+        )
+        return resolve(request, Keyring(asked.home.keys))[0]
+
+    @property
+    def profile(self) -> Profile:
+        """The profile with every override."""
+        return self.spec.profile
+
+    @cached_property
+    def means(self) -> Means:
+        """The folders; models are looked at on the CPU, and the network is never tried."""
+        from bench.engine.means import Means  # noqa: PLC0415
+        from bench.store.runs import RunStore  # noqa: PLC0415 (pyarrow)
+
+        asked = self.question
+        return Means(
+            results=RunStore(asked.results),
+            home=asked.home,
+            data=asked.data,
+            weights=asked.weights,
+            offline=True,
+            workers=usable_cores(),
+        )
+
+    def split(self, name: str) -> Split:
+        """The split ``train`` or ``test``.
+
+        Raises:
+            InputError: it cannot be opened.
+        """
+        return self._world.train_split if name == "train" else self._world.test_split
+
+    def chosen(self, name: str) -> list[int]:
+        """Positions of the images that a run would use.
+
+        Raises:
+            InputError: the split cannot be opened, or a listed image is not in it.
+        """
+        split, asked = self.split(name), self.question
+        if name == "train":
+            return list(range(len(split.ids)))
+        everything = positions(split.ids, read_ids(asked.ids)) if asked.ids else list(range(len(split.ids)))
+        return everything[: asked.limit]
+
+    @cached_property
+    def _world(self) -> World:
+        from bench.engine.world import World  # noqa: PLC0415 (torch)
+
+        return World(self.spec, None, self.means)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,171 @@
+"""What a call of an architecture takes, without its weights: arithmetic and memory counted, time measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.core.nouns import Precision
+from bench.core.numerics import numerics
+
+# Timed calls, after one that is not. Images at once on a CPU by the work that one of them is: enough to fill it, no
+# more than a few seconds' worth. An accelerator gets the run's own batch.
+_ROUNDS = 2
+_HEAVY = 10**10
+_FEW, _SOME = 2, 16
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An architecture to be counted: ``build`` makes it with fresh weights.
+
+    Attributes:
+        name: For people.
+        identity: Two subjects of one identity are the same architecture.
+        shape: (C, H, W) of an image.
+        trains: It is called to be trained: gradients go to the weights that require one, not to the image.
+        members: Models of this architecture that answer together.
+        build: Makes it, weights fresh; what is to train requires a gradient.
+    """
+
+    name: str = field(compare=False)
+    identity: str
+    shape: tuple[int, int, int]
+    trains: bool = False
+    members: int = 1
+    build: Callable[[], nn.Module] = field(default=nn.Identity, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One image through one architecture, in exact counts.
+
+    Attributes:
+        forward: Floating-point operations of matrix products and convolutions.
+        backward: Those of the gradient.
+        weights: Numbers in all parameters.
+        trained: Those that train.
+        kept: Bytes that autograd keeps for one image.
+        fixed: Bytes that it keeps whatever the batch, such as weights cast to bfloat16.
+    """
+
+    forward: int
+    backward: int
+    weights: int
+    trained: int
+    kept: int
+    fixed: int
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """Seconds of one image on this device: a forward alone, what a gradient adds to it; and the peak of memory.
+
+    ``peak`` is ``torch.cuda.max_memory_allocated`` with ``batch`` images; None on a CPU.
+    """
+
+    forward: float
+    backward: float
+    batch: int
+    peak: int | None = None
+
+
+def count(subject: Subject, precision: Precision) -> Counted:
+    """Count with tensors that have a shape and no storage: the kernels are those of a CPU, nothing is computed."""
+    from accelerate import init_empty_weights  # noqa: PLC0415 (seconds to import)
+
+    with init_empty_weights():
+        network = _ready(subject)
+    weights = [p.numel() for p in network.parameters()]
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network.to_empty(device="cpu")
+        one = _call(network, subject, precision, 1)
+        two = _call(network, subject, precision, 2)
+    kept = two[2] - one[2]
+    n = subject.members
+    return Counted(one[0] * n, one[1] * n, sum(weights), trained, kept * n, max(one[2] - kept, 0))
+
+
+def clock(subject: Subject, precision: Precision, counted: Counted, device: str, batch: int) -> Clocked:
+    """Time a few calls of the architecture with random weights; on a CPU with few images.
+
+    Raises:
+        RuntimeError: the device is not there, or too small.
+    """
+    kind = device.partition(":")[0]
+    size = batch if kind == "cuda" else min(batch, _FEW if counted.forward > _HEAVY else _SOME)
+    network = _ready(subject).to(device)
+    images = torch.rand(size, *subject.shape, device=device)
+    if kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+    def forward() -> None:
+        with torch.no_grad(), numerics(precision, kind):
+            network(images)
+
+    def gradient() -> None:
+        x = images.clone().requires_grad_(not subject.trains)
+        with torch.enable_grad():
+            with numerics(precision, kind):
+                loss = network(x).float().sum()
+            _backward(loss, x, subject)
+
+    ahead, both = _seconds(forward, kind), _seconds(gradient, kind)
+    top = torch.cuda.max_memory_allocated() if kind == "cuda" else None
+    each = subject.members / size
+    return Clocked(ahead * each, max(both - ahead, 0.0) * each, size, top)
+
+
+def _ready(subject: Subject) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        network = subject.build()
+    return network.train() if subject.trains else network.eval().requires_grad_(False)
+
+
+def _call(network: nn.Module, subject: Subject, precision: Precision, size: int) -> tuple[int, int, int]:
+    """Operations of a forward and, of one image, its gradient; and the bytes that are kept between them for all."""
+    images = torch.zeros(size, *subject.shape, requires_grad=not subject.trains)
+    own = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    keeping = torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t)
+    with FlopCounterMode(display=False) as ahead, keeping, numerics(precision, "cpu"):
+        loss = network(images).float().sum()
+    held = sum(storage.nbytes() for storage in kept.values())
+    back = FlopCounterMode(display=False)
+    if size == 1:
+        with back:
+            _backward(loss, images, subject)
+    return ahead.get_total_flops() // size, back.get_total_flops() // size, held
+
+
+def _backward(loss: Tensor, images: Tensor, subject: Subject) -> None:
+    if subject.trains:
+        loss.backward()
+    elif loss.requires_grad:
+        torch.autograd.grad(loss, images)
+
+
+def _seconds(call: Callable[[], None], kind: str) -> float:
+    """The fastest of a few calls, after one that warms up."""
+    taken = []
+    for _ in range(_ROUNDS + 1):
+        began = time.perf_counter()
+        call()
+        if kind == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])

@@ -1,0 +1,265 @@
+"""Files of weights from outside: read without running code, and fitted to a network or refused in one line."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import pickletools
+import re
+import struct
+import sys
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bench.core.errors import InputError
+
+_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the order in which timm prefers them
+_WRAPPERS = ("module.", "_orig_mod.")  # of torch's data parallelism and of torch.compile
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_AGAIN = "download it again"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def expect_digest(path: Path, expected: str) -> str:
+    """SHA-256 of a file that was promised to have it.
+
+    Raises:
+        InputError: it is another file.
+    """
+    got = sha256(path)
+    if got != expected.lower():
+        raise InputError(f"{path} has SHA-256 {got[:12]}, expected {expected.lower()[:12]}; give the file that has it")
+    return got
+
+
+def check_file(path: Path) -> None:
+    """Look at a file's beginning and length; costs nothing.
+
+    Raises:
+        InputError: it is not there, empty, a web page, a Git LFS pointer, cut short, or of no known format.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}, expected a file of weights")
+    with path.open("rb") as file:
+        head = file.read(512)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        raise InputError(f"{path} is empty, expected weights; {_AGAIN}")
+    if text.startswith((b"<!doctype html", b"<html")):
+        raise InputError(f"{path} is a web page, not weights; {_AGAIN}")
+    if text.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a Git LFS pointer, not weights; run `git lfs pull` where it came from")
+    if head.startswith(_ZIP):
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"{path} is cut short: a torch file without its end; {_AGAIN}")
+    elif _is_safetensors(head, path):
+        _check_safetensors(path)
+    elif not head.startswith(_PICKLE):
+        raise InputError(f"{path} is neither a safetensors nor a torch file (it begins with {head[:8]!r}); {_AGAIN}")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors or torch file by name, on the CPU, out of their containers and wrappers.
+
+    Raises:
+        InputError: see :func:`check_file`; or it is damaged, holds code, or is no dictionary of tensors.
+    """
+    check_file(path)
+    with path.open("rb") as file:
+        head = file.read(16)
+    content: Any
+    if not head.startswith(_ZIP) and _is_safetensors(head, path):
+        try:
+            content = load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"{path} is a damaged safetensors file ({_line(error)}); {_AGAIN}") from error
+    else:
+        content = _read_torch(path)
+    while isinstance(content, Mapping):
+        key = next((k for k in _CONTAINERS if isinstance(content.get(k), Mapping)), None)
+        if key is None:
+            break
+        content = content[key]
+    return _unwrapped(_tensors(content, path))
+
+
+def load_state(network: nn.Module, path: Path, *, name: str) -> None:
+    """Read a file of weights and load it strictly.
+
+    Args:
+        network: Gets the weights; stored half precision or integers become its dtype.
+        path: A safetensors or torch file.
+        name: What ``network`` is called in an error.
+
+    Raises:
+        InputError: see :func:`read_state` and :func:`fit_state`.
+    """
+    fit_state(network, read_state(path), where=str(path), name=name)
+
+
+def fit_state(network: nn.Module, state: dict[str, Tensor], *, where: str, name: str) -> None:
+    """Load ``state`` strictly; names that do not fit go through timm's own conversion for the architecture first.
+
+    Raises:
+        InputError: another number of classes, another architecture, or weights that are not finite.
+    """
+    expected = {n: tuple(t.shape) for n, t in network.state_dict().items()}
+    if expected.keys() != state.keys():
+        state = _converted(network, state)
+    _check_names(expected, {n: tuple(t.shape) for n, t in state.items()}, where, name)
+    broken = [n for n, t in state.items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    if broken:
+        raise InputError(
+            f"{where} has NaN or infinity in {len(broken)} tensors (e.g. {broken[0]}), expected finite weights; "
+            "give a whole file of them"
+        )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{where} does not load into {name}: {_line(error)}") from error
+
+
+def _is_safetensors(head: bytes, path: Path) -> bool:
+    return head[8:9] == b"{" or (path.suffix == ".safetensors" and not head.startswith(_PICKLE))
+
+
+def _check_safetensors(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            raise InputError(f"{path} is cut short: {size} bytes, its header alone wants {8 + length}; {_AGAIN}")
+        try:
+            header = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            raise InputError(f"{path} is a safetensors file with an unreadable header; {_AGAIN}") from None
+    whole = 8 + length + max(ends, default=0)
+    if size < whole:
+        raise InputError(f"{path} is cut short: {size} bytes, its header says {whole}; {_AGAIN}")
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # of the pickle's age
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises for a damaged file is of any kind
+        raise InputError(f"{path} {_why_unread(path, error)}") from error
+
+
+def _why_unread(path: Path, error: Exception) -> str:
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    name = found[1] if found else _first_global(path) if "Unsupported operand" in str(error) else None
+    last = name.rpartition(".")[2].encode() if name else b""
+    if name and last not in path.read_bytes()[-len(last) - 1 :]:  # else the file is cut within that name
+        return (
+            f"holds code ({name}), which is not run; expected tensors alone: "
+            "convert it to safetensors on a machine where you trust it"
+        )
+    ended = isinstance(error, EOFError | OSError | IndexError | struct.error)
+    if ended or name or re.search("unexpected EOF|truncated", str(error)):
+        return f"is cut short, it ends too early; {_AGAIN}"
+    return f"is a damaged torch file ({_line(error)[:120]}); {_AGAIN}"
+
+
+def _first_global(path: Path) -> str | None:
+    """What a plain pickle imports first, read without running it."""
+    strings: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name in ("GLOBAL", "INST"):
+                return str(argument).replace(" ", ".")
+            if operation.name == "STACK_GLOBAL":
+                return ".".join(strings[-2:])
+            if isinstance(argument, str):
+                strings.append(argument)
+    except ValueError:
+        return None
+    return None
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} holds a {type(content).__name__}, expected tensors by name (a state_dict)")
+    odd = next((k for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))), None)
+    if odd is not None:
+        kind = type(content[odd]).__name__
+        raise InputError(f"{path} holds a {kind} under {odd!r}, expected tensors by name (a state_dict)")
+    if not content:
+        raise InputError(f"{path} holds no tensors, expected weights")
+    return dict(content)
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    bare: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        short = name
+        while short.startswith(_WRAPPERS):
+            short = short.partition(".")[2]
+        bare[short] = tensor
+    return bare if len(bare) == len(state) else state
+
+
+def _converted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` under timm's names of today; what timm would resample for another image or patch size stays as is."""
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return state
+    try:
+        new: dict[str, Tensor] = dict(convert(dict(state), network))
+    except Exception:  # names of another architecture fail in it in any way; the comparison of names explains
+        return state
+    stored = {t.untyped_storage().data_ptr() for t in state.values()}
+    for name, tensor in new.items():
+        old = state.get(name)
+        if old is not None and old.numel() != tensor.numel() and tensor.untyped_storage().data_ptr() not in stored:
+            new[name] = old
+    return new
+
+
+def _check_names(
+    expected: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], where: str, name: str
+) -> None:
+    missing = [n for n in expected if n not in got and not n.endswith("num_batches_tracked")]
+    unexpected = [n for n in got if n not in expected]
+    misshapen = [n for n in expected if n in got and got[n] != expected[n]]
+    if not (missing or unexpected or misshapen):
+        return
+    weight = next((n for n in reversed(list(expected)) if n.endswith(".weight") and len(expected[n]) == 2), "")
+    head = {weight, weight.removesuffix("weight") + "bias"}
+    classes = expected[weight][0] if weight else 0
+    if weight and not unexpected and not misshapen and set(missing) <= head:
+        raise InputError(f"{where} holds no classifier ({weight} is missing), expected {classes} classes for {name}")
+    if weight in misshapen and not (missing or unexpected) and set(misshapen) <= head:
+        raise InputError(
+            f"{where} holds {got[weight][0]} classes ({weight}), expected {classes} for {name}; "
+            "give weights of that many classes"
+        )
+    parts = [
+        f"{len(names)} names {what} (e.g. {names[0]})"
+        for names, what in ((missing, "missing"), (unexpected, "unexpected"))
+        if names
+    ]
+    if misshapen:
+        first = misshapen[0]
+        parts.append(f"{len(misshapen)} of another shape (e.g. {first}: {got[first]} for {expected[first]})")
+    raise InputError(f"{where} is not of the architecture {name}: {', '.join(parts)}; give weights of {name}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,45 @@
+"""Table II of arXiv:2311.16577: what fine-tuning trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.report.reported import reported
+
+
+@dataclass(frozen=True)
+class Table2:
+    """Counts of weights, counted on the real models."""
+
+    model: str
+    full: int
+    lora: int
+    with_adapters: int
+
+    @property
+    def lora_percent(self) -> float:
+        """LoRA's share of all weights, adapters included, as peft counts and the paper does."""
+        return 100 * self.lora / self.with_adapters
+
+    def rows(self) -> list[dict[str, str]]:
+        """Measured beside reported, rounded as the paper prints them."""
+        (paper,) = reported("table2")
+        return [
+            _row(self.model, "full", self.full, None, paper["trainable_full_millions"], ""),
+            _row(self.model, "LoRA", self.lora, self.lora_percent, paper["trainable_lora_millions"],
+                 paper["lora_percent"]),
+        ]  # fmt: skip
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every figure that the paper prints comes out."""
+        return all(row["measured"] == row["reported"] for row in self.rows())
+
+
+def _row(model: str, kind: str, count: int, percent: float | None, millions: str, share: str) -> dict[str, str]:
+    def said(value: str, part: str) -> str:
+        return f"{value} M ({part}%)" if part else f"{value} M"
+
+    measured = said(f"{count / 1e6:.2f}", "" if percent is None else f"{percent:.2f}")
+    return {"model": model, "fine-tuning": kind, "weights": f"{count:,}", "measured": measured,
+            "reported": said(millions, share)}  # fmt: skip

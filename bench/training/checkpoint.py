@@ -1,0 +1,92 @@
+"""A training in the middle: written whole, so that a killed one goes on from it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from bench.core.errors import CorruptArtifactError, StorageError
+
+_NAME = "checkpoint.pt"
+_PLACE = ("last_epoch", "_step_count", "_last_lr")  # where a schedule is; the rest of it is its recipe
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a training changes: trained weights and buffers, optimizer, schedule."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+
+    def save(self, folder: Path, step: int) -> None:
+        """Write the state after ``step`` steps.
+
+        Raises:
+            StorageError: the folder cannot be written; the checkpoint before stays.
+        """
+        state = {
+            "step": step,
+            "model": _moving(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {name: getattr(self.schedule, name) for name in _PLACE},
+        }
+        part = folder / f"{_NAME}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, folder / _NAME)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            raise StorageError(f"cannot write {folder / _NAME}: {reason}; expected free space") from error
+
+    def load(self, folder: Path) -> int:
+        """Go back to the state that is kept in ``folder``; the number of steps done, 0 where there is none.
+
+        Raises:
+            CorruptArtifactError: the file is not such a checkpoint.
+        """
+        path = folder / _NAME
+        if not path.exists():
+            return 0
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            own = dict(_moving(self.model))
+            if own.keys() != state["model"].keys():
+                raise ValueError("it is of another model")
+            with torch.no_grad():
+                for name, tensor in own.items():
+                    tensor.copy_(state["model"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict({**self.schedule.state_dict(), **state["schedule"]})
+            step: int = state["step"]
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise CorruptArtifactError(
+                f"checkpoint {path} cannot be used ({reason}); delete it to train from the start"
+            ) from None
+        return step
+
+
+def drop(folder: Path) -> None:
+    """Forget the checkpoint; the log stays."""
+    (folder / _NAME).unlink(missing_ok=True)
+
+
+def _moving(model: nn.Module) -> dict[str, Tensor]:
+    """Weights that train and all buffers that are saved, by name."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    state = model.state_dict(keep_vars=True)
+    return {name: t.detach() for name, t in state.items() if name in trained or name not in frozen}
