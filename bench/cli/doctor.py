@@ -43,11 +43,15 @@ def doctor(
     images: Annotated[
         str, typer.Option(envvar="BENCH_IMAGES", help="So many images of each split are decoded; all for every one.")
     ] = "64",
+    manifest: Annotated[
+        str | None,
+        typer.Option(envvar="BENCH_MANIFEST", help="Write counts, images by class and digests to this file."),
+    ] = None,
     settings: SetOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at all that a run would need; takes its flags, changes nothing, exit code 1 if it would fail."""
+    """Look at all that a run would need; takes its flags, trains nothing, exit code 1 if it would fail."""
     from bench.cli.progress import listener
     from bench.engine.doctor.examine import examine
     from bench.engine.doctor.finding import Finding, Status
@@ -71,6 +75,7 @@ def doctor(
             limit=limit,
             ids=ids,
             images=_count(images),
+            manifest=Path(manifest) if manifest else None,
             settings=parse_settings(settings or []),
             progress=progress,
         )

@@ -16,7 +16,7 @@ from bench.core.registry import registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
 from bench.models.checkpoint import expect_digest, sha256
-from bench.models.pretrained import find_weights, timm_base
+from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.store.keyring import Keyring
 
 
@@ -119,6 +119,11 @@ def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> P
     }
     overrides = {**{name: value for name, value in chosen.items() if value is not None}, **overrides}
     profile = load_profile(request.profile, overrides)
+    for name in (request.base, request.start):
+        shape = timm_shape(name) if name else None
+        if shape is not None and shape != profile.image_shape:
+            raise InputError(f"{name} takes images of {list(shape)}, profile {profile.name} has "
+                             f"{list(profile.image_shape)}; give --set profile.image_shape={list(shape)}")  # fmt: skip
     if request.weights is None or getattr(defense, "ready", False):
         return profile
     return profile.model_copy(

@@ -79,17 +79,14 @@ def timm_base(name: str) -> dict[str, Any]:
     }
 
 
-def timm_side(name: str) -> int:
-    """Side of the images that the weights ``architecture.tag`` take, in pixels.
+def timm_shape(name: str) -> tuple[int, ...] | None:
+    """Shape (C, H, W) of the only images that the weights ``architecture.tag`` take; None where others do as well.
 
     Raises:
         UnknownNameError: timm does not know the name.
-        InputError: the images are not RGB squares.
     """
-    size = _config(name).input_size
-    if size != (3, size[-1], size[-1]):
-        raise InputError(f"timm's {name} takes images of {size}, expected (3, side, side)")
-    return int(size[-1])
+    config = _config(name)
+    return tuple(config.input_size) if config.fixed_input_size else None
 
 
 def _places(name: str, folder: Path) -> list[Path]:

@@ -48,9 +48,15 @@ def fit(model: nn.Module, data: Split, recipe: Recipe, *, seed: int, means: Trai
 
     Raises:
         InputError: the batch does not divide among processes and parts.
-        BenchError: the loss is no longer finite.
+        BenchError: the loss is no longer finite, or the device has too little memory.
     """
-    _Loop(model, data, recipe, seed, means, _accelerator(means)).run(title)
+    loop = _Loop(model, data, recipe, seed, means, _accelerator(means))
+    try:
+        loop.run(title)
+    except torch.OutOfMemoryError:
+        at_once = means.micro_batch or recipe.batch_size
+        raise BenchError(f"{title}: the device has no memory for {at_once} images at once; give a smaller "
+                         "--micro-batch (the batch of a step stays the same)") from None  # fmt: skip
 
 
 @dataclass

@@ -118,8 +118,12 @@ def test_a_missing_class_a_missing_image_and_a_broken_one_are_each_named(cli, wh
     one(lines(done, "ok"), r"^data: test split: decoded 64 images .* 3 x 224 x 224 after preprocessing 'timm-eval'")
     one(lines(done, "warn"), r"^data: train split: ")
     Path("ids.txt").write_text("ILSVRC2012_val_00000051\nILSVRC2012_val_00000101\n")
-    part = cli(*words, "--ids", "ids.txt")  # a part on purpose, without the broken image
+    part = cli(*words, "--ids", "ids.txt", "--manifest", "data.json")  # a part on purpose, without the broken image
     assert part.code == 0, part.out
+    (made,) = json.loads(Path("data.json").read_text()).items()  # there is no training split
+    assert (made[0], made[1]["images"], made[1]["per_class"]["20"]) == ("test", 49_949, 49)
+    assert "7" not in made[1]["per_class"]
+    assert re.fullmatch(r"[0-9a-f]{64}", made[1]["digest"])
     one(lines(part, "warn"), r"49,949 images; expected 50,000; a part is asked for")
     one(lines(part, "ok"), r"^data: test split: 2 images are asked for")
 

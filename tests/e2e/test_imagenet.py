@@ -212,6 +212,35 @@ def test_weights_are_pinned_by_digest_and_the_network_is_left_alone(cli, tmp_pat
     assert "--weights" in done.err
 
 
+BAD_FLAGS = {
+    "images of 384": (
+        ["--base", "vit_base_patch16_384.augreg_in21k_ft_in1k"],
+        r"takes images of \[3, 384, 384\].*image_shape",
+    ),
+    "unknown base": (
+        ["--base", "vit_base_patch16_224.augreg3"],
+        r"no weights 'vit_base_patch16_224.augreg3'; did you mean",
+    ),
+    "unknown preset": (["--preprocessing", "timm-evil"], r"unknown preprocessing 'timm-evil'; did you mean timm-eval"),
+    "no list": (["--ids", "robustbench-500"], r"no file that can be read; did you mean robustbench-5000"),
+    "ids elsewhere": (["--ids", "robustbench-5000"], r"5000 of 5000 wanted images are not in the data"),
+    "unknown zoo model": (
+        ["--defense", "robustbench", "--set", "defense.model=Liu2023_Swin-L"],
+        r"unknown RobustBench model 'Liu2023_Swin-L'; did you mean",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FLAGS)
+def test_bad_flags_are_one_clear_line(cli, tmp_path, weights, case):
+    more, says = BAD_FLAGS[case]
+    class_folders(tmp_path / "val", photos(3))
+    done = cli(*run(tmp_path, weights, *more))
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1, done.err
+    assert re.search(says, done.err), done.err
+
+
 ROWS = {  # what stands in for the weights of each row: a file of random weights, and how it is found
     "plain": "vit_base_patch16_224.augreg2_in21k_ft_in1k",
     "key-full-p4": "vit_base_patch16_224.augreg2_in21k_ft_in1k",

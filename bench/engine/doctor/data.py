@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ from bench.core.progress import Silent, stage
 from bench.engine.doctor.finding import Finding, Topic
 from bench.engine.doctor.subject import Subject
 from bench.engine.reading import Reader
+from bench.store.files import write_whole
 
 _TOPIC = Topic("data")
 _BLOCK = 64  # images decoded at once
@@ -24,6 +27,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     """The test split, which every run needs, then the training split, which not every run does."""
     yield from _split(subject, "test", fatal=True)
     yield from _split(subject, "train", fatal=trains(subject.profile))
+    if subject.question.manifest is not None:
+        write_whole(subject.question.manifest, json.dumps(subject.manifest, indent=2).encode() + b"\n")
+        yield _TOPIC.ok(f"manifest of {' and '.join(subject.manifest) or 'nothing'} in {subject.question.manifest}")
 
 
 def trains(profile: Profile) -> bool:
@@ -38,7 +44,15 @@ def _split(subject: Subject, name: str, *, fatal: bool) -> Iterator[Finding]:
     except BenchError as error:
         yield _error(name, error, fatal=fatal)
         return
-    yield _TOPIC.ok(f"{name} split: {_said(split)}")
+    digest = split.digest()
+    yield _TOPIC.ok(f"{name} split: {_said(split)}, digest {digest[:12]}")
+    per_class = Counter(split.labels)
+    subject.manifest[name] = {
+        "images": len(split.ids),
+        "digest": digest,
+        "per_class": {str(label): per_class[label] for label in sorted(per_class)},
+        "problems": split.problems(),
+    }
     yield from _makeup(subject, name, split, fatal=fatal)
     if len(chosen) < len(split.ids):
         yield _TOPIC.ok(f"{name} split: {len(chosen):,} images are asked for")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they import torch, which may be what is broken
 
 @dataclass(frozen=True)
 class Question:
-    """The flags, as `bench run` has them; ``images`` to decode of each split, None for every one."""
+    """The flags, as `bench run` has them; ``images`` of each split to decode, None for all; ``manifest`` to write."""
 
     home: Home
     profile: str = "digits"
@@ -39,6 +39,7 @@ class Question:
     limit: int | None = None
     ids: str | None = None
     images: int | None = 64
+    manifest: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
 
@@ -48,10 +49,12 @@ class Subject:
 
     Attributes:
         model_bytes: Of the weights of one model, 0 until they are known.
+        manifest: Of each split that opens: images, digest of ids and labels, images of each class, problems.
     """
 
     def __init__(self, question: Question) -> None:
         self.question, self.model_bytes = question, 0
+        self.manifest: dict[str, dict[str, Any]] = {}
 
     @cached_property
     def spec(self) -> Spec:

@@ -13,7 +13,7 @@ from torch import nn
 from bench.core.errors import InputError, UnknownNameError
 from bench.core.profile import Base
 from bench.models.checkpoint import expect_digest, load_state, read_state, sha256
-from bench.models.pretrained import find_weights, is_offline, timm_base, timm_side
+from bench.models.pretrained import find_weights, is_offline, timm_base, timm_shape
 
 VIT = "vit_tiny_patch16_224"
 AUGREG2 = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
@@ -333,7 +333,9 @@ def test_what_timm_says_of_its_weights():
     base = Base(**fields)
     assert base.name == AUGREG2
     assert (base.mean, base.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    assert (base.crop_share, base.interpolation, base.classes, timm_side(AUGREG2)) == (0.9, "bicubic", 1000, 224)
+    assert (base.crop_share, base.interpolation, base.classes) == (0.9, "bicubic", 1000)
+    assert timm_shape(AUGREG2) == (3, 224, 224)
+    assert timm_shape("resnet50.a1_in1k") is None
     assert timm_base("vit_base_patch16_224") == fields
     assert timm_base("vit_base_patch16_224.augreg_in21k")["classes"] == 21843
     with pytest.raises(InputError, match="no classifier"):
