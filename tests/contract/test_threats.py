@@ -14,7 +14,7 @@ from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.runs import RunStore
 
-SHORT = {f"profile.{r}.steps": 3 for r in ("base.recipe", "recipes.full", "recipes.lora")}
+SHORT = {f"profile.{r}.steps": 3 for r in ("base.recipe", "recipes.full", "recipes.lora", "recipes.partial")}
 THREATS = registry("threats").names()
 KEYED = [d for d in registry("defenses").names() if registry("defenses").load(d).keyed]
 

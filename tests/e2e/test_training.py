@@ -160,6 +160,25 @@ def test_an_evaluation_does_not_begin_a_long_training(cli, own_home, world):
     assert cli(*run, "--train").code == 0
 
 
+def test_fine_tuning_may_start_from_another_model_than_the_attacked_one(cli, own_home, world, tmp_path):
+    import timm
+
+    (tmp_path / f"{NAME}.safetensors").write_bytes((world / "vit.safetensors").read_bytes())
+    torch.manual_seed(9)
+    other = timm.create_model("vit_tiny_patch16_224", num_classes=11, **ARGUMENTS)
+    save_file(other.state_dict(), tmp_path / "vit_tiny_patch16_224.augreg_in21k.safetensors")
+    start = {"architecture": "vit_tiny_patch16_224", "arguments": ARGUMENTS, "pretrained": "augreg_in21k",
+             "classes": 11, "mean": [0.5] * 3, "std": [0.5] * 3}  # fmt: skip
+    argv = [*flags(world)[:-2], "--weights", str(tmp_path), "--set", "profile.recipes.full.steps=2"]
+    run = ("run", *argv, "--threat", "non-adaptive", "--attack", "pgd", "--train", "--json")
+    same, elsewhere = (
+        json.loads(cli(*run, *more).out) for more in ([], ["--set", f"profile.start={json.dumps(start)}"])
+    )
+    assert same["digests"]["source"] == elsewhere["digests"]["source"]
+    assert same["digests"]["target"] != elsewhere["digests"]["target"]
+    assert elsewhere["spec"]["profile"]["start"]["sha256"] != same["spec"]["profile"]["base"]["sha256"]
+
+
 def test_a_subset_is_a_share_of_every_class_and_another_model(cli, own_home, world):
     argv = [*flags(world), "--set", "profile.recipes.full.steps=2"]
     (whole,), (part,) = trained(cli, *argv), trained(cli, *argv, "--subset", "0.2")
