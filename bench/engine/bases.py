@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.core.canonical import digest
+from bench.core.canonical import digest, sha256_of
 from bench.core.errors import InputError
 from bench.core.nouns import Trained
 from bench.core.plugins import Split
 from bench.core.profile import Base, Profile
 from bench.engine.means import Means
-from bench.models.checkpoint import expect_digest, load_state, sha256
+from bench.models.checkpoint import expect_digest, load_state
 from bench.models.classifier import Classifier, backbone, freeze
 from bench.models.pretrained import find_weights
 from bench.models.weights import load_weights, save_weights
@@ -69,7 +69,7 @@ def weights_file(base: Base, means: Means, *, offline: bool = False) -> Path:
 
 def _loaded(base: Base, profile: Profile, means: Means) -> tuple[nn.Module, str]:
     path = weights_file(base, means)
-    got = expect_digest(path, base.sha256) if base.sha256 else sha256(path)
+    got = expect_digest(path, base.sha256) if base.sha256 else sha256_of(path)
     network = backbone(base, base.classes or profile.classes, base.seed)
     load_state(network, path, name=base.name)
     if base.classes not in (None, profile.classes):

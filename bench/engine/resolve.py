@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.budget import Budget, Norm, parse_eps
+from bench.core.canonical import sha256_of
 from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.nouns import Precision, Protocol
@@ -15,7 +16,7 @@ from bench.core.profile import Base, Profile, load_profile
 from bench.core.registry import registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
-from bench.models.checkpoint import expect_digest, sha256
+from bench.models.checkpoint import expect_digest
 from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.store.keyring import Keyring
 
@@ -139,7 +140,7 @@ def _pinned(base: Base, weights: Path) -> Base:
     if base.pretrained is None:
         raise InputError(f"base {base.name} is trained here, from nothing; expected no --weights")
     path = find_weights(base.name, weights, offline=True)
-    got = expect_digest(path, base.sha256) if base.sha256 else sha256(path)
+    got = expect_digest(path, base.sha256) if base.sha256 else sha256_of(path)
     return base.model_copy(update={"sha256": got})
 
 

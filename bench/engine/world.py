@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from bench.core.canonical import sha256_of
 from bench.core.errors import InputError, KnowledgeError
 from bench.core.key import Key
 from bench.core.nouns import Trained
@@ -20,7 +21,6 @@ from bench.core.seeds import seed_of
 from bench.core.spec import Spec
 from bench.engine.bases import base_model, check_may_train
 from bench.engine.means import Means
-from bench.models.checkpoint import sha256
 from bench.store.models import ModelCache
 from bench.training.fit import forget
 from bench.training.processes import leads, meet
@@ -127,7 +127,7 @@ class World:
         path: Path | None = self.defense.weights_file(self.means.weights)  # type: ignore[attr-defined]
         if path is None and self._cache.like(self._ready_from(self.defense.recipe(self.spec.profile))):
             raise InputError(f"{self.spec.defense.name}: the file of the weights is not at hand")
-        return {"weights": sha256(path) if path else None}
+        return {"weights": sha256_of(path) if path else None}
 
     def _tuned_from(self, recipe: dict[str, Any], key: Key | None, seed: int) -> dict[str, Any]:
         """The make of a fine-tuned model, but for the images that it is trained on."""

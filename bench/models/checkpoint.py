@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import pickletools
 import re
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.core.canonical import sha256_of
 from bench.core.errors import InputError
 
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the order in which timm prefers them
@@ -28,19 +28,13 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _AGAIN = "download it again"
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def expect_digest(path: Path, expected: str) -> str:
     """SHA-256 of a file that was promised to have it.
 
     Raises:
         InputError: it is another file.
     """
-    got = sha256(path)
+    got = sha256_of(path)
     if got != expected.lower():
         raise InputError(f"{path} has SHA-256 {got[:12]}, expected {expected.lower()[:12]}; give the file that has it")
     return got

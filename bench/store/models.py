@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.core.canonical import canonical, digest
+from bench.core.canonical import canonical, digest, sha256_of
 from bench.core.errors import CorruptArtifactError, StorageError
-from bench.store.files import sha256_of, sync_folder, write_whole
+from bench.store.files import sync_folder, write_whole
 
 _MANIFEST = "manifest.json"
 

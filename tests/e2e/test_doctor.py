@@ -64,7 +64,7 @@ def test_all_is_well_with_the_digits(cli, home, monkeypatch):
     good = lines(done, "ok")
     one(good, r"^environment: torch .* with torchvision")
     one(good, r"^environment: robustbench")
-    one(good, r"^data: test split: 500 images, 10 classes$")
+    one(good, r"^data: test split: 500 images, 10 classes, digest [0-9a-f]{12}$")
     one(good, r"^data: train split: decoded 64 images spread over the split, 3 x 32 x 32")
     one(good, r"^disk: BENCH_HOME .* free, adversarial images of 500 images and models take up to")
     assert not Path("results").exists()

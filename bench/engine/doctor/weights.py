@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from bench.core.canonical import sha256_of
 from bench.core.errors import BenchError, InputError
 from bench.core.nouns import Trained
 from bench.core.profile import Base
@@ -16,7 +17,7 @@ from bench.core.seeds import seed_of
 from bench.engine.bases import base_model
 from bench.engine.doctor.finding import Finding, Status, Topic, one_line
 from bench.engine.doctor.subject import Subject
-from bench.models.checkpoint import check_file, sha256
+from bench.models.checkpoint import check_file
 from bench.models.classifier import backbone
 from bench.models.pretrained import find_weights, is_offline
 from bench.store.models import ModelCache
@@ -97,7 +98,7 @@ def _pretrained(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
     check_file(path)
     made = base_model(base, subject.profile, None, _OnlyKept(asked.home.models), subject.means)
     pinned = "as pinned" if base.sha256 else "not pinned by the profile"
-    yield _computes(subject, made, f"{role} {base.name}: {path}, SHA-256 {sha256(path)[:12]} {pinned}")
+    yield _computes(subject, made, f"{role} {base.name}: {path}, SHA-256 {sha256_of(path)[:12]} {pinned}")
 
 
 def _computes(subject: Subject, made: Trained, said: str) -> Finding:

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from bench.core.canonical import sha256_of
 from bench.core.errors import InputError, UnknownNameError
 from bench.core.profile import Base
-from bench.models.checkpoint import expect_digest, load_state, read_state, sha256
+from bench.models.checkpoint import expect_digest, load_state, read_state
 from bench.models.pretrained import find_weights, is_offline, timm_base, timm_shape
 
 VIT = "vit_tiny_patch16_224"
@@ -227,7 +228,7 @@ def test_digests(tmp_path):
     path = tmp_path / "w"
     path.write_bytes(b"abc")
     digest = hashlib.sha256(b"abc").hexdigest()
-    assert sha256(path) == expect_digest(path, digest) == digest
+    assert sha256_of(path) == expect_digest(path, digest) == digest
     with pytest.raises(InputError, match=f"has SHA-256 {digest[:12]}, expected {'0' * 12}"):
         expect_digest(path, "0" * 64)
 
