@@ -34,6 +34,8 @@ def load_config(context: typer.Context, path: str | None) -> str | None:
         raise InputError(
             f"config {path!r} holds {type(data).__name__}; expected flags and values, e.g. defense: key-lora"
         )
+    if "suite" in data:
+        raise InputError(f"config {path!r} is a suite of runs; expected the flags of one (`bench plan` takes suites)")
     flags = {opt.removeprefix("--"): p.name or "" for p in context.command.params for opt in p.opts}
     known = {flag: name for flag, name in flags.items() if name not in ("config", "help")}
     given = {_flag(str(k), known, path): _plain(v) for k, v in data.items()}

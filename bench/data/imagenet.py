@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,12 +67,17 @@ class ImageNet(Plugin):
 
 def _find(root: Path, part: _Part, cache: Path | None) -> Listing:
     """The first layout that is there."""
-    layouts: list[Callable[[Path, Path, _Part, Path | None], Listing | None]]
-    layouts = [_files, _official_archive, _parquet, _webdataset]
+    layouts: dict[str, Callable[[Path, Path, _Part, Path | None], Listing | None]]
+    layouts = {
+        "image files": _files,
+        "the original archive": _official_archive,
+        "Parquet": _parquet,
+        "WebDataset": _webdataset,
+    }
     for base in (root, root / "ILSVRC/Data/CLS-LOC", root / "Data/CLS-LOC"):
-        for layout in layouts:
+        for name, layout in layouts.items():
             if base.is_dir() and (listing := layout(base, root, part, cache)) is not None:
-                return listing
+                return replace(listing, layout=name)
     folder, shards = part.folders[0], part.folders[-1]
     raise InputError(
         f"{root} holds no images of ImageNet's {part.name} split; expected {folder}/n01440764/*.JPEG"
@@ -176,7 +181,7 @@ def _checked(listing: Listing) -> Listing:
                 "the position of its synset in sorted order"
             )
         ids.append(suffixed[1] if suffixed else name)
-    return Listing(ids, listing.labels, listing.source)
+    return replace(listing, ids=ids)
 
 
 def _odd_names(listing: Listing, part: _Part) -> list[str]:

@@ -53,6 +53,8 @@ CASES = {
     "results unwritable": (argv(results="/proc/bench"), r"cannot write /proc/bench"),
     "no such config": (["run", "--config", "none.yaml"], r"config 'none.yaml' cannot be read"),
     "config with a wrong flag": (["run", "--config", "bad.yaml"], r"sets 'defence', which is no flag; did you mean"),
+    "a suite for a run": (["run", "--config", "suite.yaml"], r"is a suite of runs; expected the flags of one"),
+    "unknown table": (["reproduce", "table9"], r"unknown table 'table9'; did you mean table2"),
     "unknown kind": (["list", "defences"], r"unknown kind 'defences'; did you mean defenses"),
     "no such run": (["results", "show", "beef"], r"no run 'beef' in results"),
     "key name": (["key", "new", "../evil"], r"key name '../evil' cannot be used"),
@@ -63,6 +65,7 @@ CASES = {
 def test_one_clear_line_exit_code_2_nothing_written(cli, home, case):
     Path("a-file").write_text("")
     Path("bad.yaml").write_text("defence: plain\n")
+    Path("suite.yaml").write_text("suite: table1\n")
     words, says = CASES[case]
     before = sorted(p for p in Path().rglob("*"))
     done = cli(*words)

@@ -111,6 +111,7 @@ def test_a_missing_class_a_missing_image_and_a_broken_one_are_each_named(cli, wh
     assert done.code == 1
     bad = lines(done, "fail")
     one(bad, r"^data: test split: 49,949 images; expected 50,000")
+    one(lines(done, "ok"), r"^data: test split: 49,949 images, 999 classes \(image files\), digest")
     one(bad, rf"^data: test split: class .*{SYNSETS[7]}.* has no images; expected 50.*--limit or --ids")
     one(bad, rf"^data: test split: class .*{SYNSETS[20]}.* has 49 images; expected 50")
     one(bad, r"^data: test split: image ILSVRC2012_val_00000001 cannot be read \(.*ILSVRC2012_val_00000001.JPEG")

@@ -32,6 +32,7 @@ class Listing:
     ids: Sequence[str]
     labels: Sequence[int]
     source: Source
+    layout: str = ""  # in words
 
 
 def data_folder(storage: Storage, dataset: str) -> Path:

@@ -54,6 +54,7 @@ class FileSplit:
         self.ids: Sequence[str] = tuple(listing.ids[i] for i in self._places)
         self.labels: Sequence[int] = tuple(int(listing.labels[i]) for i in self._places)
         self._source, self._storage, self._content = listing.source, storage, content
+        self.layout = listing.layout
         self._problems = tuple(problems)
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._check_unique()

@@ -46,6 +46,9 @@ def _split(subject: Subject, name: str, *, fatal: bool) -> Iterator[Finding]:
         return
     digest = split.digest()
     yield _TOPIC.ok(f"{name} split: {_said(split)}, digest {digest[:12]}")
+    if name == "train" and getattr(split, "layout", "") == "Parquet":
+        slow = "train split: Parquet is read a row group at a time, and training reads images in no order"
+        yield _TOPIC.warn(slow, "train from class folders, the archives or WebDataset if reading turns out to be slow")
     per_class = Counter(split.labels)
     subject.manifest[name] = {
         "images": len(split.ids),
