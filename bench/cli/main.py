@@ -72,5 +72,7 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     if code == 130:
-        print("bench: stopped; the same command goes on where it was", file=sys.stderr)
+        print("bench: stopped; the same command goes on where it was", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(code)  # threads may be in the middle of a model; taking the interpreter down under them can abort it
     sys.exit(code or 0)
