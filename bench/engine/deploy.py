@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.core.errors import InputError
@@ -42,10 +43,10 @@ def train_models(
     yield _timed("target", spec, key, means, lambda: world.target)
     for i in range(substitutes):
         guess = Key.from_seed(spec.seed, "adversary", i) if world.defense.keyed else None
-        yield _timed(f"substitute {i}", spec, guess, means, lambda i=i: world.substitute(i))  # type: ignore[misc]
+        yield _timed(f"substitute {i}", spec, guess, means, partial(world.substitute, i))
     for i in range(siblings):
         other = Key.from_seed(spec.seed, "sibling", i)
-        yield _timed(f"sibling {i}", spec, other, means, lambda i=i: world.sibling(i))  # type: ignore[misc]
+        yield _timed(f"sibling {i}", spec, other, means, partial(world.sibling, i))
 
 
 def _timed(role: str, spec: Spec, key: Key | None, means: Means, make: Callable[[], Trained]) -> Deployed:
