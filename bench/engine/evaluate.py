@@ -131,7 +131,7 @@ def evaluate(spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | Non
             shards,
             target=evaluation.target,
             source=evaluation.source,
-            about_data=evaluation.about_data,
+            about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
             effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,
             provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),

@@ -53,7 +53,7 @@ def summarise(
     *,
     target: Trained,
     source: Trained,
-    about_data: list[str],
+    about: list[str],
     effort: Effort,
     seconds: float,
     provenance: Provenance,
@@ -62,15 +62,15 @@ def summarise(
     rows = [row for shard in shards for row in shard.rows]
     metrics = metrics_of(rows)
     against = _against(metrics)
-    about = [shard.about for shard in shards]
+    said = [shard.about for shard in shards]
     return Record(
         run_id=spec.run_id,
         spec=spec,
         metrics=metrics,
         eligible=not against,
         ineligible_because=against,
-        notes=_notes(spec, rows, source, about_data),
-        warnings=list(dict.fromkeys(w for a in about for w in a["warnings"])),
+        notes=_notes(spec, rows, source, about),
+        warnings=list(dict.fromkeys(w for a in said for w in a["warnings"])),
         digests=Digests(
             data=images_digest(rows), target=target.digest, source=source.digest, verdicts=rows_digest(rows)
         ),
@@ -122,8 +122,8 @@ def _against(metrics: Metrics) -> list[str]:
     return [text.format(metrics.outcomes[o]) for o, text in bad.items() if metrics.outcomes[o]]
 
 
-def _notes(spec: Spec, rows: list[Row], source: Trained, about_data: list[str]) -> list[str]:
-    notes = [f"source: {source.note}", *about_data]
+def _notes(spec: Spec, rows: list[Row], source: Trained, about: list[str]) -> list[str]:
+    notes = [f"source: {source.note}", *about]
     if spec.key is not None and spec.key.origin == "seed":
         notes.append("the defender's key is derived from the public seed: it is no secret (give --key NAME for one)")
     if spec.ball.doubt:

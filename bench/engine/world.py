@@ -38,6 +38,7 @@ class World:
     def __init__(self, spec: Spec, key: Key | None, means: Means) -> None:
         self.spec, self._key, self.means, self.device = spec, key, means, means.device
         self._cache = ModelCache(means.home.models, rebuild=means.rebuild, leads=leads(), meet=meet)
+        self.notes: list[str] = []  # what a reader of a record must know of the models
         self._training = replace(means.training, device=means.device, progress=means.progress)
         self.defense: Defense = registry("defenses").make(spec.defense.name, spec.defense.options)
 
@@ -145,6 +146,7 @@ class World:
         found = self._cache.like(made_from)
         if found is None:
             raise InputError(f"{note}: no trained model is kept, and there is nothing to train it on: {why}") from None
+        self.notes.append(f"{note}: the kept model {found[0].name[:12]}, taken without what it was made from ({why})")
         return found
 
     def _make(self, made_from: dict[str, Any], key: Key | None, seed: int, note: str, part: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.canonical import canonical, digest, sha256_of
-from bench.core.errors import CorruptArtifactError, StorageError
+from bench.core.errors import CorruptArtifactError, InputError, StorageError
 from bench.store.files import sync_folder, write_whole
 
 _MANIFEST = "manifest.json"
@@ -71,16 +71,19 @@ class ModelCache:
         return self._folder.parent / "training" / digest(made_from)[:32]
 
     def like(self, made_from: dict[str, Any]) -> tuple[Path, str] | None:
-        """The newest kept model whose make has all of ``made_from``, and perhaps more.
+        """The kept model whose make has all of ``made_from``, and perhaps more.
 
         Raises:
+            InputError: several have, so nobody can say which is meant.
             CorruptArtifactError: a file of it differs from its manifest.
         """
         found = [p.parent for p in self._folder.glob(f"*/{_MANIFEST}") if _made_of(p).items() >= made_from.items()]
         if not found:
             return None
-        newest = max(found, key=lambda folder: (folder / _MANIFEST).stat().st_mtime)
-        return newest, _check(newest)
+        if len(found) > 1:
+            raise InputError(f"{len(found)} kept models differ only in the images or the file that they were made from "
+                             f"({', '.join(sorted(folder.name[:12] for folder in found))}); name those")  # fmt: skip
+        return found[0], _check(found[0])
 
 
 def _made_of(manifest: Path) -> dict[str, Any]:

@@ -114,7 +114,6 @@ def test_a_corrupt_image_is_counted_and_named_and_read_again_once_it_is_whole(cl
     record = json.loads(done.out)
     assert record["metrics"]["images"] == 6
     assert record["metrics"]["outcomes"]["error"] == 1
-    assert record["metrics"]["clean_accuracy"] * 6 == pytest.approx(round(record["metrics"]["clean_accuracy"] * 6))
     assert not record["eligible"]
     assert any(f"image {bad.id} cannot be read" in text for text in record["warnings"])
     (table,) = [pd.read_parquet(p) for p in Path("results").glob("*/verdicts.parquet")]
