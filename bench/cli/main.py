@@ -12,7 +12,10 @@ import typer
 
 from bench import __version__
 from bench.cli import keys, listing, results
+from bench.cli.audit import audit
 from bench.cli.doctor import doctor
+from bench.cli.key_study import key_study
+from bench.cli.ladder import ladder
 from bench.cli.perf import perf
 from bench.cli.plan import plan
 from bench.cli.reproduce import reproduce
@@ -28,9 +31,12 @@ app = typer.Typer(
     help="Judge key-based adversarial defenses against a whole ladder of adversaries.",
 )
 app.command("run")(run)
+app.command("ladder")(ladder)
 app.command("train")(train)
 app.command("reproduce")(reproduce)
 app.command("plan")(plan)
+app.command("audit")(audit)
+app.command("key-study")(key_study)
 app.command("list")(listing.show)
 app.command("perf")(perf)
 app.command("doctor")(doctor)

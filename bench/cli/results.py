@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.compare import compare
 from bench.cli.options import (
     DataOption,
     DeviceOption,
@@ -19,7 +20,8 @@ from bench.cli.options import (
     WeightsOption,
 )
 
-app = typer.Typer(no_args_is_help=True, help="List, show and verify records.")
+app = typer.Typer(no_args_is_help=True, help="List, show, compare and verify records.")
+app.command("compare")(compare)
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
 
 

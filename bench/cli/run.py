@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,11 +26,17 @@ from bench.cli.options import (
     WorkersOption,
 )
 
+if TYPE_CHECKING:
+    from bench.engine.means import Means
+    from bench.engine.resolve import Request
+
 
 def run(
     defense: Annotated[str, typer.Option(envvar="BENCH_DEFENSE", help="What is defended; see `bench list defenses`.")],
     threat: Annotated[str, typer.Option(envvar="BENCH_THREAT", help="Which model the adversary holds.")],
-    attack: Annotated[str, typer.Option(envvar="BENCH_ATTACK", help="How it makes adversarial images.")] = "autoattack",
+    attack: Annotated[
+        str | None, typer.Option(envvar="BENCH_ATTACK", help="How it makes adversarial images; default: the threat's.")
+    ] = None,
     profile: ProfileOption = "digits",
     norm: Annotated[str, typer.Option(envvar="BENCH_NORM", help="linf, l2 or l1.")] = "linf",
     eps: Annotated[
@@ -45,6 +51,18 @@ def run(
     ids: Annotated[
         str | None, typer.Option(envvar="BENCH_IDS", help="Only these images: robustbench-5000, or a file of ids.")
     ] = None,
+    keys: Annotated[
+        int, typer.Option(envvar="BENCH_KEYS", min=1, help="So many deployments, of seeds SEED, SEED + 1, ...")
+    ] = 1,
+    stop_at_precision: Annotated[
+        float | None,
+        typer.Option(
+            envvar="BENCH_STOP_AT_PRECISION", help="End once the 95% interval is as narrow: points to either side."
+        ),
+    ] = None,
+    judge_device: Annotated[
+        int, typer.Option(envvar="BENCH_JUDGE_DEVICE", min=0, help="Which of the maker's devices is judged.")
+    ] = 0,
     data: DataOption = None,
     preprocessing: PreprocessingOption = None,
     base: BaseOption = None,
@@ -100,6 +118,8 @@ def run(
         precision=parse_precision(precision, device),
         key=key,
         ids=ids,
+        stop_at=stop_at_precision,
+        device=judge_device,
         preprocessing=preprocessing,
         base=base,
         start=start,
@@ -123,10 +143,31 @@ def run(
             rebuild=rebuild,
             key_name=key,
         )
+        if keys > 1:
+            _several(request, keys, means, as_json=as_json)
+            return
         record, complete = evaluate(spec, secret, means, read_ids(ids) if ids else None)
         if complete:
             progress.note("this run was complete already; its record is shown (nothing was attacked again)")
     print_record(record, means.results, as_json=as_json)
+    sys.stdout.flush()
+    if not record.eligible:
+        raise typer.Exit(1)
+
+
+def _several(request: Request, keys: int, means: Means, *, as_json: bool) -> None:
+    """One run for each of several deployments, and what they say together."""
+    from bench.cli.show import print_keys
+    from bench.engine.several import evaluate_keys
+    from bench.store.keyring import Keyring
+    from bench.store.several import write_keys
+
+    record = evaluate_keys(request, keys, Keyring(means.home.keys), means)
+    path = write_keys(means.results.root, record)
+    if as_json:
+        sys.stdout.write(record.model_dump_json(indent=2) + "\n")
+    else:
+        print_keys(record, path)
     sys.stdout.flush()
     if not record.eligible:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from rich.table import Table
 
@@ -10,6 +11,7 @@ from bench.cli.console import make_console
 from bench.core.nouns import Outcome
 from bench.store.record import Record
 from bench.store.runs import RunStore
+from bench.store.several import KeysRecord
 
 
 def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
@@ -23,12 +25,13 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
     table = Table(show_header=False, title=f"run {record.run_id}", title_justify="left")
     rows = [
         ("profile", spec.profile.name),
-        ("defense", _plugin(spec.defense.name, spec.defense.options)),
+        ("defense", plugin(spec.defense.name, spec.defense.options)),
         ("threat", spec.threat.name),
         ("attack", f"{spec.attack.name}, {spec.budget}, protocol {spec.protocol}, seed {spec.seed}"),
         ("images", str(metrics.images)),
         ("clean accuracy", percent(metrics.clean_accuracy)),
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
+        ("adversary", f"tier {record.adversary.tier}; knows {', '.join(record.adversary.knows) or 'nothing'}"),
         ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
@@ -38,6 +41,9 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+    failed = [found for found in record.audit if found.status in ("warn", "fail")]
+    for found in failed:
+        console.print(f"audit {found.status}: {found.check}: {found.meaning}", markup=False)
     for text in record.notes:
         console.print(f"note: {text}", markup=False)
     for text in record.warnings:
@@ -57,12 +63,29 @@ def print_list(records: list[Record]) -> None:
     make_console().print(table)
 
 
+def print_keys(record: KeysRecord, path: Path) -> None:
+    """Several keys, and what they say together."""
+    console = make_console()
+    table = Table("seed", "run", "clean", "robust", title=f"{len(record.runs)} keys, {record.images} images each",
+                  title_justify="left")  # fmt: skip
+    for run in record.runs:
+        table.add_row(str(run.seed), run.run_id, percent(run.clean_accuracy), f"<= {percent(run.robust_accuracy)}")
+    console.print(table)
+    for name, figure, (low, high) in (
+        ("mean over keys", record.mean, record.interval),
+        ("worst of them", record.minimum, record.minimum_interval),
+    ):
+        console.print(f"{name}: <= {percent(figure)} (95% interval {100 * low:.1f} - {percent(high)})")
+    console.print(str(path), markup=False)
+
+
 def percent(fraction: float) -> str:
     """A fraction in [0, 1] as a percentage with one decimal."""
     return f"{100 * fraction:.1f}%"
 
 
-def _plugin(name: str, options: dict[str, object]) -> str:
+def plugin(name: str, options: dict[str, object]) -> str:
+    """A plug-in with its options."""
     given = ", ".join(f"{k}={v}" for k, v in options.items())
     return f"{name} ({given})" if given else name
 

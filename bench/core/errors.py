@@ -15,6 +15,10 @@ class InputError(BenchError):
     exit_code = 2
 
 
+class NotApplicableError(InputError):
+    """A threat or an attack that makes no sense for this defense; a ladder leaves it out and says so."""
+
+
 class UnknownNameError(InputError):
     """A name that no plug-in, key, profile or run answers to."""
 
@@ -37,6 +41,10 @@ class StorageError(InputError):
 
 class KnowledgeError(BenchError):
     """A threat model that reached for something it did not declare to know."""
+
+
+class QueryBudgetError(BenchError):
+    """An adversary that asked the deployed model more than its threat model allows."""
 
 
 class StoppedError(BenchError):

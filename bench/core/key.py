@@ -55,6 +55,13 @@ class Key:
         """
         return permutation(_DOMAIN + f"permutation/{purpose}/n={n}/".encode() + self._secret, n)
 
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, such as a password; as secret as the key itself.
+
+        They are SHA-256 of ``"keybench/v1/derive/<purpose>/"`` followed by the 32 secret bytes.
+        """
+        return hashlib.sha256(_DOMAIN + f"derive/{purpose}/".encode() + self._secret).digest()
+
     def reveal(self) -> str:
         """The secret as 64 hexadecimal digits, for the key file alone."""
         return self._secret.hex()

@@ -63,6 +63,19 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Access(StrEnum):
+    """What a source answers with; an attack says the least that it needs."""
+
+    GRADIENTS = "gradients"
+    SCORES = "scores"  # logits, without a graph
+    LABELS = "labels"  # a one-hot row for each image
+
+    def gives(self, needed: Access) -> bool:
+        """Whether an attack that needs ``needed`` can run on this."""
+        order = (Access.LABELS, Access.SCORES, Access.GRADIENTS)
+        return order.index(self) >= order.index(needed)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of one image: predictions on the target, measured distance, outcome.
@@ -87,6 +100,7 @@ class Adversary:
         goal: ``untargeted``: any wrong class will do.
         batch_size: Images to send through the source at once; None leaves it to the attack.
         precision: Of the search; a candidate counts only as float32 judges it.
+        queries: Images that may be asked of the source for each image attacked; None for any number.
         meters: Where an attack may say what its parts cost, by name.
     """
 
@@ -96,6 +110,7 @@ class Adversary:
     goal: str = "untargeted"
     batch_size: int | None = None
     precision: Precision = Precision.FP32
+    queries: int | None = None
     meters: dict[str, Meter] = field(default_factory=dict)
 
 

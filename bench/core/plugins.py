@@ -6,7 +6,7 @@ first line is what `bench list` shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from bench.core.budget import Norm
-from bench.core.nouns import Adversary, Batch, Precision, Trained
+from bench.core.nouns import Access, Adversary, Batch, Precision, Trained
 from bench.core.preprocessing import Preprocessing
 from bench.core.profile import Augmentation, Profile
 from bench.core.progress import Progress, Silent
@@ -173,6 +173,9 @@ class Defense(Protocol):
     def load(self, kit: Kit, folder: Path) -> nn.Module:
         """The model of the files in ``folder``: images in [0, 1] to logits, frozen, in evaluation mode."""
 
+    # `leak(kit, folder)`, of a defense that keeps the key apart from the weights: the model of the files in ``folder``
+    # without its key (``kit.key`` is None), fed with plain images
+
     def options(self) -> dict[str, Any]:
         """See :class:`Plugin`."""
 
@@ -183,7 +186,45 @@ class Knowledge(StrEnum):
     PRETRAINED = "the pre-trained model"
     MECHANISM = "the defense's mechanism and training data"
     SIBLING = "a sibling device, key and all"
+    QUERIES = "the deployed model's answers"
+    WEIGHTS = "the deployed model's weights, not its key"
     TARGET = "the deployed model's weights and key"
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A deployed model without its key: what is stored on a device, and what the mechanism's description says.
+
+    Attributes:
+        model: The network as it stands, normalisation included, fed with plain images; frozen.
+        digest: Of the files.
+        options: The defense's options.
+    """
+
+    model: nn.Module
+    digest: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """With what an adversary makes a model of its own.
+
+    Attributes:
+        start: A fresh copy of the undefended model, to be trained.
+        data: The training split.
+        profile: The world.
+        seed: The adversary's.
+        training: Device, progress.
+        keep: Folder and digest of what ``build`` leaves in a folder, made once for everything that decides it.
+    """
+
+    start: Callable[[], nn.Module]
+    data: Callable[[], Split]
+    profile: Profile
+    seed: int
+    training: TrainingMeans
+    keep: Callable[[dict[str, Any], Callable[[Path], None]], tuple[Path, str]]
 
 
 class View(Protocol):
@@ -193,17 +234,35 @@ class View(Protocol):
         """The undefended pre-trained model. Needs PRETRAINED."""
 
     def substitute(self, guess: int = 0) -> Trained:
-        """A model made as the defender makes them, with the adversary's own key number ``guess``. MECHANISM."""
+        """A model made as the defender makes them, with the adversary's own key number ``guess``. Needs MECHANISM."""
 
-    def sibling(self, index: int = 0) -> Trained:
-        """Another device of the same maker with its own key. Needs SIBLING."""
+    def key_free(self, draw: int = 0) -> Trained:
+        """A model made as the defender makes them, but on plain images and without a key. Needs MECHANISM."""
+
+    def workshop(self) -> Workshop:
+        """With what to make another model. Needs PRETRAINED and MECHANISM."""
+
+    def sibling(self, index: int) -> Trained:
+        """Device number ``index`` of the same maker, with its own key; the named key is number 0's. Needs SIBLING."""
+
+    def answers(self, access: Access, limit: int | None = None) -> Trained:
+        """The deployed model behind a counter of what is asked, ``limit`` images at most. Needs QUERIES."""
+
+    def leaked(self) -> Leak:
+        """The deployed model's weights; its key is not even read. Needs WEIGHTS."""
 
     def target(self) -> Trained:
         """The deployed model itself. Needs TARGET."""
 
 
 class ThreatModel(Protocol):
-    """Which model the adversary holds; the only thing in which threats differ."""
+    """Which model the adversary holds; the only thing in which threats differ.
+
+    Further class attributes, each with a default: ``access`` (what the source answers with; gradients), ``attack`` (the
+    attack where the user names none; autoattack), ``cost`` (what it would cost the attacker, in one sentence).
+    ``queries`` (per image attacked) and ``query_budget`` (in all, before any image is attacked) are attributes or
+    options; None where nothing is asked.
+    """
 
     tier: ClassVar[str]
     knows: ClassVar[frozenset[Knowledge]]
@@ -216,7 +275,11 @@ class ThreatModel(Protocol):
 
 
 class Attack(Protocol):
-    """Perturb images to raise the loss of the adversary's source."""
+    """Perturb images to raise the loss of the adversary's source.
+
+    ``needs`` (an :class:`Access`, gradients where it is absent) says what the source must answer with. Where there is a
+    ``check(source)``, it raises InputError for a source that the attack cannot run on.
+    """
 
     per_image: ClassVar[bool]  # the candidate of an image does not depend on its batch
     norms: ClassVar[frozenset[Norm]]

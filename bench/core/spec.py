@@ -42,8 +42,14 @@ class Spec(Frozen):
     seed: int = Field(ge=0, lt=2**63)
     ids: IdList | None = Field(description="the test images to judge, in this order; null for all")
     limit: int | None = Field(default=None, ge=1, description="the first so many of them; null for all")
+    stop_at: float | None = Field(
+        None, gt=0, description="percentage points: images come in random order until the interval's half is as narrow"
+    )
     batch_size: int = Field(ge=1)
     shard_size: int = Field(ge=1)
+    device: int = Field(
+        0, ge=0, description="of the maker's devices, the one judged; the key named below is number 0's"
+    )
     key: KeySpec | None = Field(description="null where the defense has no key")
 
     @property

@@ -11,6 +11,7 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bench.core.errors import NotApplicableError
 from bench.core.plugins import Kit
 from bench.core.seeds import seed_of
 from bench.defenses.keyed import KeyedDefense
@@ -62,6 +63,16 @@ class KeyPartial(KeyedDefense):
             members.append(member)
         model = members[0] if len(members) == 1 else RandomMember(members, seed_of(kit.seed, "member"))
         return freeze(model).to(kit.training.device)
+
+    def leak(self, kit: Kit, folder: Path) -> nn.Module:
+        """The one network without its key.
+
+        Raises:
+            NotApplicableError: there are several embeddings.
+        """
+        if self.embeddings > 1:
+            raise NotApplicableError(f"{self.embeddings} keyed embeddings leak as many networks; expected embeddings=1")
+        return super().leak(kit, folder / "0")
 
 
 class RandomMember(nn.Module):

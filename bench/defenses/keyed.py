@@ -17,6 +17,7 @@ from bench.core.profile import Profile, Recipe
 from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.models.classifier import Classifier, freeze
+from bench.models.parts import permute_inputs
 from bench.training.fit import TRAINING_VERSION, fit
 
 
@@ -46,6 +47,7 @@ class KeyedDefense(Plugin):
     """A network fine-tuned on t(x, K); subclasses say which weights train and how they are kept."""
 
     keyed: ClassVar[bool] = True
+    key_free: ClassVar[bool] = True  # without a key: plain images, and a first layer whose input is permuted instead
     tuning: ClassVar[str]  # names the recipe in the profile
 
     transform: str = Field("pixel-shuffle", description="key transform, or several joined by +")
@@ -88,6 +90,14 @@ class KeyedDefense(Plugin):
         model.network = self.restore(model.network, folder)
         return freeze(model).to(kit.training.device)
 
+    def leak(self, kit: Kit, folder: Path) -> nn.Module:
+        """The network of the files in ``folder`` behind no transform: what is stored, without the key."""
+        start = kit.start()
+        if not isinstance(start, Classifier):
+            raise BenchError("a keyed defense needs a classifier to start from")
+        start.network = self.restore(start.network, folder)
+        return freeze(start).to(kit.training.device)
+
     def bind(self, key: Key, profile: Profile) -> nn.Module:
         """t(., K) of the options' transforms."""
         parts: list[KeyTransform] = [registry("transforms").make(name) for name in self.transform.split("+")]
@@ -112,9 +122,16 @@ class KeyedDefense(Plugin):
         return profile.recipes[self.tuning]
 
     def classifier(self, kit: Kit, index: int) -> Classifier:
-        """What fine-tuning starts from, behind t(., K) of the kit's key number ``index``."""
+        """What fine-tuning starts from, behind t(., K) of the kit's key number ``index``.
+
+        Without a key: what it starts from, the inputs of its first layer permuted at random, which is all that a key
+        decides at the start of fine-tuning (docs/equivalence.md).
+        """
         start = kit.start()
-        if kit.key is None or not isinstance(start, Classifier):
-            raise BenchError("a keyed defense needs a key and a classifier to start from")
-        start.transform = self.bind(kit.key.child(index), kit.profile).to(kit.training.device)
+        if not isinstance(start, Classifier):
+            raise BenchError("a keyed defense needs a classifier to start from")
+        if kit.key is None:
+            permute_inputs(start.network, seed_of(kit.seed, "inputs", index))
+        else:
+            start.transform = self.bind(kit.key.child(index), kit.profile).to(kit.training.device)
         return start

@@ -17,6 +17,7 @@ from bench.core.nouns import Adversary, Batch, Precision, Protocol, Trained
 from bench.core.numerics import numerics
 from bench.core.plugins import Attack
 from bench.core.spec import PluginSpec, Spec
+from bench.engine.answers import Answers
 from bench.engine.judge import predict
 from bench.store.candidates import CandidateStore, Made
 
@@ -68,14 +69,22 @@ class Attacker:
         source: The model that the attacks see; its digest is part of every address, nothing of the target is.
         attacks: The plug-ins by name, of the Spec's attack and fallback.
         store: Where adversarial images are kept.
+        queries: Of the source for each image; None for any number.
         only_kept: Read what is kept and run nothing.
     """
 
     def __init__(
-        self, spec: Spec, source: Trained, attacks: dict[str, Attack], store: CandidateStore, *, only_kept: bool = False
+        self,
+        spec: Spec,
+        source: Trained,
+        attacks: dict[str, Attack],
+        store: CandidateStore,
+        *,
+        queries: int | None = None,
+        only_kept: bool = False,
     ) -> None:
         self._spec, self._source, self._attacks, self._store = spec, source, attacks, store
-        self._only_kept = only_kept
+        self._queries, self._only_kept = queries, only_kept
 
     def attack(self, batch: Batch) -> Candidates:
         """Candidates for every image of a shard.
@@ -135,12 +144,27 @@ class Attacker:
                 "source": self._source.digest,
                 "precision": spec.precision,
                 "batch_size": None if attack.per_image else spec.batch_size,
+                "queries": self._queries,
             }
         )
 
+    def _counted(self, images: int) -> CountedSource | Answers:
+        """The source behind a counter; where it is asked questions, with the limit for so many images."""
+        model = self._source.model
+        if isinstance(model, Answers):
+            return model.within(self._queries * images if self._queries is not None else None)
+        return CountedSource(self._source)
+
     def _run(self, which: PluginSpec, batch: Batch) -> Made:
-        spec, source = self._spec, CountedSource(self._source)
-        adversary = Adversary(source, spec.ball, spec.seed, batch_size=spec.batch_size, precision=spec.precision)
+        spec, source = self._spec, self._counted(len(batch))
+        adversary = Adversary(
+            source,
+            spec.ball,
+            spec.seed,
+            batch_size=spec.batch_size,
+            precision=spec.precision,
+            queries=self._queries,
+        )
         own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())  # an attack may write where it likes
         images, failed = batch.images, False
         said: dict[str, None] = {}
@@ -154,7 +178,8 @@ class Attacker:
                 said[f"the attack raised {type(error).__name__}: {_line(error)}"] = None
         seconds = time.perf_counter() - began
         said.update({_line(w.message): None for w in caught if issubclass(w.category, UserWarning)})
-        meters = adversary.meters or {which.name: Meter(source.forwards, source.backwards, seconds=seconds)}
+        asked = (source.asked, 0) if isinstance(source, Answers) else (source.forwards, source.backwards)
+        meters = adversary.meters or {which.name: Meter(*asked, seconds=seconds)}
         mask = torch.full((len(batch),), failed, device=batch.images.device)
         return Made(images, mask, tuple(said), meters, seconds)
 

@@ -46,7 +46,7 @@ def train_models(
         yield _timed(f"substitute {i}", spec, guess, means, partial(world.substitute, i))
     for i in range(siblings):
         other = Key.from_seed(spec.seed, "sibling", i)
-        yield _timed(f"sibling {i}", spec, other, means, partial(world.sibling, i))
+        yield _timed(f"device {i + 1}", spec, other, means, partial(world.sibling, i + 1))
 
 
 def _timed(role: str, spec: Spec, key: Key | None, means: Means, make: Callable[[], Trained]) -> Deployed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from bench.core.errors import InputError
 from bench.core.key import Key
-from bench.core.nouns import Outcome, Trained, Verdict
+from bench.core.nouns import Outcome, Verdict
 from bench.core.plugins import Attack, Backend, ThreatModel
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
@@ -21,14 +21,17 @@ from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.flops import arithmetic, peak
 from bench.engine.judge import judge
+from bench.engine.look import look
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.reading import Reader, Unread, choose
-from bench.engine.summarise import Effort, Shard, summarise
-from bench.engine.world import DeclaredView, World
+from bench.engine.resolve import access_of
+from bench.engine.summarise import Effort, Shard, stopping, summarise
+from bench.engine.view import DeclaredView
+from bench.engine.world import World
 from bench.store.candidates import CandidateStore
 from bench.store.files import check_writable
-from bench.store.record import Record
+from bench.store.record import AdversaryAbout, Record
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
 
@@ -53,11 +56,17 @@ class Evaluation:
         _check_device(means.device)
         self.spec = spec
         self.world = World(spec, key, means)
-        self.chosen, self.about_data = choose(spec, self.world.test_split, ids)
+        self.chosen, self.about_data = choose(spec, self.world.test_split, ids, in_order=only_kept)
         self.target = self.world.target
-        self.source = self._source()
+        self.threat: ThreatModel = registry("threats").make(spec.threat.name, spec.threat.options)
+        self.source = self.threat.source(DeclaredView(self.world, self.threat))
         self._attacker = Attacker(
-            spec, self.source, self._attacks(), CandidateStore(means.home.adversarial), only_kept=only_kept
+            spec,
+            self.source,
+            self._attacks(),
+            CandidateStore(means.home.adversarial),
+            queries=getattr(self.threat, "queries", None),
+            only_kept=only_kept,
         )
         self._reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
 
@@ -92,13 +101,13 @@ class Evaluation:
             arithmetic(self.source.model, image), peak(self.world.device, self.spec.precision) if fresh else None
         )
 
-    def _source(self) -> Trained:
-        threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
-        return threat.source(DeclaredView(self.world, threat))
-
     def _attacks(self) -> dict[str, Attack]:
         chosen = [self.spec.attack] + ([self.spec.fallback] if self.spec.fallback else [])
-        return {p.name: registry("attacks").make(p.name, p.options) for p in chosen}
+        attacks = {p.name: registry("attacks").make(p.name, p.options) for p in chosen}
+        for attack in attacks.values():
+            if hasattr(attack, "check"):
+                attack.check(self.source.model)
+        return attacks
 
 
 def evaluate(spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | None = None) -> tuple[Record, bool]:
@@ -132,6 +141,9 @@ def evaluate(spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | Non
             target=evaluation.target,
             source=evaluation.source,
             about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
+            adversary=adversary_about(evaluation.threat),
+            audit=look(evaluation.world, spec.threat.name, evaluation.source, evaluation.chosen),
+            population=len(evaluation.chosen),
             effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,
             provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),
@@ -147,18 +159,67 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Sh
         if kept is not None:
             done[index] = Shard(index, *kept, resumed=True)
     backend: Backend = registry("backends").make(means.backend)
+    enough = Enough(evaluation.spec, len(evaluation.chosen))
     missing = [index for index in evaluation.shards if index not in done]
     before = sum(len(shard.rows) for shard in done.values())
     with stage(means.progress, "attack and judge", len(evaluation.chosen), "image", done=before) as advance:
-        for shard in _run(backend, evaluation.shard, missing, advance):
+        for shard in _run(backend, evaluation.shard, enough.wanted(missing, done), advance):
             folder.write_shard(shard.index, shard.rows, shard.about)
             done[shard.index] = shard
             for text in shard.about["warnings"] if any(r.image_sha256 is None for r in shard.rows) else []:
                 means.progress.note(f"warning: {text}")
-    return [done[index] for index in evaluation.shards]
+    return enough.taken(done)
 
 
-def _run(backend: Backend, work: Callable[[int], Shard], items: list[int], advance: Advance) -> Iterator[Shard]:
+def adversary_about(threat: ThreatModel) -> AdversaryAbout:
+    """What a threat model declares, for the record."""
+    return AdversaryAbout(
+        tier=threat.tier,
+        knows=sorted(threat.knows),
+        access=access_of(threat),
+        queries=getattr(threat, "queries", None),
+        query_budget=getattr(threat, "query_budget", None),
+        cost=getattr(threat, "cost", ""),
+    )
+
+
+class Enough:
+    """Which shards a run takes: all, or as many in their order as make the interval narrow enough.
+
+    Args:
+        spec: Says how narrow, if at all.
+        population: Images in all.
+    """
+
+    def __init__(self, spec: Spec, population: int) -> None:
+        self._rule, self._shards = stopping(spec, population), range(-(-population // spec.shard_size))
+
+    def wanted(self, missing: list[int], done: Mapping[int, Shard]) -> Iterator[int]:
+        """The next shards to make, while more are needed; ``done`` grows meanwhile."""
+        for index in missing:
+            if self._cut(done) is not None:
+                return
+            yield index
+
+    def taken(self, done: Mapping[int, Shard]) -> list[Shard]:
+        """The shards that count."""
+        cut = self._cut(done)
+        return [done[index] for index in (self._shards if cut is None else self._shards[: cut + 1])]
+
+    def _cut(self, done: Mapping[int, Shard]) -> int | None:
+        """The first shard after which it is enough, all before it being there."""
+        robust = images = 0
+        for index in self._shards if self._rule else ():
+            if index not in done:
+                return None
+            rows = done[index].rows
+            robust, images = robust + sum(r.outcome is Outcome.ROBUST for r in rows), images + len(rows)
+            if self._rule and self._rule.done(robust, images):
+                return index
+        return None
+
+
+def _run(backend: Backend, work: Callable[[int], Shard], items: Iterable[int], advance: Advance) -> Iterator[Shard]:
     for shard in backend.map(work, items):
         yield shard
         advance(len(shard.rows))

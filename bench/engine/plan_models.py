@@ -13,14 +13,16 @@ from bench.core.canonical import digest
 from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.nouns import Trained
-from bench.core.plugins import Defense, ThreatModel
+from bench.core.plugins import Defense, ThreatModel, Workshop
 from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.core.spec import Spec
 from bench.engine.measure import Subject
-from bench.engine.world import DeclaredView, World
+from bench.engine.view import DeclaredView
+from bench.engine.world import World
 from bench.models.classifier import Classifier, backbone
+from bench.models.ensemble import Ensemble
 from bench.models.zoo import zoo_network
 
 if TYPE_CHECKING:
@@ -74,26 +76,48 @@ class Named:
     @cached_property
     def target(self) -> Trained:
         """What would be shipped."""
-        key = self.spec.key.fingerprint if self.spec.key else None
-        return self._defended(key, seed_of(self.spec.seed, "defender"), "target")
+        return self.sibling(self.spec.device)
 
     @cached_property
     def source(self) -> Trained:
         """What the threat model would attack."""
         threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
-        return threat.source(DeclaredView(cast("World", self), threat))
+        source = threat.source(DeclaredView(cast("World", self), threat))
+        if source.digest not in self.subjects:
+            members = len(source.model.members) if isinstance(source.model, Ensemble) else 1
+            start = self.spec.profile.start or self.spec.profile.base
+            self.subjects[source.digest] = self._architecture(source.note, start, members)
+        return source
 
     def substitute(self, guess: int) -> Trained:
         """An adversary's model with a key of their own."""
         return self._defended(self._key("adversary", guess), seed_of(self.spec.seed, "adversary", guess),
                               f"substitute {guess}")  # fmt: skip
 
+    def key_free(self, draw: int) -> Trained:
+        """An adversary's model without a key."""
+        if not self.defense.keyed:
+            return self.substitute(draw)
+        return self._defended(None, seed_of(self.spec.seed, "key-free", draw), f"key-free substitute {draw}")
+
+    def workshop(self) -> Workshop:
+        """Nothing is known of what an adversary makes there."""
+        raise InputError(f"what threat {self.spec.threat.name} trains cannot be foreseen; expected a plan without it")
+
+    leaked = workshop
+
     def sibling(self, index: int) -> Trained:
         """Another device of the same maker."""
+        if index == 0:
+            return self._named_key()
         if not self.defense.keyed:
             raise InputError(f"{self.spec.defense.name} has no key, so no siblings; expected a keyed defense")
-        return self._defended(self._key("sibling", index), seed_of(self.spec.seed, "sibling", index),
-                              f"sibling {index}")  # fmt: skip
+        return self._defended(self._key("sibling", index - 1), seed_of(self.spec.seed, "sibling", index - 1),
+                              f"device {index}")  # fmt: skip
+
+    def _named_key(self) -> Trained:
+        key = self.spec.key.fingerprint if self.spec.key else None
+        return self._defended(key, seed_of(self.spec.seed, "defender"), "target")
 
     def _key(self, whose: str, number: int) -> str | None:
         return Key.from_seed(self.spec.seed, whose, number).fingerprint if self.defense.keyed else None

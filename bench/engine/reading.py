@@ -11,6 +11,7 @@ import torch
 from bench.core.errors import InputError, UnreadableImageError
 from bench.core.nouns import Batch
 from bench.core.plugins import Split
+from bench.core.seeds import seed_of
 from bench.core.selection import positions
 from bench.core.spec import Spec
 
@@ -24,8 +25,12 @@ class Unread:
     why: str
 
 
-def choose(spec: Spec, split: Split, ids: Sequence[str] | None) -> tuple[list[int], list[str]]:
+def choose(
+    spec: Spec, split: Split, ids: Sequence[str] | None, *, in_order: bool = False
+) -> tuple[list[int], list[str]]:
     """Positions of the images that a Spec asks for, and what a reader of the record must know of the data.
+
+    A run that may end early takes them in an order drawn from its seed; ``in_order`` says that ``ids`` are so already.
 
     Raises:
         InputError: a listed image is not there; or the run is over all images and the data is not whole.
@@ -35,7 +40,12 @@ def choose(spec: Spec, split: Split, ids: Sequence[str] | None) -> tuple[list[in
         more = f" (and {len(problems) - 1} more; see `bench doctor`)" if len(problems) > 1 else ""
         raise InputError(f"data: {problems[0]}{more}; give --limit or --ids to judge a part on purpose")
     chosen = positions(split.ids, ids) if ids is not None else list(range(len(split.ids)))
-    return chosen[: spec.limit], [f"the data at hand is not whole: {problems[0]}"] if problems else []
+    chosen = chosen[: spec.limit]
+    if spec.stop_at and not in_order:
+        seed = seed_of(spec.seed, "order of the images")
+        order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
+        chosen = [chosen[i] for i in order.tolist()]
+    return chosen, [f"the data at hand is not whole: {problems[0]}"] if problems else []
 
 
 class Reader:

@@ -8,12 +8,12 @@ from typing import Any
 
 from bench.core.budget import Budget, Norm, parse_eps
 from bench.core.canonical import sha256_of
-from bench.core.errors import InputError
+from bench.core.errors import InputError, NotApplicableError
 from bench.core.key import Key
-from bench.core.nouns import Precision, Protocol
-from bench.core.plugins import Attack, Defense
+from bench.core.nouns import Access, Precision, Protocol
+from bench.core.plugins import Attack, Defense, ThreatModel
 from bench.core.profile import Base, Profile, load_profile
-from bench.core.registry import registry
+from bench.core.registry import Registry, registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
 from bench.models.checkpoint import expect_digest
@@ -23,7 +23,7 @@ from bench.store.keyring import Keyring
 
 @dataclass(frozen=True)
 class Request:
-    """What may be asked of `bench run`; None stands for the profile's or the plug-in's default.
+    """What may be asked of `bench run`; None stands for the default of profile, plug-in or threat.
 
     ``base`` and ``start`` are timm models by name and tag, ``ids`` an id list or file, ``weights`` where the base's
     weights are; their SHA-256 becomes part of the Spec, their path does not. ``settings`` are dotted:
@@ -32,16 +32,18 @@ class Request:
 
     defense: str
     threat: str
-    attack: str = "autoattack"
+    attack: str | None = None
     profile: str = "digits"
     norm: Norm = Norm.LINF
     eps: str | None = None
     protocol: Protocol = Protocol.STRICT
     seed: int = 0
     limit: int | None = None
+    stop_at: float | None = None
     batch_size: int | None = None
     precision: Precision = Precision.FP32
     key: str | None = None
+    device: int = 0
     ids: str | None = None
     preprocessing: str | None = None
     base: str | None = None
@@ -50,7 +52,7 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-_FALLBACK = "pgd"
+_ATTACK, _FALLBACK = "autoattack", "pgd"
 _SECTIONS = ("profile", "defense", "threat", "attack", "fallback")
 
 
@@ -64,13 +66,16 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
     defense: Defense = registry("defenses").make(request.defense, sections["defense"])
     profile = _profile(request, sections["profile"], defense)
     threat = registry("threats").make(request.threat, sections["threat"])
-    attack: Attack = registry("attacks").make(request.attack, sections["attack"])
+    chosen = str(request.attack or getattr(threat, "attack", _ATTACK))
+    attack: Attack = registry("attacks").make(chosen, sections["attack"])
     budget = Budget(request.norm, parse_eps(request.eps)) if request.eps else profile.budget(request.norm)
-    _check_norm(request.attack, attack, budget)
-    _check_precision(request.attack, attack, request.precision)
+    _check_access(request.threat, threat, chosen, attack)
+    _check_norm(chosen, attack, budget)
+    _check_precision(chosen, attack, request.precision)
     defense.check(profile)
     fallback = None
-    if request.protocol is Protocol.STRICT and request.attack != _FALLBACK:
+    gradients = access_of(threat) is Access.GRADIENTS
+    if request.protocol is Protocol.STRICT and chosen != _FALLBACK and gradients:
         plugin: Attack = registry("attacks").make(_FALLBACK, sections["fallback"])
         _check_norm(_FALLBACK, plugin, budget)
         fallback = PluginSpec(name=_FALLBACK, options=plugin.options())
@@ -78,13 +83,17 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
     for name, value in (("limit", request.limit), ("batch-size", request.batch_size)):
         if value is not None and value < 1:
             raise InputError(f"--{name} is {value}; expected 1 or more")
+    if request.stop_at is not None and not 0 < request.stop_at < 50:
+        raise InputError(f"--stop-at-precision is {request.stop_at:g}; expected percentage points above 0 and below 50")
+    if request.device and not defense.keyed:
+        raise InputError(f"defense {request.defense} has no key, so no other devices; expected no --judge-device")
     if not 0 <= request.seed < 2**63:
         raise InputError(f"--seed is {request.seed}; expected 0 or more, below 2**63")
     spec = Spec(
         profile=profile,
         defense=PluginSpec(name=request.defense, options=defense.options()),
         threat=PluginSpec(name=request.threat, options=threat.options()),
-        attack=PluginSpec(name=request.attack, options=attack.options()),
+        attack=PluginSpec(name=chosen, options=attack.options()),
         fallback=fallback,
         budget=str(budget),
         protocol=request.protocol,
@@ -92,8 +101,10 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         seed=request.seed,
         ids=IdList.of(Path(request.ids).name, read_ids(request.ids)) if request.ids else None,
         limit=request.limit,
+        stop_at=request.stop_at,
         batch_size=request.batch_size or profile.batch_size,
         shard_size=profile.shard_size,
+        device=request.device,
         key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
     )
     return spec, key
@@ -152,12 +163,32 @@ def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:
     return keyring.read(request.key) if request.key else Key.from_seed(request.seed, "defender")
 
 
+def access_of(threat: ThreatModel) -> Access:
+    """What the source of a threat model answers with."""
+    found: Access = getattr(threat, "access", Access.GRADIENTS)
+    return found
+
+
+def _check_access(threat_name: str, threat: ThreatModel, name: str, attack: Attack) -> None:
+    given, needed = access_of(threat), getattr(attack, "needs", Access.GRADIENTS)
+    if not given.gives(needed):
+        kind = registry("attacks")
+        fit = [n for n in _loadable(kind) if given.gives(getattr(kind.load(n), "needs", Access.GRADIENTS))]
+        raise InputError(f"attack {name} needs {needed} of its source, threat {threat_name} gives {given}; expected "
+                         f"--attack {' or '.join(fit)}")  # fmt: skip
+
+
+def _loadable(kind: Registry[Attack]) -> list[str]:
+    """Names of the plug-ins that can be imported."""
+    return [entry.name for entry in kind.describe() if entry.error is None]
+
+
 def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
     if budget.norm not in attack.norms:
         known = ", ".join(sorted(attack.norms))
-        others = [n for n in registry("attacks").names() if budget.norm in registry("attacks").load(n).norms]
+        others = [n for n in _loadable(registry("attacks")) if budget.norm in registry("attacks").load(n).norms]
         hint = f", or --attack {' or '.join(others)}" if others else ""
-        raise InputError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}{hint}")
+        raise NotApplicableError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}{hint}")
 
 
 def _check_precision(name: str, attack: Attack, precision: Precision) -> None:

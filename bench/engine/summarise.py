@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.checks.statistics import interval
+from bench.checks.statistics import ConfidenceSequence, interval
 from bench.core.cost import Meter
 from bench.core.nouns import Outcome, Protocol, Trained
 from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.flops import Arithmetic
-from bench.store.record import Cost, Digests, Metrics, Part, Provenance, Record
+from bench.store.record import AdversaryAbout, Cost, Digests, Found, Metrics, Part, Provenance, Record
 from bench.store.verdicts import Row, images_digest, rows_digest
 
 
@@ -33,15 +33,15 @@ class Effort:
     peak: float | None
 
 
-def metrics_of(rows: list[Row]) -> Metrics:
-    """Every figure of a record, from its verdicts alone."""
+def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> Metrics:
+    """Every figure of a record, from its verdicts alone; of a run that may end early, with the sequence's interval."""
     n = len(rows)
     outcomes = {outcome: sum(row.outcome is outcome for row in rows) for outcome in Outcome}
     return Metrics(
         images=n,
         clean_accuracy=sum(row.clean_prediction == row.label for row in rows) / n,
         robust_accuracy=outcomes[Outcome.ROBUST] / n,
-        robust_accuracy_interval=interval(outcomes[Outcome.ROBUST], n),
+        robust_accuracy_interval=(sequence.interval if sequence else interval)(outcomes[Outcome.ROBUST], n),
         source_clean_accuracy=sum(row.source_prediction == row.label for row in rows) / n,
         outcomes=outcomes,
     )
@@ -54,29 +54,65 @@ def summarise(
     target: Trained,
     source: Trained,
     about: list[str],
+    adversary: AdversaryAbout,
+    audit: list[Found],
+    population: int,
     effort: Effort,
     seconds: float,
     provenance: Provenance,
 ) -> Record:
     """The record of a run whose shards are all there."""
     rows = [row for shard in shards for row in shard.rows]
-    metrics = metrics_of(rows)
-    against = _against(metrics)
+    metrics = metrics_of(rows, sequence_of(spec, len(rows), population))
+    against = [*_against(metrics), *_doubted(audit)]
     said = [shard.about for shard in shards]
     return Record(
         run_id=spec.run_id,
         spec=spec,
+        adversary=adversary,
         metrics=metrics,
         eligible=not against,
         ineligible_because=against,
-        notes=_notes(spec, rows, source, about),
+        notes=[*_notes(spec, rows, source, about), *_stopped(spec, len(rows), population)],
         warnings=list(dict.fromkeys(w for a in said for w in a["warnings"])),
+        population=population,
+        audit=audit,
+        reliable=not any(found.status == "fail" for found in audit),
         digests=Digests(
             data=images_digest(rows), target=target.digest, source=source.digest, verdicts=rows_digest(rows)
         ),
         cost=_cost(spec, shards, effort, seconds),
         provenance=provenance,
     )
+
+
+def stopping(spec: Spec, population: int) -> ConfidenceSequence | None:
+    """When a run may end early: the interval is for the figure of all its ``population`` images."""
+    return ConfidenceSequence(spec.stop_at, population=population) if spec.stop_at else None
+
+
+def sequence_of(spec: Spec, n: int, population: int) -> ConfidenceSequence | None:
+    """Whose interval a run reports that may end early, None for one that may not.
+
+    It is for the figure of all images, or, where all were judged, for that of what they are a sample of.
+    """
+    if spec.stop_at is None:
+        return None
+    return ConfidenceSequence(spec.stop_at, population=population if n < population else None)
+
+
+def _stopped(spec: Spec, n: int, population: int) -> list[str]:
+    if spec.stop_at is None:
+        return []
+    held = "holds however often it was looked at"
+    if n == population:
+        return [f"all {n} images were judged before the interval was {spec.stop_at:g} points to either side; it {held}"]
+    ended = f"the run ended after {n} of {population} images in random order, {spec.stop_at:g} points to either side"
+    return [f"{ended}; the interval is for the figure of all of them and {held}"]
+
+
+def _doubted(audit: list[Found]) -> list[str]:
+    return [f"unreliable: {found.check}: {found.meaning}" for found in audit if found.status == "fail"]
 
 
 def _cost(spec: Spec, shards: list[Shard], effort: Effort, seconds: float) -> Cost:

@@ -8,7 +8,7 @@ from bench.core.key import Key
 from bench.core.progress import stage
 from bench.engine.evaluate import Evaluation
 from bench.engine.means import Means
-from bench.engine.summarise import metrics_of
+from bench.engine.summarise import metrics_of, sequence_of
 from bench.store.runs import RunFolder
 from bench.store.verdicts import images_digest
 
@@ -39,7 +39,7 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
         )
         if got != getattr(record.digests, name)
     ]
-    if metrics_of(rows) != record.metrics:
+    if metrics_of(rows, sequence_of(record.spec, len(rows), record.population)) != record.metrics:
         found.append("metrics: not what the verdicts give")
     again = []
     with stage(means.progress, "judge again", len(evaluation.chosen), "image") as advance:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from bench.core.errors import InputError
+from bench.core.errors import NotApplicableError
 
 
 def ends(network: nn.Module) -> tuple[str, str]:
@@ -20,10 +21,47 @@ def ends(network: nn.Module) -> tuple[str, str]:
     names = [about.get(part) for part in ("first_conv", "classifier")]
     children = dict(network.named_children())
     if not all(isinstance(name, str) and name.split(".")[0] in children for name in names):
-        raise InputError(f"{type(network).__name__} does not name one first layer and one classifier (got {names}); "
-                         "expected a timm model that does, such as ViT or ConvMixer")  # fmt: skip
+        raise NotApplicableError(f"{type(network).__name__} does not name one first layer and one classifier (got "
+                                 f"{names}); expected a timm model that does, such as ViT or ConvMixer")  # fmt: skip
     first, last = (str(name).split(".")[0] for name in names)
     return first, last
+
+
+def first_convolution(network: nn.Module) -> nn.Conv2d:
+    """The convolution that meets the pixels.
+
+    Raises:
+        InputError: the first layer holds none.
+    """
+    first = network.get_submodule(ends(network)[0])
+    for layer in first.modules():
+        if isinstance(layer, nn.Conv2d):
+            return layer
+    raise NotApplicableError(
+        f"the first layer of {type(network).__name__} holds no convolution; expected one that meets the pixels"
+    )
+
+
+def permute_inputs(network: nn.Module, seed: int) -> None:
+    """Permute the inputs (channel, row, column) of the first convolution at random, in place."""
+    weight = first_convolution(network).weight
+    order = torch.randperm(weight[0].numel(), generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        weight.copy_(weight.flatten(1)[:, order.to(weight.device)].view_as(weight))
+
+
+def share_equal_channels(first: nn.Conv2d, images: Tensor) -> None:
+    """Give channels that are equal in all ``images`` (B, C, H, W) the same weights, their mean, in place.
+
+    On such images (grey ones, in three channels) nothing tells which of the channels a weight belongs to, and the
+    layer's output stays what it is; its gradient no longer points where only the guess of a channel does.
+    """
+    left = list(range(images.shape[1]))
+    while left:
+        alike = [c for c in left if torch.equal(images[:, c], images[:, left[0]])]
+        with torch.no_grad():
+            first.weight[:, alike] = first.weight[:, alike].mean(1, keepdim=True).expand(-1, len(alike), -1, -1)
+        left = [c for c in left if c not in alike]
 
 
 def with_own_ends(network: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
-from bench.core.nouns import Outcome
+from bench.core.nouns import Access, Outcome
 from bench.core.profile import first_problem
 from bench.core.spec import Spec
 from bench.store.files import write_whole
@@ -24,7 +24,9 @@ class Metrics(Frozen):
     images: int = Field(ge=1)
     clean_accuracy: float = Field(ge=0, le=1, description="target right on clean images")
     robust_accuracy: float = Field(ge=0, le=1, description="verdicts ROBUST; an upper bound on robustness")
-    robust_accuracy_interval: tuple[float, float] = Field(description="Wilson 95%, exact at 0 and n")
+    robust_accuracy_interval: tuple[float, float] = Field(
+        description="Wilson 95%, exact at 0 and n; with spec.stop_at that of a confidence sequence"
+    )
     source_clean_accuracy: float = Field(ge=0, le=1, description="source right on clean images")
     outcomes: dict[Outcome, int]
 
@@ -84,6 +86,26 @@ class Cost(Frozen):
     shards_reused: int = Field(ge=0, description="judged on adversarial images that were kept already")
 
 
+class AdversaryAbout(Frozen):
+    """Who attacked: what the threat model declares."""
+
+    tier: str = Field(description="T0, T1, T1s, T2, T3, T4 or T5; see docs/threats.md")
+    knows: list[str]
+    access: Access = Field(description="what the source answers with")
+    queries: int | None = Field(description="of the target, allowed for each image attacked; null where none is asked")
+    query_budget: int | None = Field(description="of the target, allowed in all before an image is attacked")
+    cost: str = Field(description="what it would cost the attacker")
+
+
+class Found(Frozen):
+    """One sign that was looked for; see docs/audit.md."""
+
+    check: str
+    status: Literal["pass", "warn", "fail", "skipped"]
+    figure: float | None = Field(description="what was measured; null where nothing could be")
+    meaning: str
+
+
 class Provenance(Frozen):
     """Where and with what the run was made."""
 
@@ -102,15 +124,19 @@ class Provenance(Frozen):
 class Record(Frozen):
     """One evaluated Spec."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     kind: Literal["measured"] = "measured"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     spec: Spec
+    adversary: AdversaryAbout
     metrics: Metrics
     eligible: bool = Field(description="may stand on a leaderboard")
     ineligible_because: list[str]
     notes: list[str] = Field(description="what a reader of the figures must know")
     warnings: list[str] = Field(description="what the attacks warned of")
+    audit: list[Found] = Field(description="the cheap checks of the battery, on a few images; empty where eps is 0")
+    reliable: bool = Field(description="no check failed")
+    population: int = Field(ge=1, description="images that a run without an early end would judge")
     digests: Digests
     cost: Cost
     provenance: Provenance
@@ -121,6 +147,10 @@ class Record(Frozen):
             raise ValueError(f"run_id is not the hash of the spec, which is {self.spec.run_id}")
         if self.eligible == bool(self.ineligible_because):
             raise ValueError("eligible contradicts ineligible_because")
+        if self.reliable == any(found.status == "fail" for found in self.audit):
+            raise ValueError("reliable contradicts the audit")
+        if self.eligible and not self.reliable:
+            raise ValueError("eligible contradicts reliable")
         return self
 
 

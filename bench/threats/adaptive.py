@@ -15,6 +15,7 @@ class Adaptive(Plugin):
 
     tier: ClassVar[str] = "T1"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
+    cost: ClassVar[str] = "the training data and one fine-tuning"
 
     guess: int = Field(0, ge=0, description="which of the guessed keys the substitute is made with")
 

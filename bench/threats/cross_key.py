@@ -15,9 +15,10 @@ class CrossKey(Plugin):
 
     tier: ClassVar[str] = "T1s"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SIBLING})
+    cost: ClassVar[str] = "one device of the same maker, bought and taken apart"
 
-    sibling: int = Field(0, ge=0, description="which sibling is compromised")
+    compromised: int = Field(1, ge=0, description="number of the compromised device; the one judged is white-box")
 
     def source(self, view: View) -> Trained:
         """The sibling."""
-        return view.sibling(self.sibling)
+        return view.sibling(self.compromised)

@@ -13,6 +13,7 @@ class NonAdaptive(Plugin):
 
     tier: ClassVar[str] = "T0"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED})
+    cost: ClassVar[str] = "the download of a public model"
 
     def source(self, view: View) -> Trained:
         """The base."""

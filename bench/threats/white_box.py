@@ -13,6 +13,9 @@ class WhiteBox(Plugin):
 
     tier: ClassVar[str] = "T5"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.TARGET})
+    cost: ClassVar[str] = (
+        "one device taken apart, its key included, or a file in which the key is folded into the weights"
+    )
 
     def source(self, view: View) -> Trained:
         """The target."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bench.core.blocks import check_block, to_blocks, to_images
 from bench.core.key import Key
 from bench.core.plugins import Plugin
-from bench.transforms.blocks import check_block, to_blocks, to_images
 
 
 class NegativePositive(Plugin):

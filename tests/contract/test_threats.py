@@ -1,20 +1,28 @@
 """Move the defender's key: the source of a threat that does not claim to know it must not move."""
 
+import shutil
+
 import pytest
 import torch
 
 from bench.core.errors import KnowledgeError
 from bench.core.key import Key
+from bench.core.nouns import Access
 from bench.core.plugins import Knowledge
 from bench.core.registry import registry
+from bench.engine.ladder import TIERS
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
-from bench.engine.world import DeclaredView, World
+from bench.engine.view import DeclaredView
+from bench.engine.world import World
 from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.runs import RunStore
 
 SHORT = {f"profile.{r}.steps": 3 for r in ("base.recipe", "recipes.full", "recipes.lora", "recipes.partial")}
+QUICK = {"leaked-weights": {"threat.passes": 0}, "distillation": {"threat.query_budget": 256}}
+# What a threat may hold that moves with the defender's key, though it is not the key.
+MOVING = {Knowledge.TARGET, Knowledge.QUERIES, Knowledge.WEIGHTS}
 THREATS = registry("threats").names()
 KEYED = [d for d in registry("defenses").names() if registry("defenses").load(d).keyed]
 
@@ -23,23 +31,29 @@ def world(tmp_path, threat: str, defense: str, key: str) -> World:
     ring = Keyring(tmp_path / "keys")
     if key not in ring.names():
         ring.new(key)
-    spec, secret = resolve(Request(defense, threat, key=key, settings=SHORT), ring)
+    spec, secret = resolve(Request(defense, threat, key=key, settings={**SHORT, **QUICK.get(threat, {})}), ring)
     return World(spec, secret, Means(RunStore(tmp_path / "results"), Home(tmp_path)))
+
+
+def make(name: str):
+    options = {k.removeprefix("threat."): v for k, v in QUICK.get(name, {}).items()}
+    return registry("threats").make(name, options)
 
 
 @pytest.mark.parametrize("defense", KEYED)
 @pytest.mark.parametrize("name", THREATS)
 def test_only_a_threat_that_knows_the_key_moves_with_it(tmp_path, name, defense):
-    threat = registry("threats").make(name)
+    threat = make(name)
     worlds = [world(tmp_path, name, defense, key) for key in ("first", "second")]
     sources = [threat.source(DeclaredView(w, threat)) for w in worlds]
     images = worlds[0].test_split.read(range(8)).images
     with torch.no_grad():
         logits = [s.model(images) for s in sources]
     assert worlds[0].target.digest != worlds[1].target.digest
-    if Knowledge.TARGET in threat.knows:
+    if MOVING & threat.knows:
         assert sources[0].digest != sources[1].digest
-        assert not torch.equal(*logits)
+        if getattr(threat, "access", None) is not Access.LABELS:  # after three steps all labels may be one
+            assert not torch.equal(*logits)
     else:
         assert sources[0].digest == sources[1].digest
         assert torch.equal(*logits)
@@ -47,12 +61,17 @@ def test_only_a_threat_that_knows_the_key_moves_with_it(tmp_path, name, defense)
 
 @pytest.mark.parametrize("name", THREATS)
 def test_a_source_is_frozen_and_answers_in_logits(tmp_path, name):
-    threat = registry("threats").make(name)
+    threat = make(name)
     w = world(tmp_path, name, "key-lora", "first")
     source = threat.source(DeclaredView(w, threat))
+    images = w.test_split.read(range(3)).images
+    assert source.model(images).shape == (3, 10)
+    if getattr(threat, "access", Access.GRADIENTS) is not Access.GRADIENTS:
+        assert not isinstance(source.model, torch.nn.Module)  # nothing to look into
+        assert not source.model(images.requires_grad_()).requires_grad
+        return
     assert not any(p.requires_grad for p in source.model.parameters())
     assert not source.model.training
-    assert source.model(w.test_split.read(range(3)).images).shape == (3, 10)
 
 
 @pytest.mark.usefixtures("outsiders")
@@ -61,6 +80,59 @@ def test_a_threat_gets_nothing_that_it_did_not_declare(tmp_path):
     w = world(tmp_path, "overreaching", "key-full", "first")
     with pytest.raises(KnowledgeError, match="reached for the deployed model's weights and key"):
         threat.source(DeclaredView(w, threat))
+
+
+@pytest.mark.parametrize("name", THREATS)
+def test_a_threat_says_its_tier_what_it_knows_and_what_it_costs(name):
+    threat = registry("threats").load(name)
+    assert threat.tier in TIERS
+    assert threat.knows
+    assert threat.cost
+    asks = Knowledge.QUERIES in threat.knows
+    assert asks == bool({"queries", "query_budget"} & set(threat.model_fields))
+
+
+@pytest.mark.parametrize("how", ["bypass", "key-search"])
+@pytest.mark.parametrize("defense", ["key-full", "key-lora"])
+def test_leaked_weights_are_attacked_without_the_key(tmp_path, defense, how):
+    """After deployment the key's file is another key's, then gone: nothing moves."""
+    threat = registry("threats").make("leaked-weights", {"how": how, "passes": 0})
+    deployed = world(tmp_path, "leaked-weights", defense, "first")
+    assert deployed.target.digest
+    images = deployed.test_split.read(range(8)).images
+    ring, spec, means = Keyring(tmp_path / "keys"), deployed.spec, deployed.means
+    path = tmp_path / "keys" / "first.key"
+    seen = []
+    for change in ("as it was", "another", "gone"):
+        if change == "another":
+            path.write_text(ring.new("other").reveal() + "\n")
+        if change == "gone":
+            path.unlink()
+        shutil.rmtree(tmp_path / "cache" / "models" / seen[-1][2]) if seen else None  # made anew each time
+        source = threat.source(DeclaredView(World(spec, None, means), threat))  # no key is at hand at all
+        with torch.no_grad():
+            seen.append((source.digest, source.model(images), source.folder.name))
+    assert len({digest for digest, _, _ in seen}) == 1
+    assert all(torch.equal(seen[0][1], logits) for _, logits, _ in seen)
+
+
+def test_a_key_free_substitute_needs_no_transform(tmp_path):
+    w = world(tmp_path, "adaptive-key-free", "key-full", "first")
+    made = w.key_free(0)
+    assert isinstance(made.model.transform, torch.nn.Identity)
+    assert made.digest != w.key_free(1).digest != w.substitute(0).digest
+
+
+def test_devices_are_numbered_and_number_0_holds_the_named_key(tmp_path):
+    ring = Keyring(tmp_path / "keys")
+    digests = {}
+    for judged in (0, 1):
+        spec, key = resolve(Request("key-full", "cross-key", device=judged, settings=SHORT), ring)
+        w = World(spec, key, Means(RunStore(tmp_path), Home(tmp_path)))
+        digests[judged] = [w.target.digest, *(w.sibling(i).digest for i in range(3))]
+    assert digests[0][0] == digests[0][1] == digests[1][1]
+    assert digests[1][0] == digests[1][2] == digests[0][2]
+    assert len(set(digests[0][1:])) == 3
 
 
 def test_the_same_recipe_makes_the_same_weights_and_another_seed_others(tmp_path):

@@ -15,9 +15,22 @@ from bench.engine.judge import judge
 DUAL = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: torch.inf}
 MARGIN = {Norm.LINF: 0.02, Norm.L2: 0.2, Norm.L1: 0.3}  # l1: all of it on one pixel, so within the box
 APGD = {"version": "custom", "attacks": ["apgd-ce"]}
-OPTIONS = {"autoattack": APGD, "autoattack-reference": APGD}
-SHORT = {"pgd": {"steps": 1}, "autoattack": APGD}  # further on all starts lead to the same corner
-NAMES = registry("attacks").names()
+# Smoothing and shuffled blocks are for models that see alike wherever a thing lies; this one has random weights.
+OPTIONS = {"autoattack": APGD, "autoattack-reference": APGD, "transfer": {"translation": 0}, "ti": {"translation": 3},
+           "bsr": {"blocks": 1}, "vmi": {"neighbours": 2}, "vni": {"neighbours": 2}, "pgn": {"flat": 2}}  # fmt: skip
+SHORT = {
+    "pgd": {"steps": 1},
+    "autoattack": APGD,
+    "rays": {"queries": 100},
+    "square": {"queries": 100},
+}  # further on all starts lead to the same corner
+# Random search does not come near the corner of a hyperplane of white noise: the official Square with 5,000 queries
+# fools 1 (linf) and 0 (l2) of these 16 images at 1.25 times the closed form.
+ABOVE = {("square", Norm.LINF): 1.5, ("square", Norm.L2): 3.0}
+FOR_VIT = {"pna", "tgr"}  # they refuse a source without transformer blocks: tests/unit/attacks
+NAMES = [name for name in registry("attacks").names() if name not in FOR_VIT]
+# From the clean image all lead to one corner, whatever is drawn.
+ONE_CORNER = {"transfer", "mi", "ni", "ti", "si", "di", "vmi", "vni", "pgn", "bsr"}
 
 
 class Linear:
@@ -54,7 +67,7 @@ def test_above_the_closed_form_all_are_fooled_and_below_none(name, norm):
         pytest.skip("norm not offered")
     model = Linear(norm)
     batch = batch_at(model, norm)
-    for factor, outcome in ((0.97, Outcome.ROBUST), (1.25, Outcome.FOOLED)):
+    for factor, outcome in ((0.97, Outcome.ROBUST), (ABOVE.get((name, norm), 1.25), Outcome.FOOLED)):
         budget = Budget.parse(f"{norm}:{MARGIN[norm] * factor}")
         candidates = attack.perturb(Adversary(model, budget, 0), batch)
         assert (distance(candidates, batch.images, norm) <= budget.radius + allowance(budget, 192)).all()
@@ -80,4 +93,4 @@ def test_an_attack_that_says_per_image_keeps_its_word(name):
     order = [5, 3, 11]
     assert torch.equal(whole[order], attack.perturb(adversary, batch.take(order)))
     other = attack.perturb(Adversary(model, adversary.budget, 8), batch)
-    assert not torch.equal(whole, other)
+    assert name in ONE_CORNER or not torch.equal(whole, other)

@@ -20,6 +20,8 @@ class Conduct:
         period: Steps between looks at who is fooled.
         threads: Threads side by side, each with its share of the slots.
         climbing: Whether smaller batch shapes may be used when few images are left.
+        ahead: Whether points may be evaluated that are thrown away if an earlier one is kept; where not, an image is
+            sent forward once for each query that it spends, and rows without an image repeat another row.
     """
 
     slots: int
@@ -29,3 +31,4 @@ class Conduct:
     period: int = 1
     threads: int = 1
     climbing: bool = True
+    ahead: bool = True

@@ -30,6 +30,7 @@ class Scheduler:
         ladder: Batch shapes.
         keep: ``first`` lets an image go the moment it is fooled; ``last`` and ``best`` end the run first.
         period: Steps between looks at who is fooled; more than 1 spares an accelerator the waiting.
+        ahead: See :class:`bench.attacks.engine.conduct.Conduct`.
     """
 
     attack: StepAttack
@@ -37,6 +38,7 @@ class Scheduler:
     ladder: Ladder
     keep: Keep = "first"
     period: int = 1
+    ahead: bool = True
     _state: State = field(default_factory=dict)
     _seats: list[Seat | None] = field(default_factory=list)
     _ticks: int = 0
@@ -71,7 +73,16 @@ class Scheduler:
                 seat.parked = None
         if fresh:
             self._begin(fresh)
-        self.oracle.live, self.oracle.room = self._live(), self.ladder.top
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Tell the oracle what counts; where nothing may be asked in vain, rows without an image repeat another row."""
+        self.oracle.live, self.oracle.room = self._live(), self.ladder.top if self.ahead else 1
+        empty = [row for row, seat in enumerate(self._seats) if seat is None]
+        if empty and not self.ahead and self._live():
+            first = next(row for row, seat in enumerate(self._seats) if seat)
+            for value in self._state.values():
+                value[empty] = value[first : first + 1].clone()
 
     def _begin(self, rows: list[int]) -> None:
         """Start the run that each row's seat is at."""
@@ -128,7 +139,7 @@ class Scheduler:
             self.oracle.meter.halvings += 1
             queue.give_back(self._park(self.ladder.slots))
             self._reshape(self.ladder.shape(self._live()))
-            self.oracle.live, self.oracle.room = self._live(), self.ladder.top
+            self._prepare()
         self._state = stepped
         self._ticks += 1
         for seat in self._seats:

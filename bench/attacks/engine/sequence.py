@@ -104,9 +104,12 @@ def _first_look(guests: list[Guest], model: Model, search: Model, conduct: Condu
 
 
 def _looked(oracle: Oracle, images: list[torch.Tensor], conduct: Conduct) -> torch.Tensor:
-    ladder = Ladder(conduct.slots, climbing=conduct.climbing)
+    ladder, before = Ladder(conduct.slots, climbing=conduct.climbing), oracle.meter.forwards
     logits = measured(oracle.logits, torch.stack(images), ladder)
     oracle.settle()
+    filled = oracle.meter.forwards - before - len(images)  # rows that only fill the shape up
+    oracle.meter.forwards -= filled
+    oracle.meter.padding += filled
     return logits
 
 

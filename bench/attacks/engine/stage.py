@@ -75,7 +75,10 @@ class Stage:
             meters.append(oracle.meter)
             rung = 2 if threads > 1 else FLOOR
             ladder = Ladder(-(-self.conduct.slots // threads), rung=rung, climbing=self.conduct.climbing)
-            results.extend(Scheduler(self.attack, oracle, ladder, self.conduct.keep, self.conduct.period).run(queue))
+            scheduler = Scheduler(
+                self.attack, oracle, ladder, self.conduct.keep, self.conduct.period, self.conduct.ahead
+            )
+            results.extend(scheduler.run(queue))
             oracle.settle()
 
         in_threads(work, threads, self.halt)

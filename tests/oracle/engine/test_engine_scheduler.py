@@ -158,6 +158,28 @@ def test_a_model_is_replayed_from_a_recording_only_if_it_says_that_it_may_be() -
     assert isinstance(Search(zoo.zoo("vit"), Precision.FP32, x).recording, torch.jit.ScriptModule)
 
 
+class Straight(nn.Module):
+    """Rounds, with the identity in place of the gradient; a recording keeps the rounding and loses the identity."""
+
+    traceable = True
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images + ((images * 255).round() / 255 - images).detach())
+
+
+def test_a_recording_that_loses_a_gradient_is_not_used() -> None:
+    x = zoo.batch(20).images
+    fast = Search(Straight(zoo.zoo("vit")).eval(), Precision.FP32, x).recording
+    leaf = x[:4].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(fast(leaf).sum(), leaf)
+    assert (gradient.flatten(1).abs().amax(1) > 0).all()
+    assert not isinstance(fast, torch.jit.ScriptModule)
+
+
 @pytest.mark.parametrize("keep", ["first", "last", "best"])
 def test_what_low_precision_calls_fooled_counts_only_if_fp32_agrees(keep: str) -> None:
     net, budget, images = Liar(zoo.zoo("robust")), zoo.radius(Norm.LINF, 0.06), zoo.batch(40)

@@ -11,6 +11,11 @@ from bench.core.registry import registry
 KEY, OTHER = Key.from_seed(1, "test"), Key.from_seed(2, "test")
 SHAPE = (3, 32, 32)
 NAMES = registry("transforms").names()
+SMOOTH = [
+    name
+    for name in NAMES
+    if not hasattr(registry("transforms").make(name).bind(KEY, block_size=4, image_shape=SHAPE), "bpda")
+]  # the others say what stands for them in the backward pass
 BLOCKS = (2, 4, 8, 16)
 
 
@@ -19,7 +24,8 @@ def bind(name: str, key: Key = KEY, block: int = 4) -> nn.Module:
 
 
 def images(n: int = 3) -> torch.Tensor:
-    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(5))
+    """Of 8 bits: where an inverse exists for nothing else, it exists for these."""
+    return (torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(5)) * 255).round() / 255
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -44,9 +50,14 @@ def test_the_key_alone_decides(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_image_is_transformed_on_its_own_and_gradients_flow(name):
+def test_each_image_is_transformed_on_its_own(name):
     t, x = bind(name), images()
     assert torch.equal(t(x)[1:2], t(x[1:2]))
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_flow(name):
+    t, x = bind(name), images()
     z = x.double().requires_grad_()
     (gradient,) = torch.autograd.grad(t(z).pow(2).sum(), z)
     probe, direction, h = z.detach(), torch.randn(z.shape, dtype=torch.float64), 1e-6

@@ -1,4 +1,4 @@
-"""Images to rows of blocks and back.
+"""Images to rows of blocks and back, and one order for the values of every block.
 
 The order inside a block (row, column, channel) is the convention of the authors' public code
 (github.com/fugokidi/block_transform), so that a permutation means the same here and there.
@@ -6,7 +6,8 @@ The order inside a block (row, column, channel) is the convention of the authors
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from bench.core.errors import InputError, ShapeError
 
@@ -43,3 +44,27 @@ def to_images(blocks: Tensor, block_size: int) -> Tensor:
     c = n // (p * p)
     grid = blocks.reshape(b, rows, columns, p, p, c).permute(0, 5, 1, 3, 2, 4)
     return grid.reshape(b, c, rows * p, columns * p)
+
+
+class Shuffle(nn.Module):
+    """Images (B, C, H, W) to shuffled images of the same shape; differentiable, with an exact inverse."""
+
+    traceable = True  # the same steps for every input
+
+    order: Tensor
+    undo: Tensor
+
+    def __init__(self, block_size: int, order: list[int]) -> None:
+        super().__init__()
+        self.block_size = block_size
+        v = torch.tensor(order)
+        self.register_buffer("order", v, persistent=False)
+        self.register_buffer("undo", v.argsort(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """t(x, K)."""
+        return to_images(to_blocks(images, self.block_size)[..., self.order], self.block_size)
+
+    def inverse(self, images: Tensor) -> Tensor:
+        """The x that t takes to ``images``, bit for bit."""
+        return to_images(to_blocks(images, self.block_size)[..., self.undo], self.block_size)

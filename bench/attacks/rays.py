@@ -1,0 +1,94 @@
+"""RayS: the direction in which the boundary is nearest, found from labels alone."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from bench.attacks.engine.batching import FLOOR, pad
+from bench.attacks.rays_search import Search, opened
+from bench.core.ball import project
+from bench.core.budget import Budget, Norm
+from bench.core.cost import Calls, Meter, Passes
+from bench.core.nouns import Access, Adversary, Batch
+from bench.core.plugins import Plugin
+from bench.core.seeds import seed_of
+
+# Rows per batch where the user names none, as for autoattack.
+_SLOTS, _SLOTS_ELSEWHERE = 128, 1024
+
+
+class Rays(Plugin):
+    """RayS (arXiv:2006.12792): a search over sign vectors from labels alone; every query of an image is counted."""
+
+    needs: ClassVar[Access] = Access.LABELS
+    per_image: ClassVar[bool] = True
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF})
+
+    queries: int = Field(10000, ge=1, description="images asked per image at most, the clean look included")
+
+    def calls(self, classes: int, budget: Budget) -> Calls:
+        """From misclassified as it is to standing to the last query."""
+        return Calls(Passes(1), Passes(self.queries))
+
+    def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
+        """The nearest point found, moved into the ball where it is farther; misclassified images stay clean.
+
+        An image is done when its point is within eps or when its queries are spent. Images in different phases share a
+        batch, one query each. A row of the source's answer is read for its largest entry alone.
+
+        Source: Chen and Gu, KDD 2020, arXiv:2006.12792, algorithms 2 and 3, with start, blocks and tolerance of
+        github.com/uclaml/RayS. That code begins every level at its first block, and flips single values again and again
+        where none helps. Here an image begins at a block drawn for it, where no single value helps it starts from the
+        whole image on with blocks that are moved, and a point found before the queries run out in a bisection counts.
+        """
+        began = time.perf_counter()
+        meter = adversary.meters.setdefault("rays", Meter())
+        limit = self.queries if adversary.queries is None else min(self.queries, adversary.queries)
+        slots = adversary.batch_size or (_SLOTS if batch.images.device.type == "cpu" else _SLOTS_ELSEWHERE)
+        out = batch.images.clone()
+        search, taken = self._opened(adversary, batch, 0, slots), slots
+        while len(search) and limit > 0:
+            search.answered(_labels(adversary, search, batch.images.shape[1:], meter) != search.label)
+            done = (search.radius <= adversary.budget.radius) | (search.asked >= limit) | search.over
+            if bool(done.any()):
+                _hand_back(search.kept(done), batch, adversary.budget, out, meter)
+                search = search.kept(~done)
+                room = slots - len(search)
+                search, taken = search.joined(self._opened(adversary, batch, taken, room)), taken + room
+        meter.seconds += time.perf_counter() - began
+        return out
+
+    def _opened(self, adversary: Adversary, batch: Batch, start: int, count: int) -> Search:
+        """The images from ``start`` on, as far as there are any."""
+        rows = torch.arange(len(batch), device=batch.images.device)[start : start + count]
+        seeds = [seed_of(adversary.seed, batch.ids[row], "rays", 0) for row in rows.tolist()]
+        drawn = [float(torch.rand((), generator=Generator().manual_seed(seed))) for seed in seeds]
+        clean = batch.images[rows].flatten(1)
+        return opened(rows, clean, batch.labels[rows], clean.new_tensor(drawn))
+
+
+def _labels(adversary: Adversary, search: Search, shape: torch.Size, meter: Meter) -> Tensor:
+    """The source's labels (m,) at what the search asks; rows that fill the batch up repeat the first one."""
+    points = search.points().unflatten(1, shape)
+    padded = pad(points, -(-len(points) // FLOOR) * FLOOR)
+    began = time.perf_counter()
+    with torch.no_grad():
+        labels = adversary.source(padded).argmax(1)[: len(points)]
+    meter.model_seconds += time.perf_counter() - began
+    meter.forwards += len(points)
+    meter.padding += len(padded) - len(points)
+    return labels
+
+
+def _hand_back(done: Search, batch: Batch, budget: Budget, out: Tensor, meter: Meter) -> None:
+    """Write the candidates of finished images to ``out`` (B, C, H, W)."""
+    near = done.radius <= budget.radius
+    found = done.found().view(-1, *out.shape[1:])
+    inside = project(found, batch.images[done.row], budget)
+    out[done.row] = torch.where(near.view(-1, 1, 1, 1), found, inside)
+    meter.fooled += int((near & (done.radius > 0)).sum())

@@ -1,0 +1,65 @@
+"""Square Attack alone, against a source that answers with scores and counts what it is asked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from bench.attacks.engine.conduct import Conduct
+from bench.attacks.engine.sequence import collected, run_sequence
+from bench.attacks.engine.types import Finished
+from bench.attacks.engine.versions import Effort, build
+from bench.core.budget import Budget, Norm
+from bench.core.cost import Calls, Passes
+from bench.core.nouns import Access, Adversary, Batch
+from bench.core.plugins import Plugin
+from bench.core.seeds import seed_of
+
+# Rows per batch where the user names none, as for autoattack.
+_SLOTS, _SLOTS_ELSEWHERE = 128, 1024
+# Queries of an image besides the windows: the clean image, and the start that the windows improve on.
+_BEFORE = 2
+
+
+class SquareAttack(Plugin):
+    """Square Attack (arXiv:1912.00049) from scores alone; every query of an image is counted and the limit is kept."""
+
+    needs: ClassVar[Access] = Access.SCORES
+    per_image: ClassVar[bool] = True
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+
+    queries: int = Field(5000, ge=_BEFORE + 1, description="images asked per image at most, the clean look included")
+
+    def calls(self, classes: int, budget: Budget) -> Calls:
+        """From fooled by the start to standing to the last query."""
+        return Calls(Passes(_BEFORE), Passes(self.queries))
+
+    def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
+        """The point of highest loss that was kept, for every image that the source gets right; the others stay clean.
+
+        One window is tried at a time and an image leaves with the query that fools it, so no query is spent that a
+        real attacker would not spend. The source is called in one thread, and never copied.
+
+        Source: arXiv:1912.00049; schedule and draws as in the official code.
+        """
+        limit = self.queries if adversary.queries is None else min(self.queries, adversary.queries)
+        if limit <= _BEFORE:
+            warnings.warn(f"square did not run: {limit} queries leave no window to try", stacklevel=2)
+            return batch.images.clone()
+
+        def asked(images: Tensor) -> Tensor:  # a plain function: what the engine calls is the source itself
+            return adversary.source(images)
+
+        def hashed(image_id: str, attack: str, restart: int) -> int:
+            return seed_of(adversary.seed, image_id, attack, restart)
+
+        host = batch.images.device.type == "cpu"
+        slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
+        conduct = Conduct(slots, keep="best", ahead=False)
+        results: list[Finished] = []
+        attacks = build(["square"], adversary.budget, Effort(queries=limit - _BEFORE))
+        adversary.meters.update(run_sequence(attacks, asked, [batch], hashed, conduct, results.append))
+        return collected(batch, results)

@@ -1,0 +1,1 @@
+"""A transfer attack made of published parts."""

@@ -1,0 +1,205 @@
+"""Known adaptive attacks against what was found, measured: robust accuracy before and after."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from bench.checks.battery.asking import ask, right, spread
+from bench.checks.battery.attacking import Effort, black_box, white_box
+from bench.checks.battery.bpda import fidelity, fitted, stood_in
+from bench.checks.battery.draws import signs
+from bench.checks.battery.ensemble import Average
+from bench.checks.battery.examine import drawn
+from bench.checks.battery.finding import Answer, Finding, Status
+from bench.checks.battery.lab import Lab
+from bench.checks.battery.subject import Subject
+from bench.core.seeds import seed_of
+
+_CALLS = 16  # averaged for a model that draws lots; Athalye et al. use 10 to 30
+_VOTES = 5  # answers to one image, of which most must be right
+_SMOOTH = 8  # points averaged for a slope that jumps
+_MORE = 4  # times the queries of the check
+
+
+class MeanAnswer(nn.Module):
+    """Expectation over the model's own draws (EOT): the mean of several calls."""
+
+    def __init__(self, model: nn.Module, calls: int = _CALLS) -> None:
+        super().__init__()
+        self.model, self.calls, self.training = model, calls, model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of ``images``."""
+        out = torch.stack([self.model(images) for _ in range(self.calls)])
+        return out.mean(0)
+
+
+class Smoothed(nn.Module):
+    """The mean over points near each image: a slope at the scale of the attack for a model that jumps."""
+
+    def __init__(self, model: nn.Module, moves: Tensor) -> None:
+        super().__init__()
+        self.model, self._moves, self.training = model, moves, model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of ``images``, the moves taken in turn whatever the batch."""
+        return torch.stack([self.model((images + move).clamp(0, 1)) for move in self._moves]).mean(0)
+
+
+class Rescaled(nn.Module):
+    """Logits of unit spread: of probabilities, their logarithms."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.training = model, model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of ``images``."""
+        out: Tensor = self.model(images).double()
+        if bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all()):
+            out = out.clamp(min=1e-300).log()
+        return (out / spread(out.detach()).clamp(min=1e-30)[:, None] * 10).float()
+
+
+@dataclass(frozen=True)
+class _Try:
+    checks: tuple[str, ...]
+    remedy: str
+    candidates: Callable[[], Tensor]
+    meaning: str
+
+
+def answers(subject: Subject, findings: Sequence[Finding], effort: Effort | None = None) -> list[Answer]:
+    """The adaptive attacks that are known for what was found, each measured on the subject's images.
+
+    Args:
+        subject: As the battery had it.
+        findings: The battery's.
+        effort: Of the attacks.
+
+    Returns:
+        One answer for each attack that could be made; robust accuracy before it and after.
+    """
+    lab = Lab(subject, effort or Effort())
+    bad = {f.check for f in findings if f.status is Status.FAIL}
+    seen = bad | {f.check for f in findings if f.status is Status.WARN and f.check in ("ensemble", "rise", "jumps")}
+    if any(f.check == "outputs" and f.figure is None for f in findings) or not seen:
+        return []
+    out: list[Answer] = []
+    with drawn(lab):
+        try:
+            before = _standing(lab, white_box(subject.target, lab.batch, lab.budget, lab.seed, lab.effort, _loss(bad)))
+        except RuntimeError:
+            return []
+        for attempt in _tries(lab, seen):
+            try:
+                after = before & _standing(lab, attempt.candidates())
+            except RuntimeError:  # a model that cannot be copied or asked in this way has no such answer
+                continue
+            figures = (float(before.float().mean()), float(after.float().mean()), len(after))
+            checks = ", ".join(check for check in attempt.checks if check in seen)
+            out.append(Answer(checks, attempt.remedy, *figures, attempt.meaning))
+    return [*out, *_exact(lab, seen)]
+
+
+def _loss(bad: set[str]) -> str:
+    """The plain attack is the one that the fault misleads."""
+    return "cross-entropy" if bad & {"saturation", "outputs", "losses"} else "margin"
+
+
+def _tries(lab: Lab, seen: set[str]) -> Iterator[_Try]:
+    def climb(model: nn.Module, loss: str = "margin") -> Callable[[], Tensor]:
+        return lambda: white_box(model, lab.batch, lab.budget, lab.seed, lab.effort, loss)
+
+    target = lab.subject.target
+    if seen & {"saturation", "losses", "outputs"}:
+        checks = ("saturation", "losses", "outputs")
+        yield _Try(checks, "margin loss", climb(target), "the margin does not saturate with the size of the logits")
+        yield _Try(
+            checks,
+            "rescaled logits",
+            climb(Rescaled(target), "cross-entropy"),
+            "cross-entropy of logits of unit spread",
+        )
+    if "repetition" in seen:
+        yield _Try(
+            ("repetition",), f"EOT, {_CALLS} calls", climb(MeanAnswer(target)), "the mean over draws has one gradient"
+        )
+    shattered = ("gradient", "rise", "jumps", "black-box", "large eps")
+    if seen & set(shattered):
+        yield from _shattered(lab, shattered, climb)
+    if seen & {"batch", "mode"}:
+        quiet = _quiet(target)
+        if quiet is not None:
+            yield _Try(
+                ("batch", "mode"), "attack in evaluation mode", climb(quiet), "a copy whose layers do not see the batch"
+            )
+
+
+def _shattered(lab: Lab, checks: tuple[str, ...], climb: Callable[[nn.Module], Callable[[], Tensor]]) -> Iterator[_Try]:
+    target, batch = lab.subject.target, lab.batch
+    if lab.average is not None:
+        return
+    try:
+        twin, names = stood_in(target, batch.images)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        names = []
+    if names:
+        what = f"{', '.join(names[:3])}: forward as it is, backward the identity"
+        yield _Try(checks, "BPDA, identity", climb(twin), what)
+    moves = [0.3 * lab.budget.radius * signs(lab.seed + i, batch.take([0]), "smooth")[0] for i in range(_SMOOTH)]
+    source = twin if names else target
+    yield _Try(
+        checks, "averaged gradient", climb(Smoothed(source, torch.stack(moves))), "the slope at the scale of the attack"
+    )
+    batches = [batch] if lab.subject.fresh is None else [batch, lab.subject.fresh]
+    model = fitted(target, lab.subject.base, batches, seed_of(lab.seed, "surrogate"))
+    agrees = fidelity(target, model, batch.images)
+    yield _Try(
+        checks,
+        "fitted surrogate",
+        climb(model),
+        f"a network fitted to the answers, which agrees on {agrees:.0%} of the images",
+    )
+    more = replace(lab.effort, queries=_MORE * lab.effort.queries)
+    yield _Try(checks, f"Square, {more.queries} queries", lambda: black_box(target, batch, lab.budget, lab.seed, more),
+               "queries need no gradient")  # fmt: skip
+
+
+def _exact(lab: Lab, seen: set[str]) -> list[Answer]:
+    """A finite random ensemble: the expected robust accuracy, with no draw in it."""
+    if "ensemble" not in seen or lab.average is None:
+        return []
+    drawn_once = white_box(lab.subject.target, lab.batch, lab.budget, lab.seed, lab.effort, "margin")
+    averaged = white_box(lab.average, lab.batch, lab.budget, lab.seed, lab.effort, "margin")
+    before, after = (_expected(lab.average, x, lab.batch.labels) for x in (drawn_once, averaged))
+    what = "the share of members that are right, expected over the draw, under an attack on their mean"
+    return [Answer("ensemble", "exact average", before, min(before, after), len(lab.batch), what)]
+
+
+def _expected(average: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Expected accuracy over the draw: with nested members, the accuracy of the average itself."""
+    if not isinstance(average, Average):
+        return float(right(ask(average, images), labels).float().mean())
+    return float(torch.stack([right(ask(m, images), labels).float().mean() for m in average.members]).mean())
+
+
+def _standing(lab: Lab, candidates: Tensor) -> Tensor:
+    """Images that are right as they are and attacked, by most of several answers, (B,)."""
+    target, labels = lab.subject.target, lab.batch.labels
+    votes = torch.stack([right(ask(target, candidates), labels) for _ in range(_VOTES)]).float().mean(0)
+    clean = torch.stack([right(ask(target, lab.batch.images), labels) for _ in range(_VOTES)]).float().mean(0)
+    return (votes > 0.5) & (clean > 0.5)
+
+
+def _quiet(model: nn.Module) -> nn.Module | None:
+    """A copy in evaluation mode; BatchNorm without kept statistics is left as it is."""
+    try:
+        return copy.deepcopy(model).eval().requires_grad_(False)
+    except (RuntimeError, TypeError):
+        return None

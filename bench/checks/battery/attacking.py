@@ -1,0 +1,91 @@
+"""The attacks that the checks run, reached by name like anybody's."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.budget import Budget, Norm
+from bench.core.nouns import Adversary, Batch
+from bench.core.plugins import Attack
+from bench.core.registry import registry
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the attacks of the checks try.
+
+    Attributes:
+        steps: Of the gradient attack, each a tenth of eps: four times across the ball.
+        few: Steps of its short form.
+        queries: Of the query attack, per image.
+        corners: Random points tried.
+    """
+
+    steps: int = 40
+    few: int = 10
+    queries: int = 500
+    corners: int = 10
+
+
+class Grounded(nn.Module):
+    """A model whose gradient is zero where it has none, and where it is not finite, so that an attack always runs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of ``images``."""
+        x: Tensor = _Finite.apply(images)
+        logits: Tensor = self.model(x)
+        if torch.is_grad_enabled() and images.requires_grad and not logits.requires_grad:
+            return logits + 0 * x.flatten(1).sum(1, keepdim=True)
+        return logits
+
+
+class _Finite(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.nan_to_num(0.0, 0.0, 0.0)
+
+
+def white_box(
+    model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: Effort, loss: str, steps: int | None = None
+) -> Tensor:
+    """Candidates of projected gradient descent for every image, shape of the images."""
+    options = {"steps": steps or effort.steps, "loss": loss}
+    return _run("pgd", options, Grounded(model), batch, budget, seed)
+
+
+def black_box(model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: Effort) -> Tensor:
+    """Candidates of Square (arXiv:1912.00049); the images themselves where it found nothing, and under l1."""
+    if budget.norm is Norm.L1:
+        return batch.images
+    options = {"version": "custom", "attacks": ["square"], "queries": effort.queries}
+    return _run("autoattack", options, model, batch, budget, seed)
+
+
+def wide(budget: Budget, images: Tensor) -> Budget:
+    """The budget of l-inf radius 0.5, at which every image may become plain grey, and its equal under other norms."""
+    values = images[0].numel()
+    radius = {Norm.LINF: 0.5, Norm.L2: 0.5 * values**0.5, Norm.L1: 0.5 * values}[budget.norm]
+    return Budget(budget.norm, Fraction(radius).limit_denominator(10**6))
+
+
+def _run(name: str, options: dict[str, Any], source: nn.Module, batch: Batch, budget: Budget, seed: int) -> Tensor:
+    attack: Attack = registry("attacks").make(name, options)
+    own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the attack would warn of is measured here
+        return attack.perturb(Adversary(source, budget, seed), own).detach()

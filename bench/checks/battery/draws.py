@@ -1,0 +1,49 @@
+"""Random moves that belong to the image: by seed, id and purpose, never by batch or clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from bench.core.ball import project
+from bench.core.budget import Budget, Norm
+from bench.core.nouns import Batch
+from bench.core.seeds import seed_of
+
+
+def uniform(seed: int, batch: Batch, purpose: str) -> Tensor:
+    """Values in [-1, 1] of the shape of the images."""
+    rows = [torch.rand(batch.images.shape[1:], generator=_generator(seed, i, purpose)) * 2 - 1 for i in batch.ids]
+    return torch.stack(rows).to(batch.images)
+
+
+def signs(seed: int, batch: Batch, purpose: str) -> Tensor:
+    """-1 or 1 for each value of the images, at random."""
+    return torch.where(uniform(seed, batch, purpose) < 0, -1.0, 1.0)
+
+
+def edge(seed: int, batch: Batch, purpose: str, budget: Budget, share: float = 1.0) -> Tensor:
+    """A random point at about ``share`` of the radius from each image, inside the box."""
+    return project(
+        batch.images + reach(batch.images, budget, share) * signs(seed, batch, purpose), batch.images, budget
+    )
+
+
+def reach(images: Tensor, budget: Budget, share: float = 1.0) -> float:
+    """By how much each value moves so that a move of all values by it has ``share`` of the radius."""
+    values = images[0].numel()
+    count = {Norm.LINF: 1.0, Norm.L2: math.sqrt(values), Norm.L1: float(values)}[budget.norm]
+    return share * budget.radius / count
+
+
+def pick(seed: int, total: int, count: int, purpose: str) -> Sequence[int]:
+    """``count`` of ``range(total)`` at random, in order."""
+    order = torch.randperm(total, generator=Generator().manual_seed(seed_of(seed, "battery", purpose)))
+    return sorted(order[:count].tolist())
+
+
+def _generator(seed: int, image_id: str, purpose: str) -> Generator:
+    return Generator().manual_seed(seed_of(seed, image_id, "battery", purpose))

@@ -1,0 +1,34 @@
+"""Small exact tests, so that chance does not fail an honest model."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import binom, fisher_exact, mannwhitneyu
+from torch import Tensor
+
+# A finding FAILs where an honest model would show it in fewer than one audit of this many checks.
+LEVEL = 0.005
+
+
+def more_than(count: int, total: int, share: float) -> bool:
+    """Whether ``count`` of ``total`` is significantly more than ``share``: one-sided exact binomial test."""
+    return total > 0 and float(binom.sf(count - 1, total, share)) < LEVEL
+
+
+def one_sided(more: int, less: int) -> bool:
+    """Whether ``more`` exceeds ``less`` among discordant pairs: exact McNemar test, one-sided."""
+    return float(binom.sf(more - 1, more + less, 0.5)) < LEVEL if more + less else False
+
+
+def better(good: int, of: int, other: int, of_other: int) -> bool:
+    """Whether ``good / of`` exceeds ``other / of_other``: Fisher's exact test, one-sided."""
+    table = np.array([[good, of - good], [other, of_other - other]])
+    return float(fisher_exact(table, alternative="greater")[1]) < LEVEL
+
+
+def rank(a: Tensor, b: Tensor) -> tuple[float, float]:
+    """The chance that a value of ``a`` is above one of ``b``, and the one-sided p-value of Mann and Whitney's test."""
+    if not len(a) or not len(b):
+        return 0.5, 1.0
+    test = mannwhitneyu(a.cpu().double().numpy(), b.cpu().double().numpy(), alternative="greater")
+    return float(test.statistic) / (len(a) * len(b)), float(test.pvalue)

@@ -1,0 +1,118 @@
+"""All the checks, or the cheap ones, in the order in which they must run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from bench.checks.battery.attacking import Effort
+from bench.checks.battery.finding import Finding, graded, skipped
+from bench.checks.battery.gradients import check_gradient, check_saturation
+from bench.checks.battery.lab import Lab
+from bench.checks.battery.memory import check_memory
+from bench.checks.battery.outputs import check_outputs, usable
+from bench.checks.battery.ranges import check_range
+from bench.checks.battery.repetition import check_batch, check_mode, check_repetition
+from bench.checks.battery.smoothness import check_jumps, check_rise
+from bench.checks.battery.sources import check_key, check_order, check_sources
+from bench.checks.battery.state import State
+from bench.checks.battery.strength import check_black_box, check_large_eps, check_losses
+from bench.checks.battery.subject import Subject
+from bench.core.seeds import seed_of
+
+Check = Callable[[], "Finding | list[Finding] | None"]
+# Checks that compare answers, and those that must not have failed before.
+_NEEDS = {
+    "batch": ("repetition",),
+    "rise": ("repetition", "batch"),
+    "jumps": ("repetition", "batch"),
+    "range": ("outputs", "repetition", "batch"),
+    "memory": ("repetition", "batch"),
+}
+# What is left out where the output cannot be read.
+_CHEAP = ("repetition", "batch", "mode", "ensemble", "gradient", "saturation", "rise", "jumps", "range")
+
+
+def quick(subject: Subject) -> list[Finding]:
+    """The signs that need no attack: about a hundred and fifty calls of the batch."""
+    return _examine(Lab(subject), full=False)
+
+
+def battery(subject: Subject, effort: Effort | None = None) -> list[Finding]:
+    """Every sign."""
+    return _examine(Lab(subject, effort or Effort()), full=True)
+
+
+def _examine(lab: Lab, *, full: bool) -> list[Finding]:
+    with drawn(lab):
+        found: list[Finding] = []
+        state = State(lab)
+        broken = _guarded("state", state.begin)
+        for name, check in _checks(lab, full=full):
+            why = lab.why_not(*_NEEDS.get(name, ()))
+            fresh = [skipped(name, why)] if why else _guarded(name, check)
+            lab.found |= {finding.check: finding for finding in fresh}
+            found += fresh
+            if name == "outputs" and not usable(fresh[0]):
+                return found + [skipped(n, "the output cannot be read (see the check of outputs)") for n in _CHEAP]
+        return found + (broken or _guarded("state", state.end))
+
+
+def _checks(lab: Lab, *, full: bool) -> Iterator[tuple[str, Check]]:
+    yield "outputs", lambda: check_outputs(lab)
+    yield "repetition", lambda: check_repetition(lab)
+    yield "batch", lambda: check_batch(lab)
+    yield "mode", lambda: check_mode(lab)
+    yield "ensemble", lambda: check_ensemble(lab)
+    yield "gradient", lambda: check_gradient(lab)
+    yield "saturation", lambda: check_saturation(lab)
+    yield "rise", lambda: check_rise(lab)
+    yield "jumps", lambda: check_jumps(lab)
+    yield "range", lambda: check_range(lab)
+    sources: list[Finding] = []
+
+    def look_at_sources() -> list[Finding]:
+        sources.extend(check_sources(lab))
+        return sources
+
+    yield "weak source", look_at_sources
+    yield "key", lambda: check_key(lab, attack=full)
+    yield "memory", lambda: check_memory(lab, attack=full)
+    if full:
+        yield "adaptive order", lambda: check_order(lab, sources)
+        yield "black-box", lambda: check_black_box(lab)
+        yield "large eps", lambda: check_large_eps(lab)
+        yield "losses", lambda: check_losses(lab)
+
+
+def check_ensemble(lab: Lab) -> Finding:
+    """Whether the target answers with one of its members: then all else is measured on their exact average."""
+    if lab.average is None:
+        return graded("ensemble", 0.0, "no module answers with one of several members", fail=False)
+    what = ("the target answers with one of its members, drawn for each image: one call is one draw, and all else is "
+            "measured on the exact average of the members")  # fmt: skip
+    return graded("ensemble", 1.0, what, fail=False, warn=True)
+
+
+@contextmanager
+def drawn(lab: Lab) -> Iterator[None]:
+    """What a model draws at random follows from the seed, and the process's own generators are as they were after."""
+    device = lab.batch.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_of(lab.seed, "battery") % 2**63)
+        yield
+
+
+def _guarded(name: str, check: Check) -> list[Finding]:
+    try:
+        found = check()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a model raises when it is asked is a finding
+        line = " ".join(str(error).split())[:200]
+        return [
+            graded(name, None, f"could not be measured, the model raises {type(error).__name__}: {line}", fail=True)
+        ]
+    return found if isinstance(found, list) else [found] if found else []

@@ -1,0 +1,168 @@
+"""A subject with what several checks need of it, each measured once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from bench.checks.battery.asking import ask, difference, right, rival, slope
+from bench.checks.battery.attacking import Effort, black_box, white_box
+from bench.checks.battery.draws import edge
+from bench.checks.battery.ensemble import find_average
+from bench.checks.battery.finding import Finding, Status
+from bench.checks.battery.subject import Subject
+from bench.core.ball import project, steepest
+from bench.core.budget import Budget
+from bench.core.nouns import Batch
+
+# Where the budget is nothing, the checks look this far around an image: one step of 8 bits.
+_LEAST = Fraction(1, 255)
+# Random corners that a step along the gradient must beat, and the share of images on which it must.
+_RIVALS, _HELPS = 4, 0.9
+
+
+@dataclass
+class Lab:
+    """What the checks measure with.
+
+    ``model`` is what a white-box adversary would attack: the target, or the exact average of its members where one of
+    several answers at random.
+    """
+
+    subject: Subject
+    effort: Effort = field(default_factory=Effort)
+    found: dict[str, Finding] = field(default_factory=dict)
+
+    def why_not(self, *checks: str) -> str:
+        """Why a comparison of answers would tell nothing, given what other checks found; empty where it would."""
+        told = {
+            "outputs": "the output is no logits (see the check of outputs)",
+            "repetition": "answers change from call to call (see the check of repetition)",
+            "batch": "answers depend on the rest of the batch (see the check of the batch)",
+        }
+        bad = [told[c] for c in checks if c in self.found and self.found[c].status is Status.FAIL]
+        return f"{bad[0]}, so nothing can be compared" if bad else ""
+
+    @property
+    def batch(self) -> Batch:
+        """The test images."""
+        return self.subject.batch
+
+    @property
+    def seed(self) -> int:
+        """Of every draw."""
+        return self.subject.seed
+
+    @cached_property
+    def budget(self) -> Budget:
+        """Of the evaluation; never nothing."""
+        budget = self.subject.budget
+        return budget if budget.radius > 0 else replace(budget, eps=_LEAST)
+
+    @cached_property
+    def average(self) -> nn.Module | None:
+        """The target with the average of the members that it draws from, where that is how it answers."""
+        return find_average(self.subject.target, torch.cat([self.batch.images, self.jittered]))
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """What is attacked."""
+        return self.average or self.subject.target
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """Answers to the test images, (B, K)."""
+        return ask(self.model, self.batch.images)
+
+    @cached_property
+    def right(self) -> Tensor:
+        """Where they are right, (B,)."""
+        return right(self.clean, self.batch.labels)
+
+    @cached_property
+    def rivals(self) -> Tensor:
+        """The strongest wrong class of each test image, (B,)."""
+        return rival(self.clean, self.batch.labels)
+
+    @cached_property
+    def jittered(self) -> Tensor:
+        """A random point of each image's ball, off whatever grid the pixels lie on."""
+        return edge(self.seed, self.batch, "jitter", self.budget, 0.3)
+
+    @cached_property
+    def slope_nearby(self) -> tuple[Tensor, Tensor]:
+        """Answers (B, K) and gradient of the margin (B, C, H, W) at :attr:`jittered`."""
+        logits, gradient, _ = slope(self.model, self.jittered, self.batch.labels, self.rivals)
+        return logits, gradient
+
+    @cached_property
+    def helped(self) -> Tensor:
+        """Whether a step of eps along the gradient gains more than the best of some random ones, (B,)."""
+        budget, labels = self.budget, self.batch.labels
+        step = budget.radius * steepest(self.slope_nearby[1].nan_to_num(0.0, 0.0, 0.0), budget.norm)
+        gain = self._gain(project(self.jittered + step, self.batch.images, budget), labels)
+        best = torch.full_like(gain, -torch.inf)
+        for index in range(_RIVALS):
+            best = torch.maximum(best, self._gain(edge(self.seed, self.batch, f"rival {index}", budget), labels))
+        return gain > best
+
+    @cached_property
+    def margin_fooled(self) -> Tensor:
+        """Right images that the gradient attack on the margin fools, (B,)."""
+        return self._fooled(white_box(self.model, self.batch, self.budget, self.seed, self.effort, "margin"))
+
+    @cached_property
+    def entropy_fooled(self) -> Tensor:
+        """Right images that the gradient attack on cross-entropy fools, (B,)."""
+        return self._fooled(white_box(self.model, self.batch, self.budget, self.seed, self.effort, "cross-entropy"))
+
+    @cached_property
+    def white_fooled(self) -> Tensor:
+        """Right images that one of the two fools, (B,)."""
+        return self.margin_fooled | self.entropy_fooled
+
+    @cached_property
+    def square_fooled(self) -> Tensor:
+        """Right images that a query attack fools, (B,)."""
+        return self._fooled(black_box(self.model, self.batch, self.budget, self.seed, self.effort))
+
+    @cached_property
+    def noise_fooled(self) -> Tensor:
+        """Right images that some random corner of the ball fools, (B,)."""
+        out = torch.zeros_like(self.right)
+        for index in range(self.effort.corners):
+            out |= self._fooled(edge(self.seed, self.batch, f"corner {index}", self.budget))
+        return out
+
+    @cached_property
+    def transferred(self) -> dict[str, Tensor]:
+        """Candidates for every test image made on each substitute, by threat."""
+        return {
+            name: white_box(source, self.batch, self.budget, self.seed, self.effort, "margin")
+            for name, source in self.subject.substitutes.items()
+        }
+
+    def transfer_fooled(self, name: str) -> Tensor:
+        """Right images that the candidates of one substitute fool, (B,)."""
+        return self._fooled(self.transferred[name])
+
+    def declared(self, finding: Finding) -> Finding:
+        """A failure becomes a warning where a module declares a stand-in (``bpda``) with which attacks do get on."""
+        if finding.status is not Status.FAIL:
+            return finding
+        names = [str(m.bpda) for m in self.subject.target.modules() if isinstance(getattr(m, "bpda", None), str)]
+        helps = float(self.helped.float().mean())
+        if not names or helps < _HELPS:
+            return finding
+        more = f"; its backward stand-in ({names[0]}) is declared, and a step along it beats random ones on {helps:.0%}"
+        return replace(finding, status=Status.WARN, meaning=finding.meaning + more)
+
+    def _gain(self, images: Tensor, labels: Tensor) -> Tensor:
+        return difference(ask(self.model, images), labels, self.rivals)
+
+    def _fooled(self, candidates: Tensor) -> Tensor:
+        return self.right & ~right(ask(self.model, candidates), self.batch.labels)

@@ -1,0 +1,72 @@
+"""Whether the model knows the very images it is tested on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.checks.battery.asking import ask, margins, right, spread
+from bench.checks.battery.attacking import white_box
+from bench.checks.battery.exact import LEVEL, better, rank
+from bench.checks.battery.finding import Finding, graded, skipped
+from bench.checks.battery.lab import Lab
+from bench.core.nouns import Batch
+
+# Effects that count, beside being significant: the chance that a test image beats a training image, and points of
+# robust accuracy.
+_ODDS, _POINTS = 0.7, 0.15
+
+
+def check_memory(lab: Lab, *, attack: bool = True) -> Finding:
+    """Test images against training images: margin, its loss when they move by a pixel, robustness to one attack.
+
+    A model has seen its training images, so that it is at least as good on them as on test images; better on the test
+    images it can only be if it has seen those.
+    """
+    batch, fresh = lab.batch, lab.subject.fresh
+    own, own_drop = _margins(lab, batch)
+    if fresh is None:
+        return skipped("memory", "no training images are at hand to compare the test images with")
+    theirs, their_drop = _margins(lab, fresh)
+    signs = {"surer of": rank(own, theirs)}
+    if signs["surer of"][0] > 0.5:  # a model that has learned its training images by heart is more hurt on others
+        signs["more hurt by a shift of"] = rank(own_drop, their_drop)
+    name = max(signs, key=lambda n: signs[n][0])
+    odds = signs[name][0]
+    fail = any(chance > _ODDS and p < LEVEL / 2 for chance, p in signs.values())
+    what = f"in {odds:.0%} of pairs the target is {name} a test image than of a training image"
+    if attack and not fail:
+        robust, other = _robust(lab)
+        what = (f"{what}, and {robust[0]} of {robust[1]} right test images stand under the attack that leaves "
+                f"{other[0]} of {other[1]} training images")  # fmt: skip
+        gap = robust[0] / max(robust[1], 1) - other[0] / max(other[1], 1)
+        fail = gap > _POINTS and better(*robust, *other)
+    tail = "it has seen the test images" if fail else "it knows test images no better than it should"
+    return graded("memory", odds, f"{what}: {tail}", fail=fail)
+
+
+def _margins(lab: Lab, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Margins as a share of the spread of the logits, and what of them a shift by one pixel costs, (B,)."""
+    logits = ask(lab.model, batch.images)
+    size = spread(logits).median().clamp(min=1e-30)
+    shifted = [margins(ask(lab.model, _shift(batch.images, *to)), batch.labels) for to in ((0, 1), (1, 0))]
+    here = margins(logits, batch.labels) / size
+    return here, here - torch.stack(shifted).mean(0) / size
+
+
+def _shift(images: Tensor, down: int, right_by: int) -> Tensor:
+    """Moved by pixels, the edge repeated."""
+    padded = torch.nn.functional.pad(images, (right_by, 0, down, 0), mode="replicate")
+    return padded[..., : images.shape[-2], : images.shape[-1]]
+
+
+def _robust(lab: Lab) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Right images that stand under the same attack, of how many: test images, training images."""
+    fresh = lab.subject.fresh
+    if fresh is None:
+        raise ValueError("training images are needed")
+    sure = right(ask(lab.model, fresh.images), fresh.labels)
+    x = white_box(lab.model, fresh, lab.budget, lab.seed, lab.effort, "margin")
+    standing = sure & right(ask(lab.model, x), fresh.labels)
+    ours = lab.right & ~lab.margin_fooled
+    return (int(ours.sum()), int(lab.right.sum())), (int(standing.sum()), int(sure.sum()))

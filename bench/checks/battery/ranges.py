@@ -1,0 +1,29 @@
+"""Whether the model rescales its input, so that eps is not what it says."""
+
+from __future__ import annotations
+
+from bench.checks.battery.asking import SAME, apart, ask
+from bench.checks.battery.finding import Finding, graded
+from bench.checks.battery.lab import Lab
+
+
+def check_range(lab: Lab) -> Finding:
+    """The same picture at another brightness and contrast: an honest model's logits move.
+
+    A model that divides by the image's own maximum or deviation, or by 255 where values are large, answers the same.
+    """
+    target, images = lab.subject.target, lab.batch.images
+    first = ask(target, images)
+    moved = {
+        "255 times the values": images * 255,
+        "half the contrast": images * 0.5,
+        "half the contrast, raised to the middle": images * 0.5 + 0.25,
+        "a tenth of the values": images * 0.1,
+    }
+    shares = {name: float((apart(first, ask(target, x)) < SAME).float().mean()) for name, x in moved.items()}
+    name = max(shares, key=lambda n: shares[n])
+    if shares[name] == 0:
+        return graded("range", 0.0, "no image keeps its answer when its brightness or contrast is changed", fail=False)
+    what = f"{shares[name]:.0%} of the images get exactly the same answer at {name}"
+    tail = "the input is silently rescaled, so eps is not on the scale that it says"
+    return graded("range", shares[name], f"{what}: {tail}", fail=shares[name] >= 0.5, warn=True)

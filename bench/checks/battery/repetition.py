@@ -1,0 +1,114 @@
+"""Whether the same image gets the same answer: asked again, in another batch, with or without a gradient asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from bench.checks.battery.asking import SAME, apart, ask
+from bench.checks.battery.draws import uniform
+from bench.checks.battery.finding import Finding, graded, passed
+from bench.checks.battery.lab import Lab
+from bench.core.nouns import Precision
+from bench.core.numerics import numerics
+
+_AGAIN = 5  # calls after the first
+_ALONE = 4  # images that are asked one by one
+# Layers that do something else in training mode (timm names its stochastic depth DropPath).
+_TWO_FACED = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
+
+
+def check_repetition(lab: Lab) -> Finding:
+    """The same batch asked again and again.
+
+    Source: Athalye et al., arXiv:1802.00420 (stochastic gradients); AutoAttack's own check, arXiv:2003.01690.
+    """
+    target, images = lab.subject.target, lab.batch.images
+    first = ask(target, images)
+    worst, flips = torch.zeros(len(images), device=images.device), torch.zeros_like(lab.batch.labels, dtype=torch.bool)
+    for _ in range(_AGAIN):
+        again = ask(target, images)
+        worst = torch.maximum(worst, apart(first, again))
+        flips |= _flipped(first, again)
+    changed, total = int((worst > SAME).sum()), len(images)
+    what = (
+        f"asked {_AGAIN + 1} times, {changed} of {total} images get another answer and {int(flips.sum())} another label"
+    )
+    tail = (
+        "the model draws lots or keeps a state, so one call proves nothing"
+        if changed
+        else "the answer to an image is one"
+    )
+    return graded("repetition", changed / total, f"{what}: {tail}", fail=changed > 0)
+
+
+def check_batch(lab: Lab) -> Finding:
+    """The same image alone, in the other order, among black, white and noisy images, and among darker ones.
+
+    Source: Tramer et al., arXiv:2002.08347 (evaluations that lean on batch statistics).
+    """
+    target, images = lab.subject.target, lab.batch.images
+    half = images * 0.5
+    noisy = (uniform(lab.seed, lab.batch, "company") + 1) / 2
+    strange = torch.cat([torch.zeros_like(images[:2]), torch.ones_like(images[:2]), noisy[:4]])
+    order = torch.arange(len(images) - 1, -1, -1, device=images.device)
+    trials: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
+        "asked alone": lambda: (
+            torch.cat([ask(target, images[i : i + 1]) for i in range(min(_ALONE, len(images)))]),
+            ask(target, images)[:_ALONE],
+        ),
+        "in another order": lambda: (ask(target, images[order])[order], ask(target, images)),
+        "in a batch of half the size": lambda: (ask(target, images[: (len(images) + 1) // 2]), _first_half(lab)),
+        "among strange images": lambda: (ask(target, torch.cat([images, strange]))[: len(images)], ask(target, images)),
+        "dimmed, beside bright images": lambda: (
+            ask(target, torch.cat([half, torch.ones_like(images[:2])]))[: len(images)],
+            ask(target, half),
+        ),
+    }
+    share, where = 0.0, ""
+    for name, trial in trials.items():
+        try:
+            off, how = float((apart(*trial()) > SAME).float().mean()), name
+        except (RuntimeError, ValueError) as error:
+            off, how = 1.0, f"{name} (it raises {type(error).__name__})"
+        if off > share:
+            share, where = off, how
+    if not share:
+        return passed("batch", 0.0, "an image gets the same answer alone, in any order and in any company")
+    what = f"{share:.0%} of the images get another answer {where}: the answer depends on the rest of the batch"
+    return graded("batch", share, what, fail=True)
+
+
+def check_mode(lab: Lab) -> Finding:
+    """Layers left in training mode, and answers that depend on whether a gradient is asked."""
+    target, images = lab.subject.target, lab.batch.images
+    layers = [n or "the model" for n, m in target.named_modules() if m.training and _two_faced(m)]
+    if layers:
+        what = f"{len(layers)} layers are in training mode, {layers[0]} the first: they do something else than in use"
+        return graded("mode", float(len(layers)), what, fail=True)
+    if lab.why_not("repetition"):
+        return passed("mode", 0.0, "no layer is in training mode")
+    with torch.enable_grad(), numerics(Precision.FP32, images.device.type):
+        asked: Tensor = target(images.clone().requires_grad_()).detach().float()
+    share = float((apart(ask(target, images), asked) > SAME).float().mean())
+    if share:
+        what = f"{share:.0%} of the images get another answer where a gradient is asked: the model knows the attack"
+        return graded("mode", share, what, fail=True)
+    return passed("mode", 0.0, "no layer is in training mode, and the answer is the same with a gradient and without")
+
+
+def _two_faced(layer: nn.Module) -> bool:
+    dropping = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p == 0
+    path = type(layer).__name__ in ("DropPath", "StochasticDepth") and bool(getattr(layer, "drop_prob", 1))
+    return (isinstance(layer, _TWO_FACED) and not dropping) or path
+
+
+def _first_half(lab: Lab) -> Tensor:
+    images = lab.batch.images
+    return ask(lab.subject.target, images)[: (len(images) + 1) // 2]
+
+
+def _flipped(a: Tensor, b: Tensor) -> Tensor:
+    return a.argmax(1) != b.argmax(1)

@@ -1,0 +1,117 @@
+"""Transfer adversaries: whether their sources are worth attacking, and whether the key is worth anything."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench.checks.battery.asking import SAME, apart, ask, right, rival, slope
+from bench.checks.battery.exact import more_than, one_sided
+from bench.checks.battery.finding import Finding, Status, graded, passed, skipped
+from bench.checks.battery.lab import Lab
+
+# A source below this share of the target's accuracy says nothing of the target; below the other it says little.
+WEAK, _BELOW = 0.5, 0.9
+# Share of the base's own adversarial images on which a keyed model gives the base's wrong answer; honest keyed models
+# on the digits do so on 30 to 75%.
+_SAME_MISTAKES, _MANY_MISTAKES = 0.95, 0.9
+_FEWEST = 10  # of such images, to say anything
+
+
+def check_sources(lab: Lab) -> list[Finding]:
+    """Accuracy and gradient of every source of transfer adversaries, beside the target's accuracy.
+
+    Source: arXiv:2010.00801's code attacks the victim's weights through a wrong key, a model at chance.
+    """
+    return [_source(lab, name) for name in lab.subject.substitutes] or [
+        skipped("weak source", "no source of transfer adversaries is given")
+    ]
+
+
+def _source(lab: Lab, name: str) -> Finding:
+    source, batch = lab.subject.substitutes[name], lab.batch
+    logits = ask(source, batch.images)
+    ours, theirs = int(lab.right.sum()), right(logits, batch.labels)
+    count, total = int(theirs.sum()), len(batch)
+    check = f"weak source ({name})"
+    what = f"the source is right on {count / total:.0%} of the images, the target on {ours / total:.0%}"
+    if ours == 0:
+        return skipped(check, "the target is right on no image, so no source can be weaker")
+    _, gradient, _ = slope(source, batch.images, batch.labels, rival(logits, batch.labels))
+    flat = gradient.flatten(1)
+    dead = int((~flat.isfinite().all(1) | (flat == 0).all(1)).sum())
+    if more_than(dead, total, 0.02):
+        what = f"the source has no gradient at {dead} of {total} images: attacks on it are blind"
+        return graded(check, dead / total, what, fail=True)
+    lost = one_sided(int((lab.right & ~theirs).sum()), int((theirs & ~lab.right).sum()))
+    if lost and count < WEAK * ours:
+        tail = "its adversarial images say nothing of the target, so the figure is no robustness"
+        return graded(check, count / total, f"{what}: {tail}", fail=True)
+    other = bool((apart(logits, lab.clean) > SAME).any())
+    if lab.subject.keyed and other and _same_weights(source, lab.subject.target):
+        what = "the source is the target's own weights behind another key, not a model that an adversary would train"
+        return graded(check, count / total, f"{what} (right on {count / total:.0%})", fail=True)
+    weak = lost and count < _BELOW * ours
+    tail = "its transfer is weaker than that of a good source" if weak else "it is as accurate as it must be"
+    return graded(check, count / total, f"{what}: {tail}", fail=False, warn=weak)
+
+
+def check_order(lab: Lab, sources: list[Finding]) -> Finding:
+    """The same attack from every source: an adversary that knows more should not fool fewer images.
+
+    Source: Carlini et al., arXiv:1902.06705, section 4 (a sign of an under-powered attack). On honest keyed models a
+    good attack on the plain model may well be the stronger one, so that this alone fails nothing.
+    """
+    given = lab.subject.substitutes
+    if not {"adaptive", "non-adaptive"} <= given.keys():
+        return skipped("adaptive order", "an adaptive and a non-adaptive source are not both at hand")
+    if any(f.status is Status.FAIL for f in sources):
+        return skipped("adaptive order", "a source is too weak to be compared (see above)")
+    plain, own = lab.transfer_fooled("non-adaptive"), lab.transfer_fooled("adaptive")
+    total = max(int(lab.right.sum()), 1)
+    gap = (int(plain.sum()) - int(own.sum())) / total
+    weaker = one_sided(int((plain & ~own).sum()), int((own & ~plain).sum()))
+    what = (
+        f"the adaptive source fools {int(own.sum())} of {total} right images, the non-adaptive one {int(plain.sum())}"
+    )
+    tail = (
+        "the adaptive attack is the weaker one, so take the worst case of both" if weaker else "neither hides the other"
+    )
+    return graded("adaptive order", gap, f"{what}: {tail}", fail=False, warn=weaker)
+
+
+def check_key(lab: Lab, *, attack: bool = True) -> Finding:
+    """Whether a keyed model computes what the undefended one does: the same logits, or the same mistakes.
+
+    Source: the fold of arXiv:2207.11939 makes such a model out of any key, with no training.
+    """
+    base, batch = lab.subject.base, lab.batch
+    if base is None or not lab.subject.keyed:
+        return skipped("key", "the defense has no key" if base is not None else "the target is the undefended model")
+    same = float((apart(lab.clean, ask(base, batch.images)) < SAME).float().mean())
+    if same > 0.5:
+        what = (
+            f"{same:.0%} of the images get the undefended model's logits: the key is folded in and nothing was trained"
+        )
+        return graded("key", same, what, fail=True)
+    if not attack:
+        return passed("key", same, f"{same:.0%} of the images get the undefended model's logits")
+    source = next((n for n, m in lab.subject.substitutes.items() if m is base), None)
+    if source is None:
+        return skipped("key", "the undefended model is no source of the audit, so its mistakes are not at hand")
+    with torch.no_grad():
+        mine, theirs = (ask(m, lab.transferred[source]).argmax(1) for m in (lab.model, base))
+    fooled = theirs != batch.labels
+    total = int(fooled.sum())
+    if total < _FEWEST:
+        return skipped("key", f"only {total} images fool the undefended model, too few to compare mistakes")
+    share = int((mine == theirs)[fooled].sum()) / total
+    what = f"on {total} adversarial images of the undefended model, {share:.0%} of the answers are the same mistake"
+    tail = "the key changes nothing" if share >= _MANY_MISTAKES else "the keyed model computes something else"
+    return graded("key", share, f"{what}: {tail}", fail=share >= _SAME_MISTAKES, warn=share >= _MANY_MISTAKES)
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two models have the same weights under the same names, all of them."""
+    a, b = dict(one.named_parameters()), dict(other.named_parameters())
+    return bool(a) and a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)

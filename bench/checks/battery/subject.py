@@ -1,0 +1,39 @@
+"""What the checks may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from bench.core.budget import Budget
+from bench.core.nouns import Batch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A deployed model with what surrounds it; nothing here names the defense.
+
+    Attributes:
+        target: As deployed: images (B, C, H, W) in [0, 1] to logits (B, classes), on the device of the images.
+        batch: A random subset (by seed) of the test images.
+        fresh: Images that the defense was allowed to see (its training images), about as many; None where none are
+            at hand.
+        classes: Of the data.
+        budget: Of the evaluation.
+        seed: Of every draw.
+        base: The undefended model; None where the target is it.
+        substitutes: Sources of transfer adversaries by the name of the threat.
+        keyed: Whether the defense claims a key.
+    """
+
+    target: nn.Module
+    batch: Batch
+    classes: int
+    budget: Budget
+    seed: int = 0
+    fresh: Batch | None = None
+    base: nn.Module | None = None
+    substitutes: Mapping[str, nn.Module] = field(default_factory=dict)
+    keyed: bool = False

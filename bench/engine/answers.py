@@ -1,0 +1,56 @@
+"""The deployed model as its users meet it: images in, answers out, every one counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.core.errors import QueryBudgetError
+from bench.core.nouns import Access
+
+if TYPE_CHECKING:
+    from bench.core.nouns import Model
+
+
+class Answers:
+    """A model that gives logits without a graph, or labels alone; no module, so that nobody can look inside or copy it.
+
+    An image that is repeated in a call only to fill the batch (the rows that equal the first one) is asked once.
+
+    Args:
+        model: Who answers.
+        access: ``SCORES``: logits (B, K); ``LABELS``: a one-hot row of the predicted class.
+        limit: Images that may be asked in all; None for any number.
+    """
+
+    training = False
+
+    def __init__(self, model: Model, access: Access, limit: int | None = None) -> None:
+        self._model, self.access, self._limit, self.asked = model, access, limit, 0
+
+    def within(self, limit: int | None) -> Answers:
+        """The same model with a count and a limit of its own."""
+        return Answers(self._model, self.access, limit)
+
+    @property
+    def behind(self) -> Model:
+        """Who answers: for the engine, never for an adversary."""
+        return self._model
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Answers to ``images`` (B, C, H, W), shape (B, K).
+
+        Raises:
+            QueryBudgetError: more is asked than the threat model allows.
+        """
+        self.asked += 1 + int((images[1:] != images[:1]).flatten(1).any(1).sum())
+        if self._limit is not None and self.asked > self._limit:
+            raise QueryBudgetError(
+                f"{self.asked} images were asked of the target; the threat model allows {self._limit}"
+            )
+        with torch.no_grad():
+            logits = self._model(images.detach())
+        return logits if self.access is Access.SCORES else F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)

@@ -1,0 +1,236 @@
+"""Runs on the same images, side by side: may they be compared, what differs, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from bench.checks.statistics import PairedTable, holm, mcnemar, needed_images, newcombe
+from bench.core.budget import Budget
+from bench.core.errors import CorruptArtifactError, InputError
+from bench.core.nouns import Outcome
+from bench.core.spec import PluginSpec, Spec
+from bench.store.record import Record
+from bench.store.verdicts import Row
+
+LEVEL = 0.05  # p-values up to this (after Holm, where there are several) are called a difference
+_UNKNOWN = (Outcome.INVALID, Outcome.ERROR)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record with its verdicts, by image id."""
+
+    record: Record
+    rows: dict[str, Row]
+
+    @classmethod
+    def of(cls, record: Record, rows: list[Row]) -> Run:
+        """Of what `RunFolder.read` gives.
+
+        Raises:
+            CorruptArtifactError: an image is judged twice.
+        """
+        by_id = {row.image_id: row for row in rows}
+        if len(by_id) < len(rows):
+            raise CorruptArtifactError(f"run {record.run_id} has several verdicts on one image; expected one for each")
+        return cls(record, by_id)
+
+    @property
+    def id(self) -> str:
+        """The run id."""
+        return self.record.run_id
+
+    @property
+    def robust(self) -> int:
+        """Images with verdict ROBUST; INVALID and ERROR are not."""
+        return sum(row.outcome is Outcome.ROBUST for row in self.rows.values())
+
+    @property
+    def unknown(self) -> int:
+        """Images with verdict INVALID or ERROR."""
+        return sum(row.outcome in _UNKNOWN for row in self.rows.values())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of robust accuracy, as the record has it."""
+        return self.record.metrics.robust_accuracy_interval
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs, image by image; ``p_holm`` is ``p`` adjusted for all pairs of the comparison."""
+
+    a: str
+    b: str
+    table: PairedTable
+    interval: tuple[float, float]
+    p: float
+    p_holm: float
+
+    @property
+    def needed(self) -> int | None:
+        """Images to see a difference of this size at 80% power, where this one is not significant and not 0."""
+        if self.p_holm <= LEVEL or not self.table.difference:
+            return None
+        return needed_images(self.table.difference, self.table.discordance)
+
+    @property
+    def sentence(self) -> str:
+        """What the pair shows, in plain words."""
+        table, (low, high) = self.table, (100 * x for x in self.interval)
+        if not table.discordance:
+            return f"{self.a} and {self.b} agree on every image (95% interval {low:+.1f} to {high:+.1f} points)."
+        size = f"{100 * abs(table.difference):.1f} points"
+        proof = f"(A - B: 95% interval {low:+.1f} to {high:+.1f}; p = {self.p_holm:.2g})"
+        if self.p_holm <= LEVEL:
+            first, second = (self.a, self.b) if table.difference > 0 else (self.b, self.a)
+            return f"Robust accuracy is higher in {first} than in {second}, by {size} {proof}."
+        text = f"No difference is shown between {self.a} and {self.b}: {size} {proof}"
+        if self.needed is None:
+            return f"{text}."
+        if self.needed <= table.n:
+            return f"{text}; to see a difference of this size somewhat more than these {table.n} images are needed."
+        return f"{text}; to see a difference of this size about {self.needed:,} images are needed."
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field of the Spec in which the runs differ, with each run's value in words."""
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs of the runs, with what a reader must know."""
+
+    runs: tuple[Run, ...]
+    pairs: tuple[Pair, ...]
+    differences: tuple[Difference, ...]
+    warnings: tuple[str, ...]
+
+
+def compare(runs: list[Run]) -> Comparison:
+    """Every pair of runs on the same images: exact McNemar test, paired interval, Holm over the pairs.
+
+    Raises:
+        InputError: the runs cannot be compared; the first reason is named.
+    """
+    if len(runs) < 2:
+        raise InputError(f"{len(runs)} run to compare; expected two or more")
+    for other in runs[1:]:
+        _check_spec(runs[0], other)
+        _check_images(runs[0], other)
+    for a, b in combinations(runs, 2):
+        if a.id == b.id:
+            raise InputError(f"run {a.id} is given twice; expected different runs")
+    tables = [(a.id, b.id, _table(a, b)) for a, b in combinations(runs, 2)]
+    p_values = [mcnemar(table) for _, _, table in tables]
+    pairs = (
+        Pair(a, b, table, newcombe(table), p, adjusted)
+        for (a, b, table), p, adjusted in zip(tables, p_values, holm(p_values), strict=True)
+    )
+    differences = _differences([run.record.spec for run in runs])
+    return Comparison(tuple(runs), tuple(pairs), differences, _warnings(runs, differences))
+
+
+def _table(a: Run, b: Run) -> PairedTable:
+    robust = [[run.rows[i].outcome is Outcome.ROBUST for i in a.rows] for run in (a, b)]
+    return PairedTable.of(*robust)
+
+
+def _check_spec(a: Run, b: Run) -> None:
+    """Refuse what makes two robust accuracies different quantities."""
+    for name, what_a, what_b in zip(
+        ("protocol", "budget", "data set", "image shape", "preprocessing"),
+        _world(a.record.spec),
+        _world(b.record.spec),
+        strict=True,
+    ):
+        if what_a != what_b:
+            raise InputError(
+                f"runs {a.id} and {b.id} differ in {name} ({what_a} and {what_b}); expected the same; "
+                "make one of them again"
+            )
+
+
+def _world(spec: Spec) -> tuple[str, ...]:
+    profile, ball = spec.profile, Budget.parse(spec.budget)
+    how = profile.preprocessing.model_dump(mode="json", exclude={"name"})  # a preset by another name is the same
+    done = ", ".join(f"{k} {v}" for k, v in how.items())
+    shape = f"{list(profile.image_shape)} and {profile.classes} classes"
+    return spec.protocol.value, str(ball), profile.dataset, shape, done
+
+
+def _check_images(a: Run, b: Run) -> None:
+    """Refuse runs on other images: other ids, labels or pixels. Their order may differ."""
+    if a.record.digests.data == b.record.digests.data:
+        return
+    ids_a, ids_b = set(a.rows), set(b.rows)
+    if ids_a != ids_b:
+        raise InputError(f"{_overlap(a, b, len(ids_a & ids_b))}; expected the same images; give both the same --limit "
+                         "and --ids")  # fmt: skip
+    for i, row in a.rows.items():
+        other = b.rows[i]
+        if row.label != other.label:
+            raise InputError(f"image {i} has label {row.label} in run {a.id} and {other.label} in run {b.id}; "
+                             "expected the same labels; make both runs on one data set")  # fmt: skip
+        known = row.image_sha256 is not None and other.image_sha256 is not None  # None: unreadable, so ERROR
+        if known and row.image_sha256 != other.image_sha256:
+            raise InputError(f"image {i} has other pixels in run {a.id} than in run {b.id}; expected the same images; "
+                             "make both runs on one data set, decoded alike")  # fmt: skip
+
+
+def _overlap(a: Run, b: Run, common: int) -> str:
+    small, large = sorted((a, b), key=lambda run: len(run.rows))
+    if common == len(small.rows):
+        return f"the {common} images of run {small.id} are a part of the {len(large.rows)} of run {large.id}"
+    return f"runs {a.id} ({len(a.rows)} images) and {b.id} ({len(b.rows)} images) have {common} images in common"
+
+
+def _differences(specs: list[Spec]) -> tuple[Difference, ...]:
+    """Every field in which not all Specs are the same; a plug-in with its options is one field."""
+    flat = [_flat(spec) for spec in specs]
+    fields = dict.fromkeys(name for values in flat for name in values)
+    rows = ((name, tuple(values.get(name, "none") for values in flat)) for name in fields)
+    return tuple(Difference(name, values) for name, values in rows if len(set(values)) > 1)
+
+
+def _flat(spec: Spec) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if isinstance(value, PluginSpec):
+            options = ", ".join(f"{k}={v}" for k, v in value.options.items())
+            flat[name] = f"{value.name} ({options})" if options else value.name
+        elif hasattr(value, "model_dump"):
+            flat.update(_leaves(name, value.model_dump(mode="json")))
+        elif value is not None:
+            flat[name] = str(value)
+    return flat
+
+
+def _leaves(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {name: str(value)}
+    out: dict[str, str] = {}
+    for key, inner in value.items():
+        out |= _leaves(f"{name}.{key}", inner)
+    return out
+
+
+def _warnings(runs: list[Run], differences: tuple[Difference, ...]) -> tuple[str, ...]:
+    said = []
+    for run in runs:
+        said += [f"run {run.id} is not eligible: {text}" for text in run.record.ineligible_because]
+        if run.unknown:
+            said.append(f"run {run.id}: {run.unknown} images are INVALID or ERROR and count as not robust")
+    subjects = [d.field for d in differences if d.field in ("defense", "threat", "attack", "precision")]
+    if len(subjects) > 1:
+        said.append(f"the runs differ in {' and '.join(subjects)}: what is found cannot be put down to one of them")
+    if any(run.record.spec.key is not None for run in runs):
+        said.append("a keyed defense is judged under one key: the intervals are over images, not over keys")
+    return tuple(said)

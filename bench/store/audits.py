@@ -1,0 +1,113 @@
+"""The record of an audit: what was examined, what was found, what stronger attacks made of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from bench.core.canonical import digest
+from bench.core.errors import CorruptArtifactError
+from bench.core.frozen import Frozen
+from bench.core.profile import Profile, first_problem
+from bench.core.spec import KeySpec, PluginSpec
+from bench.store.files import write_whole
+from bench.store.record import Provenance
+
+
+class AuditSpec(Frozen):
+    """Everything that decides the findings of an audit."""
+
+    profile: Profile
+    defense: PluginSpec
+    budget: str = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
+    seed: int = Field(ge=0, lt=2**63)
+    images: int = Field(ge=1, description="test images drawn by the seed, and as many training images")
+    key: KeySpec | None = Field(description="null where the defense has no key")
+    version: int = Field(ge=1, description="of the battery")
+
+    @property
+    def audit_id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical form."""
+        return digest({"kind": "audit", **self.model_dump(mode="json")})[:16]
+
+
+class Found(Frozen):
+    """One finding."""
+
+    check: str
+    status: Literal["pass", "warn", "fail", "skipped"]
+    figure: float | None = Field(description="what was measured; null where nothing could be")
+    meaning: str
+
+
+class Answered(Frozen):
+    """One adaptive attack against what was found, and what it left."""
+
+    check: str
+    remedy: str
+    before: float = Field(ge=0, le=1, description="robust accuracy under the plain white-box attack")
+    after: float = Field(ge=0, le=1, description="under the plain and the adaptive attack together")
+    images: int = Field(ge=1)
+    meaning: str
+
+
+class AuditRecord(Frozen):
+    """One audited deployment."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["audit"] = "audit"
+    audit_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    spec: AuditSpec
+    reliable: bool = Field(description="no check failed")
+    findings: list[Found]
+    answers: list[Answered]
+    notes: list[str]
+    target: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the model")
+    sources: dict[str, str] = Field(description="digests of the sources of transfer adversaries, by threat")
+    image_ids: list[str]
+    seconds: float = Field(ge=0)
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AuditRecord:
+        if self.audit_id != self.spec.audit_id:
+            raise ValueError(f"audit_id is not the hash of the spec, which is {self.spec.audit_id}")
+        if self.reliable == any(f.status == "fail" for f in self.findings):
+            raise ValueError("reliable contradicts the findings")
+        return self
+
+    @property
+    def failed(self) -> list[Found]:
+        """The findings that make figures of this deployment unreliable."""
+        return [f for f in self.findings if f.status == "fail"]
+
+
+def audit_path(results: Path, audit_id: str) -> Path:
+    """Where the record of an audit lies."""
+    return results / audit_id / "audit.json"
+
+
+def write_audit(results: Path, record: AuditRecord) -> Path:
+    """Write the record whole; where it is then."""
+    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
+    AuditRecord.model_validate_json(text)
+    path = audit_path(results, record.audit_id)
+    write_whole(path, (text + "\n").encode())
+    return path
+
+
+def read_audit(path: Path) -> AuditRecord:
+    """Read and validate a record.
+
+    Raises:
+        CorruptArtifactError: it is not one; the field is named.
+    """
+    try:
+        return AuditRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CorruptArtifactError(f"audit {path}: {first_problem(error)}") from None
+    except OSError as error:
+        raise CorruptArtifactError(f"audit {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,209 @@
+"""The record of a key study: figures of what a key is worth, and the runs they rest on; nothing of any key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from bench.core.canonical import digest
+from bench.core.errors import CorruptArtifactError
+from bench.core.frozen import Frozen
+from bench.core.profile import first_problem
+from bench.core.spec import PluginSpec, Spec
+from bench.store.files import write_whole
+from bench.store.record import Provenance
+
+Share = Field(ge=0, le=1)
+RunId = Field(pattern=r"^[0-9a-f]{16}$")
+Kind = Literal[
+    "two devices",
+    "device and base",
+    "device and key-free substitute",
+    "device and keyed substitute",
+    "two keyed substitutes",
+    "other models",
+    "itself nearby",
+    "itself, another image",
+    "random direction",
+]
+
+
+class KeyStudySpec(Frozen):
+    """Everything that decides the figures of a key study."""
+
+    run: Spec = Field(description="of white-box on device 0: profile, defense, attack, budget, seed, images, key")
+    devices: int = Field(ge=2)
+    wrong_keys: int = Field(ge=1)
+    draws: int = Field(ge=1, description="of orders at each distance from the right one")
+    guesses: int = Field(ge=1, description="orders that each climb may try")
+    substitute_attacks: list[PluginSpec] = Field(description="with which keyed and key-free substitutes are compared")
+    version: int = Field(ge=1, description="of the study")
+
+    @property
+    def study_id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical form."""
+        return digest({"kind": "key-study", **self.model_dump(mode="json")})[:16]
+
+
+class Model(Frozen):
+    """A model of the study."""
+
+    name: str
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    clean_accuracy: float = Share
+
+
+class Cosine(Frozen):
+    """Cosine of two input gradients on the same images, in pixel space."""
+
+    kind: Kind
+    a: str
+    b: str
+    loss: Literal["margin", "cross-entropy"]
+    images: int = Field(ge=0, description="on which neither gradient is zero")
+    mean: float | None = Field(ge=-1, le=1, description="null where there is no image")
+    quantiles: list[float] = Field(description="5, 25, 50, 75, 95%")
+    shared: float | None = Field(
+        ge=-1, le=1, description="mean after averaging channels that are equal in all images; null where none are"
+    )
+
+
+class FirstLayers(Frozen):
+    """Cosine of two first layers, transform and normalisation folded in, filter by filter."""
+
+    kind: Kind
+    a: str
+    b: str
+    whole: float = Field(ge=-1, le=1, description="of all weights as one vector")
+    shared: float | None = Field(
+        ge=-1, le=1, description="the same after averaging channels that are equal in all images; null where none are"
+    )
+    mean: float = Field(ge=-1, le=1, description="over filters")
+    quantiles: list[float] = Field(description="5, 25, 50, 75, 95%, over filters")
+
+
+class Cell(Frozen):
+    """The adversary holds one device and attacks another; on the diagonal, the same."""
+
+    compromised: int = Field(ge=0)
+    judged: int = Field(ge=0)
+    run_id: str = RunId
+    robust_accuracy: float = Share
+    interval: tuple[float, float]
+    clean_accuracy: float = Share
+
+
+class Substitutes(Frozen):
+    """A keyed and a key-free substitute with one attack on device 0, image by image."""
+
+    attack: str
+    keyed_run: str = RunId
+    key_free_run: str = RunId
+    keyed: float = Field(ge=0, le=1, description="robust accuracy against the keyed substitute")
+    key_free: float = Field(ge=0, le=1, description="robust accuracy against the key-free substitute")
+    keyed_interval: tuple[float, float]
+    key_free_interval: tuple[float, float]
+    difference_interval: tuple[float, float] = Field(description="of keyed less key-free, Newcombe 95%")
+    p_exact: float = Field(ge=0, le=1, description="exact McNemar")
+    p_holm: float = Field(ge=0, le=1, description="adjusted for all attacks")
+
+
+class AtDistance(Frozen):
+    """Accuracy of device 0 behind an order that is so many exchanges of two entries from the right one."""
+
+    exchanges: int | None = Field(ge=0, description="null for orders drawn at random")
+    draws: int = Field(ge=1)
+    moved: float = Field(ge=0, le=1, description="mean share of entries that are not where they belong")
+    mean: float = Share
+    low: float = Share
+    high: float = Share
+
+
+class Keys(Frozen):
+    """Accuracy of device 0 with the right key, with no key, with wrong keys."""
+
+    right: float = Share
+    none: float = Field(ge=0, le=1, description="plain images into the keyed network")
+    wrong_keys: int = Field(ge=1)
+    mean: float = Share
+    high: float = Share
+    quantiles: list[float] = Field(description="5, 25, 50, 75, 95%")
+
+
+class Guess(Frozen):
+    """What an estimation of the order has found so far."""
+
+    how: Literal["assignment", "climb in cross-entropy", "climb in accuracy", "assignment, then cross-entropy"]
+    guesses: int = Field(ge=0, description="orders tried")
+    forwards: int = Field(ge=0, description="training images sent through the leaked network")
+    entries: float = Field(ge=0, le=1, description="share of entries recovered")
+    positions: float = Field(ge=0, le=1, description="the same, up to channels that are equal in the data")
+    accuracy: float = Field(ge=0, le=1, description="of the leaked network behind the order, on the test images")
+
+
+class KeyStudyRecord(Frozen):
+    """What a key is worth, on one defense."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["key-study"] = "key-study"
+    study_id: str = RunId
+    spec: KeyStudySpec
+    images: int = Field(ge=1, description="test images that could be read")
+    models: list[Model]
+    cosines: list[Cosine]
+    first_layers: list[FirstLayers]
+    matrix: list[Cell] = Field(description="every ordered pair of devices")
+    substitutes: list[Substitutes]
+    distance: list[AtDistance] = Field(description="empty where the transform has no order")
+    keys: Keys | None = Field(description="null where the transform cannot be bound to another key")
+    estimation: list[Guess] = Field(description="empty where it does not apply")
+    notes: list[str] = Field(description="what does not apply, and why")
+    seconds: float = Field(ge=0, description="of this command; runs that were there already take none")
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> KeyStudyRecord:
+        if self.study_id != self.spec.study_id:
+            raise ValueError(f"study_id is not the hash of the spec, which is {self.spec.study_id}")
+        pairs = [(cell.compromised, cell.judged) for cell in self.matrix]
+        n = self.spec.devices
+        if pairs != [(i, j) for i in range(n) for j in range(n)]:
+            raise ValueError(f"the matrix is not {n} x {n}")
+        return self
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Of all runs that the figures rest on."""
+        pairs = [run for s in self.substitutes for run in (s.keyed_run, s.key_free_run)]
+        return list(dict.fromkeys([cell.run_id for cell in self.matrix] + pairs))
+
+
+def keystudy_path(results: Path, study_id: str) -> Path:
+    """Where the record of a key study lies."""
+    return results / study_id / "key-study.json"
+
+
+def write_keystudy(results: Path, record: KeyStudyRecord) -> Path:
+    """Write the record whole; where it is then."""
+    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
+    KeyStudyRecord.model_validate_json(text)
+    path = keystudy_path(results, record.study_id)
+    write_whole(path, (text + "\n").encode())
+    return path
+
+
+def read_keystudy(path: Path) -> KeyStudyRecord:
+    """Read and validate a record.
+
+    Raises:
+        CorruptArtifactError: it is not one; the field is named.
+    """
+    try:
+        return KeyStudyRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CorruptArtifactError(f"key study {path}: {first_problem(error)}") from None
+    except OSError as error:
+        raise CorruptArtifactError(f"key study {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,106 @@
+"""The record of a ladder: its rungs by run id, and the per-image worst case up to every tier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from bench.core.errors import CorruptArtifactError
+from bench.core.frozen import Frozen
+from bench.core.profile import first_problem
+from bench.core.spec import PluginSpec
+from bench.store.files import write_whole
+
+Share = Field(ge=0, le=1)
+
+
+class Rung(Frozen):
+    """One threat with one attack: a run, and its figures for the reader."""
+
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    tier: str
+    threat: PluginSpec
+    attack: str
+    robust_accuracy: float = Share
+    interval: tuple[float, float]
+    worst_so_far: float | None = Field(ge=0, le=1, description="per image, with all rungs above; null in paper")
+    source_clean_accuracy: float = Share
+    source_too_weak: bool = Field(description="the source is so bad that the row says nothing for the defense")
+    against: list[str] = Field(description="why its record is not eligible")
+
+
+class Tier(Frozen):
+    """All rungs of one tier, and all up to it: the share of images that stand against every one."""
+
+    tier: str
+    robust_accuracy: float | None = Field(ge=0, le=1, description="null where every source is too weak")
+    up_to: float = Share
+    interval: tuple[float, float] = Field(description="of up_to, Wilson 95%")
+
+
+class Skipped(Frozen):
+    """A rung that was left out."""
+
+    threat: PluginSpec
+    attack: str
+    why: str
+
+
+class LadderRecord(Frozen):
+    """A defense against every adversary that could meet it."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["ladder"] = "ladder"
+    ladder_id: str = Field(pattern=r"^[0-9a-f]{16}$", description="hash of the ladder and the ids of its runs")
+    ladder: str
+    profile: str
+    defense: PluginSpec
+    budget: str
+    seed: int
+    images: int = Field(ge=1)
+    clean_accuracy: float = Share
+    clean_interval: tuple[float, float]
+    rungs: list[Rung]
+    paper: list[Rung] = Field(description="as the paper measured; no part of any worst case")
+    skipped: list[Skipped]
+    tiers: list[Tier]
+    broken_below: float = Field(ge=0, le=1, description="share of the clean accuracy under which a defense is broken")
+    first_break: str | None = Field(description="the first tier up to which less than that is left")
+    eligible: bool
+    seconds: float = Field(ge=0, description="of this command; runs that were there already take none")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> LadderRecord:
+        for before, after in zip(self.tiers, self.tiers[1:], strict=False):
+            if after.up_to > before.up_to:
+                raise ValueError(f"the worst case rises from {before.tier} to {after.tier}")
+        for tier in self.tiers:
+            own = [rung.robust_accuracy for rung in self.rungs if rung.tier == tier.tier]
+            if tier.up_to > min(own):
+                raise ValueError(f"the worst case up to {tier.tier} is above one of its rungs")
+        return self
+
+
+def write_ladder(folder: Path, record: LadderRecord) -> Path:
+    """Write ``ladder.json`` whole; its path."""
+    data: dict[str, Any] = record.model_dump(mode="json")
+    path = folder / record.ladder_id / "ladder.json"
+    write_whole(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+    return path
+
+
+def read_ladder(path: Path) -> LadderRecord:
+    """Read and validate a ladder.
+
+    Raises:
+        CorruptArtifactError: it is not one; the field is named.
+    """
+    try:
+        return LadderRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CorruptArtifactError(f"ladder {path}: {first_problem(error)}") from None
+    except OSError as error:
+        raise CorruptArtifactError(f"ladder {path} cannot be read: {error.strerror}") from None

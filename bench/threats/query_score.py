@@ -1,0 +1,26 @@
+"""The adversary asks the deployed model and sees its scores."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from bench.core.nouns import Access, Trained
+from bench.core.plugins import Knowledge, Plugin, View
+
+
+class QueryScore(Plugin):
+    """The deployed model's scores, so many times for each image; the key never enters."""
+
+    tier: ClassVar[str] = "T2"
+    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.QUERIES})
+    access: ClassVar[Access] = Access.SCORES
+    attack: ClassVar[str] = "square"
+    cost: ClassVar[str] = "a device or an interface that shows scores, and some thousand calls for each image"
+
+    queries: int = Field(5000, ge=1, description="questions for each image; AutoAttack's Square asks 5,000")
+
+    def source(self, view: View) -> Trained:
+        """The target's scores."""
+        return view.answers(Access.SCORES)
