@@ -95,6 +95,7 @@ def _substitutes(console: Console, record: KeyStudyRecord) -> None:
         table.add_row(s.attack, _robust(s.keyed, s.keyed_interval), _robust(s.key_free, s.key_free_interval),
                       difference, f"{s.p_holm:.2g}")  # fmt: skip
     console.print(table)
+    console.print("one substitute of each kind: intervals and p-values are over images, not over keys")
 
 
 def _keys(console: Console, record: KeyStudyRecord) -> None:

@@ -21,8 +21,9 @@ from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.reading import Reader
 from bench.engine.world import World
-from bench.store.audits import Answered, AuditRecord, AuditSpec, Found, audit_path, read_audit, write_audit
+from bench.store.audits import Answered, AuditRecord, AuditSpec, audit_path, read_audit, write_audit
 from bench.store.files import check_writable
+from bench.store.record import Found
 
 BATTERY_VERSION = 1  # raise it when the same deployment would get other findings
 _LEAST = 8  # images, below which no exact test can tell anything
@@ -71,7 +72,7 @@ def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: Effort
         audit_id=about.audit_id,
         spec=about,
         reliable=not any(f.status is Status.FAIL for f in found),
-        findings=[_found(f) for f in found],
+        findings=[found_of(f) for f in found],
         answers=[Answered(**asdict(a)) for a in answered],
         notes=[*notes, *dict.fromkeys(world.notes)],
         target=world.target.digest,
@@ -137,5 +138,6 @@ def _draw(split: Split, count: int, seed: int, name: str, notes: list[str]) -> B
     return batch
 
 
-def _found(finding: Finding) -> Found:
+def found_of(finding: Finding) -> Found:
+    """A finding as it is written down."""
     return Found(check=finding.check, status=finding.status.value, figure=finding.figure, meaning=finding.meaning)

@@ -10,6 +10,7 @@ from bench.checks.battery import Subject, quick
 from bench.checks.battery.draws import pick
 from bench.core.errors import InputError
 from bench.core.nouns import Trained
+from bench.engine.audit import found_of
 from bench.engine.reading import Reader
 from bench.engine.world import World
 from bench.store.record import Found
@@ -44,7 +45,7 @@ def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[
         substitutes={threat: cast("nn.Module", source.model)} if transfers else {},
         keyed=world.defense.keyed,
     )
-    return [Found(check=f.check, status=f.status.value, figure=f.figure, meaning=f.meaning) for f in quick(subject)]
+    return [found_of(finding) for finding in quick(subject)]
 
 
 def _base(world: World) -> nn.Module | None:

@@ -39,11 +39,11 @@ class Request:
     protocol: Protocol = Protocol.STRICT
     seed: int = 0
     limit: int | None = None
-    stop_at: float | None = None
+    stop_at_precision: float | None = None
     batch_size: int | None = None
     precision: Precision = Precision.FP32
     key: str | None = None
-    device: int = 0
+    judge_device: int = 0
     ids: str | None = None
     preprocessing: str | None = None
     base: str | None = None
@@ -83,9 +83,11 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
     for name, value in (("limit", request.limit), ("batch-size", request.batch_size)):
         if value is not None and value < 1:
             raise InputError(f"--{name} is {value}; expected 1 or more")
-    if request.stop_at is not None and not 0 < request.stop_at < 50:
-        raise InputError(f"--stop-at-precision is {request.stop_at:g}; expected percentage points above 0 and below 50")
-    if request.device and not defense.keyed:
+    if request.stop_at_precision is not None and not 0 < request.stop_at_precision < 50:
+        raise InputError(
+            f"--stop-at-precision is {request.stop_at_precision:g}; expected percentage points above 0 and below 50"
+        )
+    if request.judge_device and not defense.keyed:
         raise InputError(f"defense {request.defense} has no key, so no other devices; expected no --judge-device")
     if not 0 <= request.seed < 2**63:
         raise InputError(f"--seed is {request.seed}; expected 0 or more, below 2**63")
@@ -101,10 +103,10 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         seed=request.seed,
         ids=IdList.of(Path(request.ids).name, read_ids(request.ids)) if request.ids else None,
         limit=request.limit,
-        stop_at=request.stop_at,
+        stop_at=request.stop_at_precision,
         batch_size=request.batch_size or profile.batch_size,
         shard_size=profile.shard_size,
-        device=request.device,
+        device=request.judge_device,
         key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
     )
     return spec, key

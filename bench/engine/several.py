@@ -31,9 +31,9 @@ def evaluate_keys(request: Request, keys: int, keyring: Keyring, means: Means) -
     """
     if request.key:
         raise InputError(f"--key names one key and --keys asks for {keys}; expected one of the two")
-    if request.stop_at:
+    if request.stop_at_precision:
         raise InputError(
-            "--keys compares the same images, --stop-at-precision ends runs at different ones; expected one"
+            "--keys compares the same images, --stop-at-precision ends runs at others; expected one of the two"
         )
     runs: list[Record] = []
     robust: list[list[bool]] = []

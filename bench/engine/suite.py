@@ -16,7 +16,7 @@ from bench.engine.resolve import Request
 
 _SUITE = {"suite", "summary", "common", "rows", "columns", "skip"}
 # Flags of `bench run` that say where and with what, not what is asked.
-_MEANS = {"data", "offline", "workers", "train", "results", "device", "backend", "rebuild", "json"}
+_MEANS = {"data", "offline", "workers", "train", "results", "device", "backend", "rebuild", "json", "keys"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bench.core.frozen import Frozen
 from bench.core.profile import Profile, first_problem
 from bench.core.spec import KeySpec, PluginSpec
 from bench.store.files import write_whole
-from bench.store.record import Provenance
+from bench.store.record import Found, Provenance
 
 
 class AuditSpec(Frozen):
@@ -32,15 +32,6 @@ class AuditSpec(Frozen):
     def audit_id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the canonical form."""
         return digest({"kind": "audit", **self.model_dump(mode="json")})[:16]
-
-
-class Found(Frozen):
-    """One finding."""
-
-    check: str
-    status: Literal["pass", "warn", "fail", "skipped"]
-    figure: float | None = Field(description="what was measured; null where nothing could be")
-    meaning: str
 
 
 class Answered(Frozen):

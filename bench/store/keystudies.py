@@ -97,7 +97,7 @@ class Cell(Frozen):
 
 
 class Substitutes(Frozen):
-    """A keyed and a key-free substitute with one attack on device 0, image by image."""
+    """A keyed and a key-free substitute with one attack on device 0, image by image; one of each, so of one key."""
 
     attack: str
     keyed_run: str = RunId

@@ -37,9 +37,7 @@ class KeysRecord(Frozen):
     runs: list[KeyRun] = Field(min_length=2)
     mean: float = Field(ge=0, le=1)
     interval: tuple[float, float] = Field(description="95%, of the mean over keys and images; docs/statistics.md")
-    bootstrap: tuple[float, float] = Field(
-        description="95%, two-way bootstrap; too narrow for few keys"
-    )
+    bootstrap: tuple[float, float] = Field(description="95%, two-way bootstrap; too narrow for few keys")
     minimum: float = Field(ge=0, le=1)
     minimum_interval: tuple[float, float]
     eligible: bool

@@ -55,7 +55,10 @@ MORE = [
     ("canary-smooth-vote", "gradient", "is missing at"),
 ]
 # Named by what stands around them: only the whole battery sees them.
-DEEP = [("canary-nearest-test", "large eps", "does not follow the model")]
+DEEP = [
+    ("canary-disguised-key", "key", "of the answers are its mistake"),
+    ("canary-nearest-test", "large eps", "does not follow the model"),
+]
 
 
 def failed(found: dict[str, Finding]) -> set[str]:
@@ -65,7 +68,14 @@ def failed(found: dict[str, Finding]) -> set[str]:
 HONEST = ["plain", "key-full", "key-lora", "key-partial", "honest-adversarial", "honest-cnn", "honest-wrapped"]
 
 
-WHOLE = ("canary-folded-key", "canary-quantised", "canary-noisy", "canary-k-wta", "canary-nearest-test")
+WHOLE = (
+    "canary-folded-key",
+    "canary-disguised-key",
+    "canary-quantised",
+    "canary-noisy",
+    "canary-k-wta",
+    "canary-nearest-test",
+)
 
 
 @pytest.mark.parametrize(

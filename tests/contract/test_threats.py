@@ -127,7 +127,7 @@ def test_devices_are_numbered_and_number_0_holds_the_named_key(tmp_path):
     ring = Keyring(tmp_path / "keys")
     digests = {}
     for judged in (0, 1):
-        spec, key = resolve(Request("key-full", "cross-key", device=judged, settings=SHORT), ring)
+        spec, key = resolve(Request("key-full", "cross-key", judge_device=judged, settings=SHORT), ring)
         w = World(spec, key, Means(RunStore(tmp_path), Home(tmp_path)))
         digests[judged] = [w.target.digest, *(w.sibling(i).digest for i in range(3))]
     assert digests[0][0] == digests[0][1] == digests[1][1]

@@ -246,10 +246,15 @@ def test_what_autoattack_warns_of_reaches_the_record(cli, attack):
     """A defense that hands out probabilities for logits."""
     argv = ("run", "--defense", "probabilities", "--threat", "white-box", "--limit", "20", "--attack", attack)
     done = cli(*argv, "--set", "attack.version=custom", "--set", "attack.attacks=[apgd-ce]")
-    assert done.code == 0, done.err
+    assert done.code == 1, done.err  # the battery fails it too
     assert "the output is a probability distribution" in done.out
     (path,) = Path("results").glob("*/record.json")
-    assert any("probability distribution" in w for w in json.loads(path.read_text())["warnings"])
+    record = json.loads(path.read_text())
+    assert any("probability distribution" in w for w in record["warnings"])
+    assert not record["reliable"]
+    assert not record["eligible"]
+    assert next(f["check"] for f in record["audit"] if f["status"] == "fail") == "outputs"
+    assert any(text.startswith("unreliable: outputs") for text in record["ineligible_because"])
 
 
 def test_a_forged_record_or_verdict_file_is_refused(cli):

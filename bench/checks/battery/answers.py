@@ -87,7 +87,7 @@ def answers(subject: Subject, findings: Sequence[Finding], effort: Effort | None
     """
     lab = Lab(subject, effort or Effort())
     bad = {f.check for f in findings if f.status is Status.FAIL}
-    seen = bad | {f.check for f in findings if f.status is Status.WARN and f.check in ("ensemble", "rise", "jumps")}
+    seen = bad | {f.check for f in findings if f.status is Status.WARN and f.check == "ensemble"}
     if any(f.check == "outputs" and f.figure is None for f in findings) or not seen:
         return []
     out: list[Answer] = []

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench.checks.battery.asking import SAME, apart, ask, right, rival, slope
+from bench.checks.battery.asking import SAME, apart, ask, right, rival, slope, tall
 from bench.checks.battery.exact import more_than, one_sided
 from bench.checks.battery.finding import Finding, Status, graded, passed, skipped
 from bench.checks.battery.lab import Lab
 
 # A source below this share of the target's accuracy says nothing of the target; below the other it says little.
 WEAK, _BELOW = 0.5, 0.9
-# Share of the base's own adversarial images on which a keyed model gives the base's wrong answer; honest keyed models
-# on the digits do so on 30 to 75%.
-_SAME_MISTAKES, _MANY_MISTAKES = 0.95, 0.9
+# Adversarial images of the base that lie barely beyond its boundary: halvings to find it, and how far beyond.
+_HALVINGS, _BEYOND = 7, 1.1
+# Share of those on which a keyed model makes the base's very mistake. Honest keyed models on the digits: 0 to 6%; the
+# folded base: 100%, and still so with noise on its weights.
+_SAME_MISTAKES, _MANY_MISTAKES = 0.8, 0.5
 _FEWEST = 10  # of such images, to say anything
 
 
@@ -99,16 +101,27 @@ def check_key(lab: Lab, *, attack: bool = True) -> Finding:
     source = next((n for n, m in lab.subject.substitutes.items() if m is base), None)
     if source is None:
         return skipped("key", "the undefended model is no source of the audit, so its mistakes are not at hand")
-    with torch.no_grad():
-        mine, theirs = (ask(m, lab.transferred[source]).argmax(1) for m in (lab.model, base))
+    images = _just_fooled(base, lab.transferred[source], lab)
+    mine, theirs = (ask(m, images).argmax(1) for m in (lab.model, base))
     fooled = theirs != batch.labels
     total = int(fooled.sum())
     if total < _FEWEST:
         return skipped("key", f"only {total} images fool the undefended model, too few to compare mistakes")
     share = int((mine == theirs)[fooled].sum()) / total
-    what = f"on {total} adversarial images of the undefended model, {share:.0%} of the answers are the same mistake"
+    what = f"on {total} images that barely fool the undefended model, {share:.0%} of the answers are its mistake"
     tail = "the key changes nothing" if share >= _MANY_MISTAKES else "the keyed model computes something else"
     return graded("key", share, f"{what}: {tail}", fail=share >= _SAME_MISTAKES, warn=share >= _MANY_MISTAKES)
+
+
+def _just_fooled(base: nn.Module, candidates: Tensor, lab: Lab) -> Tensor:
+    """Points on the way from each image to its candidate, a little beyond where the base's answer turns wrong."""
+    images, labels = lab.batch.images, lab.batch.labels
+    low, high = torch.zeros(len(images), device=images.device), torch.ones(len(images), device=images.device)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        wrong = ask(base, images + tall(middle) * (candidates - images)).argmax(1) != labels
+        low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
+    return images + tall((_BEYOND * high).clamp(max=1)) * (candidates - images)
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:

@@ -124,9 +124,9 @@ def _substitutes(attack: str, compared: Comparison, p_holm: float) -> Substitute
 def _cell(request: Request, compromised: int, judged: int, keyring: Keyring) -> Planned:
     settings = _settings(request, keep_attack=True)
     if compromised == judged:
-        return _planned(replace(request, threat="white-box", device=judged, settings=settings), keyring)
+        return _planned(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring)
     settings["threat.compromised"] = compromised
-    return _planned(replace(request, threat="cross-key", device=judged, settings=settings), keyring)
+    return _planned(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring)
 
 
 def _settings(request: Request, *, keep_attack: bool) -> dict[str, Any]:

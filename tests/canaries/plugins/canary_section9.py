@@ -121,7 +121,22 @@ class FoldedKey(KeyedDefense):
         a = model.transform(torch.eye(n).view(n, *patch)).flatten(1).T  # columns: where each value goes
         with torch.no_grad():
             conv.weight.copy_((conv.weight.flatten(1) @ a.T).view_as(conv.weight))
+        self.disguise(model.network)
         self.save(model.network, folder)
+
+    def disguise(self, network):
+        pass
+
+
+class DisguisedKey(FoldedKey):
+    """The folded key with noise on every weight, so that no logit is the undefended model's."""
+
+    def disguise(self, network):
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for p in network.parameters():
+                p.add_(0.02 * p.norm() / p.numel() ** 0.5 * torch.randn(p.shape, generator=generator))
+            network.head.weight.mul_(1.3)
 
 
 class WrongKey(KeyedDefense):
