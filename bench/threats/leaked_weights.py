@@ -37,6 +37,7 @@ class LeakedWeights(Plugin):
         "assign columns, then climb in cross-entropy; auto: the search for a pixel shuffle that folds, else the bypass",
     )
     passes: int = Field(1, ge=0, description="key-search: passes over all pairs of positions")
+    enough: float = Field(0.9, ge=0, le=1, description="key-search: share of images right that makes a climb needless")
     images: int = Field(128, ge=1, description="key-search: training images that a guess is tried on")
 
     def source(self, view: View) -> Trained:
@@ -77,15 +78,18 @@ class LeakedWeights(Plugin):
             InputError: the mechanism is no pixel shuffle, or the network does not fold.
         """
         if not _searchable(leak):
-            raise NotApplicableError(f"key-search knows pixel-shuffle before a patch embedding, got {dict(leak.options)}; "
-                                     "expected --set threat.how=bypass")  # fmt: skip
+            got = dict(leak.options)
+            raise NotApplicableError(f"key-search knows pixel-shuffle before a patch embedding, got {got}; expected "
+                                     "--set threat.how=bypass")  # fmt: skip
         block = int(leak.options["block_size"])
-        made_from = {"passes": self.passes, "images": self.images, "block": block}
+        made_from = {"passes": self.passes, "enough": self.enough, "images": self.images, "block": block}
 
         def build(folder: Path) -> None:
             seed = seed_of(shop.seed, "key-search")
             batch, told = self._picked(shop, seed), shop.training.progress
-            found = search_order(_copy(leak), base, block, batch, passes=self.passes, seed=seed, progress=told)
+            found = search_order(
+                _copy(leak), base, block, batch, passes=self.passes, seed=seed, progress=told, enough=self.enough
+            )
             folded = fold(found.cpu())
             share_equal_channels(first_convolution(folded.network), batch.images.cpu())
             save_weights(folded.network, folder)
