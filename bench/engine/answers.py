@@ -35,11 +35,6 @@ class Answers:
         """The same model with a count and a limit of its own."""
         return Answers(self._model, self.access, limit)
 
-    @property
-    def behind(self) -> Model:
-        """Who answers: for the engine, never for an adversary."""
-        return self._model
-
     def __call__(self, images: Tensor) -> Tensor:
         """Answers to ``images`` (B, C, H, W), shape (B, K).
 
