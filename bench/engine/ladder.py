@@ -224,6 +224,11 @@ def _both(one: dict[str, bool], other: dict[str, bool]) -> dict[str, bool]:
     return {image: one[image] and other[image] for image in one}
 
 
+def _stands_against(rung: Rung) -> list[str]:
+    """What speaks against a rung but that its source is weak, which is marked and flatters no worst case."""
+    return [text for text in rung.against if not text.startswith("unreliable: weak source")]
+
+
 def _summed(
     ladder: Ladder,
     first: Record,
@@ -252,6 +257,6 @@ def _summed(
         tiers=tiers,
         broken_below=broken_below,
         first_break=next((tier.tier for tier in tiers if tier.up_to < limit), None),
-        eligible=not any(rung.against for rung in state.rows),
+        eligible=not any(_stands_against(rung) for rung in state.rows),
         seconds=round(seconds, 3),
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from bench.core.canonical import digest
-from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
-from bench.core.profile import Profile, first_problem
+from bench.core.profile import Profile
 from bench.core.spec import KeySpec, PluginSpec
-from bench.store.files import write_whole
+from bench.store.documents import read_document, write_document
 from bench.store.record import Found, Provenance
 
 
@@ -83,11 +81,7 @@ def audit_path(results: Path, audit_id: str) -> Path:
 
 def write_audit(results: Path, record: AuditRecord) -> Path:
     """Write the record whole; where it is then."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
-    AuditRecord.model_validate_json(text)
-    path = audit_path(results, record.audit_id)
-    write_whole(path, (text + "\n").encode())
-    return path
+    return write_document(audit_path(results, record.audit_id), record)
 
 
 def read_audit(path: Path) -> AuditRecord:
@@ -96,9 +90,4 @@ def read_audit(path: Path) -> AuditRecord:
     Raises:
         CorruptArtifactError: it is not one; the field is named.
     """
-    try:
-        return AuditRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CorruptArtifactError(f"audit {path}: {first_problem(error)}") from None
-    except OSError as error:
-        raise CorruptArtifactError(f"audit {path} cannot be read: {error.strerror}") from None
+    return read_document(path, AuditRecord, "audit")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from bench.core.canonical import digest
-from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
-from bench.core.profile import first_problem
 from bench.core.spec import PluginSpec, Spec
-from bench.store.files import write_whole
+from bench.store.documents import read_document, write_document
 from bench.store.record import Provenance
 
 Share = Field(ge=0, le=1)
@@ -188,11 +185,7 @@ def keystudy_path(results: Path, study_id: str) -> Path:
 
 def write_keystudy(results: Path, record: KeyStudyRecord) -> Path:
     """Write the record whole; where it is then."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
-    KeyStudyRecord.model_validate_json(text)
-    path = keystudy_path(results, record.study_id)
-    write_whole(path, (text + "\n").encode())
-    return path
+    return write_document(keystudy_path(results, record.study_id), record)
 
 
 def read_keystudy(path: Path) -> KeyStudyRecord:
@@ -201,9 +194,4 @@ def read_keystudy(path: Path) -> KeyStudyRecord:
     Raises:
         CorruptArtifactError: it is not one; the field is named.
     """
-    try:
-        return KeyStudyRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CorruptArtifactError(f"key study {path}: {first_problem(error)}") from None
-    except OSError as error:
-        raise CorruptArtifactError(f"key study {path} cannot be read: {error.strerror}") from None
+    return read_document(path, KeyStudyRecord, "key study")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
-from bench.core.profile import first_problem
 from bench.core.spec import PluginSpec
-from bench.store.files import write_whole
+from bench.store.documents import write_document
 
 Share = Field(ge=0, le=1)
 
@@ -84,23 +81,6 @@ class LadderRecord(Frozen):
         return self
 
 
-def write_ladder(folder: Path, record: LadderRecord) -> Path:
-    """Write ``ladder.json`` whole; its path."""
-    data: dict[str, Any] = record.model_dump(mode="json")
-    path = folder / record.ladder_id / "ladder.json"
-    write_whole(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
-    return path
-
-
-def read_ladder(path: Path) -> LadderRecord:
-    """Read and validate a ladder.
-
-    Raises:
-        CorruptArtifactError: it is not one; the field is named.
-    """
-    try:
-        return LadderRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CorruptArtifactError(f"ladder {path}: {first_problem(error)}") from None
-    except OSError as error:
-        raise CorruptArtifactError(f"ladder {path} cannot be read: {error.strerror}") from None
+def write_ladder(results: Path, record: LadderRecord) -> Path:
+    """Write the record whole; where it is then."""
+    return write_document(results / record.ladder_id / "ladder.json", record)

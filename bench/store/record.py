@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
 from bench.core.nouns import Access, Outcome
-from bench.core.profile import first_problem
 from bench.core.spec import Spec
-from bench.store.files import write_whole
+from bench.store.documents import read_document, write_document
 
 Sha = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -156,9 +153,7 @@ class Record(Frozen):
 
 def write_record(path: Path, record: Record) -> None:
     """Write the record whole."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
-    Record.model_validate_json(text)
-    write_whole(path, (text + "\n").encode())
+    write_document(path, record)
 
 
 def read_record(path: Path) -> Record:
@@ -167,9 +162,4 @@ def read_record(path: Path) -> Record:
     Raises:
         CorruptArtifactError: it is not one; the field is named.
     """
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CorruptArtifactError(f"record {path}: {first_problem(error)}") from None
-    except OSError as error:
-        raise CorruptArtifactError(f"record {path} cannot be read: {error.strerror}") from None
+    return read_document(path, Record, "record")

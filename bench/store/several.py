@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 
 from bench.core.frozen import Frozen
 from bench.core.spec import PluginSpec
-from bench.store.files import write_whole
+from bench.store.documents import write_document
 
 
 class KeyRun(Frozen):
@@ -50,8 +49,6 @@ class KeysRecord(Frozen):
         return self
 
 
-def write_keys(folder: Path, record: KeysRecord) -> Path:
-    """Write ``keys.json`` whole; its path."""
-    path = folder / record.keys_id / "keys.json"
-    write_whole(path, (json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n").encode())
-    return path
+def write_keys(results: Path, record: KeysRecord) -> Path:
+    """Write the record whole; where it is then."""
+    return write_document(results / record.keys_id / "keys.json", record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,9 +17,12 @@ from bench.checks.battery.ensemble import find_average
 from bench.checks.battery.finding import Finding, Status
 from bench.checks.battery.subject import Subject
 from bench.core.ball import project, steepest
-from bench.core.budget import Budget
+from bench.core.budget import Budget, Norm
 from bench.core.nouns import Batch
 
+# Slopes and jumps are looked at within a tenth of the range of every value, on average: at larger budgets (eps 4 for
+# 4/255) no model is like its gradient.
+_LOCAL = 0.1
 # Where the budget is nothing, the checks look this far around an image: one step of 8 bits.
 _LEAST = Fraction(1, 255)
 # Random corners that a step along the gradient must beat, and the share of images on which it must.
@@ -64,6 +68,14 @@ class Lab:
         return budget if budget.radius > 0 else replace(budget, eps=_LEAST)
 
     @cached_property
+    def local(self) -> Budget:
+        """The budget where it is small; else a ball in which an honest model is still much like its gradient."""
+        norm, values = self.budget.norm, self.batch.images[0].numel()
+        most = _LOCAL * {Norm.LINF: 1.0, Norm.L2: math.sqrt(values), Norm.L1: float(values)}[norm]
+        far = self.budget.radius > most
+        return replace(self.budget, eps=Fraction(most).limit_denominator(10**6)) if far else self.budget
+
+    @cached_property
     def average(self) -> nn.Module | None:
         """The target with the average of the members that it draws from, where that is how it answers."""
         return find_average(self.subject.target, torch.cat([self.batch.images, self.jittered]))
@@ -91,7 +103,7 @@ class Lab:
     @cached_property
     def jittered(self) -> Tensor:
         """A random point of each image's ball, off whatever grid the pixels lie on."""
-        return edge(self.seed, self.batch, "jitter", self.budget, 0.3)
+        return edge(self.seed, self.batch, "jitter", self.local, 0.3)
 
     @cached_property
     def slope_nearby(self) -> tuple[Tensor, Tensor]:
@@ -102,7 +114,7 @@ class Lab:
     @cached_property
     def helped(self) -> Tensor:
         """Whether a step of eps along the gradient gains more than the best of some random ones, (B,)."""
-        budget, labels = self.budget, self.batch.labels
+        budget, labels = self.local, self.batch.labels
         step = budget.radius * steepest(self.slope_nearby[1].nan_to_num(0.0, 0.0, 0.0), budget.norm)
         gain = self._gain(project(self.jittered + step, self.batch.images, budget), labels)
         best = torch.full_like(gain, -torch.inf)

@@ -52,7 +52,7 @@ def check_jumps(lab: Lab) -> Finding:
 
     Source: Xiao et al., arXiv:1905.10510 (k-WTA is discontinuous); Tramer et al., arXiv:2002.08347, section 5.
     """
-    near, far = lab.batch.images, edge(lab.seed, lab.batch, "jump", lab.budget)
+    near, far = lab.batch.images, edge(lab.seed, lab.batch, "jump", lab.local)
     one, other = ask(lab.model, near), ask(lab.model, far)
     first, size = apart(one, other), torch.maximum(spread(one), spread(other))
     moved = first > 0
@@ -94,7 +94,7 @@ def _agrees(lab: Lab, gradient: Tensor) -> Tensor:
     labels, rivals = lab.batch.labels, lab.rivals
     promised, measured = [], []
     for index in range(_DIRECTIONS):
-        step = 0.1 * reach(lab.jittered, lab.budget) * signs(lab.seed, lab.batch, f"direction {index}")
+        step = 0.1 * reach(lab.jittered, lab.local) * signs(lab.seed, lab.batch, f"direction {index}")
         up, down = (lab.jittered + step).clamp(0, 1), (lab.jittered - step).clamp(0, 1)
         values = [difference(ask(lab.model, x), labels, rivals) for x in (up, down)]
         measured.append(values[0] - values[1])
