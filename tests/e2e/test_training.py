@@ -133,10 +133,10 @@ def test_many_keys_and_the_adversarys_models_in_one_go(cli, own_home, world):
     argv = [*flags(world, defense="key-lora"), *short]
     made = trained(cli, *argv, "--keys", "2", "--substitutes", "1", "--siblings", "1")
     roles = [(m["seed"], m["role"]) for m in made]
-    assert roles == [(s, r) for s in (0, 1) for r in ("target", "substitute 0", "sibling 0")]
+    assert roles == [(s, r) for s in (0, 1) for r in ("target", "substitute 0", "device 1")]
     assert len({m["fingerprint"] for m in made}) == len({m["digest"] for m in made}) == 6
     again = trained(cli, *argv, "--keys", "2", "--substitutes", "1")
-    assert [m["digest"] for m in again] == [m["digest"] for m in made if "sibling" not in m["role"]]
+    assert [m["digest"] for m in again] == [m["digest"] for m in made if "device" not in m["role"]]
 
     run = ("run", *argv, "--threat", "adaptive", "--attack", "pgd", "--seed", "1", "--json")
     record = json.loads(cli(*run).out)
