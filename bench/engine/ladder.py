@@ -135,6 +135,7 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
     began = time.monotonic()
     state, skipped, seen = Climb(), list[Skipped](), dict[tuple[str, str], str]()
     first: Record | None = None
+    _check(ladder, request, keyring)
     for number, step in enumerate(_sorted(ladder.rungs), 1):
         means.progress.note(f"rung {number} of {len(ladder.rungs)}: {step.threat}, {step.attack or 'its attack'}")
         try:
@@ -181,11 +182,28 @@ def rung_of(tier: str, record: Record, worst: float | None) -> Rung:
     )
 
 
-def _ran(step: Step, request: Request, keyring: Keyring, means: Means) -> tuple[Record, list[Row]]:
+def _check(ladder: Ladder, request: Request, keyring: Keyring) -> None:
+    """Find what cannot be run before anything is.
+
+    Raises:
+        InputError: a rung that makes no Spec.
+    """
+    for step in [*ladder.rungs, *ladder.paper]:
+        try:
+            resolve(_asked(step, request), keyring)
+        except NotApplicableError:
+            continue
+
+
+def _asked(step: Step, request: Request) -> Request:
     own = {name: value for name, value in request.settings.items() if not name.startswith(("threat.", "attack."))}
-    asked = replace(
+    return replace(
         request, threat=step.threat, attack=step.attack, protocol=step.protocol, settings={**own, **step.settings}
     )
+
+
+def _ran(step: Step, request: Request, keyring: Keyring, means: Means) -> tuple[Record, list[Row]]:
+    asked = _asked(step, request)
     spec, key = resolve(asked, keyring)
     record, _ = evaluate(spec, key, means, read_ids(asked.ids) if asked.ids else None)
     return record, means.results.run(record.run_id).read()[1]

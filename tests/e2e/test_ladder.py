@@ -103,6 +103,8 @@ BAD = {
     "no such file": (("--ladder", "none.yaml"), r"ladder file 'none.yaml' is not there"),
     "a setting of one rung": (("--set", "attack.steps=3"), r"'attack.steps' belongs to one rung"),
     "an unknown threat": (("--ladder", "bad.yaml"), r"unknown threat 'adaptiv'"),
+    "a bad option of a late rung": (("--ladder", "late.yaml"), r"option of white-box|white-box has no option"),
+    "no such defense": (("--defense", "nope"), r"unknown defense 'nope'"),
     "an unknown field": (("--ladder", "field.yaml"), r"rungs.0.atack"),
 }
 
@@ -111,6 +113,8 @@ BAD = {
 def test_bad_input_is_one_line(cli, name):
     Path("bad.yaml").write_text(yaml.safe_dump({**RUNGS, "rungs": [{"threat": "adaptiv"}]}))
     Path("field.yaml").write_text(yaml.safe_dump({**RUNGS, "rungs": [{"threat": "adaptive", "atack": "pgd"}]}))
+    late = {"threat": "white-box", "set": {"threat.queries": 0}}
+    Path("late.yaml").write_text(yaml.safe_dump({**RUNGS, "rungs": [*RUNGS["rungs"][1:], late]}))
     argv, expected = BAD[name]
     done = cli("ladder", "--defense", "key-lora", *argv)
     assert done.code == 2
