@@ -27,7 +27,8 @@ class Ensemble(nn.Module):
 
 
 def together(members: Sequence[Trained]) -> Trained:
-    """The members as one model, frozen; a single one as it is."""
+    """The members as one model, frozen, the same one counted once; a single one as it is."""
+    members = list({member.digest: member for member in members}.values())
     if len(members) == 1:
         return members[0]
     model = Ensemble([cast("nn.Module", m.model) for m in members]).eval()
