@@ -22,7 +22,7 @@ ARROWS = {
     "store": {"core"},
     "checks": {"core"},
     "engine": {"store", "checks", "training", "models", "core"},
-    "report": {"store", "core"},
+    "report": {"store", "checks", "core"},
     "perf": {"engine", "store", "models", "core"},
     "cli": {"report", "perf", "engine", "training", "store", "checks", "core"},
 }

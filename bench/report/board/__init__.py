@@ -1,0 +1,1 @@
+"""Who stands where: standings from runs, and from nothing else."""

@@ -1,0 +1,172 @@
+"""What a leaderboard shows, as data: standings that may be ranked together, runs, reported rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from bench.store.evidence import Evidence
+
+Interval = tuple[float, float]
+
+
+class Scope(StrEnum):
+    """What the adversaries of a standing hold, at most; figures of two scopes are never ranked together."""
+
+    TRANSFER = "transfer"  # T0, T1, T1+: the pre-trained model, mechanism and data
+    SIBLING = "sibling device"  # and T1s
+    QUERIES = "queries"  # and T2, T3
+    LEAKED = "leaked weights"  # and T4
+    WHITE_BOX = "white-box"  # T5 alone: the positive control of a keyed defense, the headline of an unkeyed one
+
+
+@dataclass(frozen=True)
+class Group:
+    """What must be equal for two figures to be ranked together."""
+
+    profile: str
+    norm: str
+    eps: str  # a fraction, as in a Spec: 4/255
+    scope: Scope
+    protocol: Literal["strict", "paper"]
+    n_tier: str  # "under 1,000", "1,000 and more", "5,000 and more", "50,000"
+    kind: Literal["measured", "reported"]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        parts = (self.profile, f"{self.norm} {self.eps}", self.scope, self.protocol, f"{self.n_tier} images", self.kind)
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Badges:
+    """What speaks for or against a figure.
+
+    Attributes:
+        audit: Worst status over the runs' audits: pass, warn, fail, or none where nothing was looked at.
+        verification: ``confirmed`` where every run was judged again here, ``recomputed`` where figures follow from
+            verdicts and nothing more is known, ``reported`` for a published figure.
+        eligible: No run of it is ruled out.
+        against: Why not.
+        weak_source: A source is so inaccurate that its rows say nothing for the defense.
+    """
+
+    audit: Literal["pass", "warn", "fail", "none"]
+    verification: Literal["confirmed", "recomputed", "reported"]
+    eligible: bool
+    against: tuple[str, ...] = ()
+    weak_source: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One line of the board: a defense under all adversaries of a scope; figures are fractions in [0, 1].
+
+    Attributes:
+        standing_id: 12 hexadecimal digits of what it is made from.
+        defense: Name of the plug-in, or the row of a published table.
+        title: With options that matter, for people.
+        group: With whom it may be ranked.
+        images: Judged, for each key.
+        keys: Deployments.
+        clean: Clean accuracy, mean over keys.
+        robust: strict: mean over keys of the per-image worst case over all runs of the scope; paper: of the one
+            attack. An upper bound.
+        interval: 95%, of ``robust``; over keys and images where there are several keys.
+        worst_key: Of the key that does worst.
+        source_clean: Smallest and largest accuracy of the sources on clean images; None where nothing is reported.
+        adversaries: Threats with attacks that it stands against, "adaptive: transfer".
+        tiers: Their tiers, lowest first.
+        first_break: The first tier, over all scopes, up to which less than half of the clean accuracy is left.
+        rank: Place in its group by ``robust``; None where it is not eligible.
+        rank_interval: Places that the intervals leave open.
+        weakest_run: Id of the run with the lowest figure; None for a reported row.
+        runs: Ids of all its runs.
+        source: Of a reported figure.
+        badges: See there.
+    """
+
+    standing_id: str
+    defense: str
+    title: str
+    group: Group
+    images: int
+    keys: int
+    clean: float | None
+    robust: float
+    interval: Interval
+    worst_key: float
+    source_clean: Interval | None
+    adversaries: tuple[str, ...]
+    tiers: tuple[str, ...]
+    first_break: str | None
+    rank: int | None
+    rank_interval: tuple[int, int] | None
+    weakest_run: str | None
+    runs: tuple[str, ...]
+    source: str | None
+    badges: Badges
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One strict run on the ladder of a deployment, lowest tier first."""
+
+    run_id: str
+    tier: str
+    threat: str
+    attack: str
+    robust: float
+    interval: Interval
+    source_clean: float
+    worst_so_far: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run on a curve against eps."""
+
+    eps: float
+    eps_text: str
+    robust: float
+    interval: Interval
+    images: int
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Runs that differ in eps alone, smallest first."""
+
+    name: str  # "non-adaptive: autoattack (paper)"
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """What the page of one run shows beside its record.
+
+    Attributes:
+        evidence: The run.
+        title: Defense with options that matter, threat, attack, budget.
+        command: The exact `bench run` that makes it again.
+        ladder: Strict runs of the same deployment on the same images under the same budget, this one among them where
+            it is strict.
+        curves: Runs of the same deployment under the same norm that differ from this one, or from a rung, in eps alone.
+    """
+
+    evidence: Evidence
+    title: str
+    command: str
+    ladder: tuple[Rung, ...]
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything on the board. Same runs, same board."""
+
+    standings: tuple[Standing, ...]
+    runs: tuple[RunPage, ...]

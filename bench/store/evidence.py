@@ -1,0 +1,55 @@
+"""A run as its readers get it: record and verdicts that agree, and what stands beside them in the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from bench.core.frozen import Frozen
+from bench.store.record import Record
+from bench.store.verdicts import Row
+
+
+class Confirmation(Frozen):
+    """That a run was judged again here: written by this side alone, never taken from an archive."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["confirmation"] = "confirmation"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    verdicts: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the verdicts that were confirmed")
+    images: int = Field(ge=1, description="adversarial images judged again")
+    version: str
+    unchecked: list[str] = Field(description="what could not be checked, one line each")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images of a run as a picture with its description.
+
+    Attributes:
+        picture: A PNG file.
+        caption: What it shows, in words: ids, labels, predictions, the scale of the perturbation.
+    """
+
+    picture: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run.
+
+    Attributes:
+        record: Its figures agree with ``rows``.
+        rows: One for each image.
+        confirmation: Where it was judged again here.
+        gallery: Where a picture was made.
+    """
+
+    record: Record
+    rows: tuple[Row, ...]
+    confirmation: Confirmation | None = None
+    gallery: Shown | None = None

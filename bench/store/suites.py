@@ -1,0 +1,29 @@
+"""A cell of a suite, as a table or a figure reads it: what was asked, and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.store.record import Record
+from bench.store.verdicts import Row
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row and column of a suite, for one key.
+
+    Attributes:
+        row: Of the suite.
+        column: Of the suite.
+        device: Which of the maker's devices is judged: every one has a key of its own.
+        command: The `bench run` that fills it.
+        record: None where it was not run yet.
+        rows: Its verdicts; none where it was not run yet.
+    """
+
+    row: str
+    column: str
+    device: int
+    command: str
+    record: Record | None
+    rows: tuple[Row, ...] = ()
