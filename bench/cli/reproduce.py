@@ -1,42 +1,169 @@
-"""`bench reproduce`: a published table, made again."""
+"""`bench reproduce`: a published table or figure, made again from records."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import JsonOption
+from bench.cli.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    ProfileOption,
+    RebuildOption,
+    ResultsOption,
+    WeightsOption,
+    WorkersOption,
+)
 
-NAMES = ("table2",)
+if TYPE_CHECKING:
+    from bench.engine.reproduce import Filled
+    from bench.report.output import Output
+
+_SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of a suite of that name
+NAMES = (*_SUITES, "table2", "ladders")
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)} (of arXiv 2311.16577).")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)} (tables and figures of arXiv 2311.16577).")],
+    profile: ProfileOption = "digits",
+    suite: Annotated[
+        str | None, typer.Option(envvar="BENCH_SUITE", help="A suite of your own; default: the one of the profile.")
+    ] = None,
+    keys: Annotated[
+        int | None, typer.Option(envvar="BENCH_KEYS", min=1, help="At most so many keys of a keyed row.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(envvar="BENCH_LIMIT", min=1, help="Only the first so many images.")
+    ] = None,
+    render_only: Annotated[
+        bool, typer.Option("--render-only", envvar="BENCH_RENDER_ONLY", help="Run nothing; empty cells stay empty.")
+    ] = False,
+    out: Annotated[
+        str, typer.Option(envvar="BENCH_OUT", help="Folder of the files; they go to OUT/PROFILE.")
+    ] = "reports",
+    results: ResultsOption = "results",
+    device: DeviceOption = "cpu",
+    data: DataOption = None,
+    weights: WeightsOption = None,
+    offline: OfflineOption = False,
+    workers: WorkersOption = None,
+    train: Annotated[
+        bool, typer.Option(envvar="BENCH_TRAIN", help="Train missing models now, also where that takes hours.")
+    ] = False,
+    rebuild: RebuildOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a table of the paper again, measured beside reported; exit code 1 where they differ."""
-    from rich.table import Table
+    """Run what is missing of a table or figure, then write it as Markdown, CSV, LaTeX, PNG and PDF.
 
-    from bench.cli.console import make_console
+    table2 counts weights and ends with exit code 1 where a figure differs from the paper's.
+    """
     from bench.core.errors import UnknownNameError
     from bench.core.names import suggestion
+
+    if name not in NAMES:
+        raise UnknownNameError(f"unknown table {name!r}{suggestion(name, NAMES)}")
+    if name == "table2":
+        _table2(Path(out), as_json=as_json)
+        return
+    if name == "ladders":
+        _ladders(Path(results), Path(out) / profile, profile, as_json=as_json)
+        return
+    from bench.cli.means import make_means
+    from bench.cli.progress import listener
+    from bench.engine.reproduce import fill
+    from bench.engine.suite import load_suite, suite_file
+    from bench.store.keyring import Keyring
+
+    runs = load_suite(Path(suite) if suite else suite_file(profile, name), keys=keys, limit=limit)
+    with listener() as progress:
+        means = make_means(
+            results, device, progress, data=data, weights=weights, offline=offline, workers=workers, train=train,
+            rebuild=rebuild,
+        )  # fmt: skip
+        filled = fill(runs, Keyring(means.home.keys), means, render_only=render_only)
+    output = _rendered(name, filled, profile)
+    _hand_over(output, Path(out) / profile, name, filled, as_json=as_json)
+    if filled.failed:
+        raise typer.Exit(1)
+
+
+def _rendered(name: str, filled: Filled, profile: str) -> Output:
+    from importlib import import_module
+
+    function = name.replace("-", "_")
+    output: Output = getattr(import_module(f"bench.report.{function}"), function)(filled.cells, profile)
+    return output
+
+
+def _table2(out: Path, *, as_json: bool) -> None:
     from bench.core.profile import load_profile
     from bench.engine.counts import weights_of
     from bench.report.table2 import Table2
 
-    if name not in NAMES:
-        raise UnknownNameError(f"unknown table {name!r}{suggestion(name, NAMES)}")
     profile = load_profile("imagenet")
     full, lora = (weights_of(defense, profile) for defense in ("key-full", "key-lora"))
     table2 = Table2(profile.base.name, full.trained, lora.trained, lora.all)
-    if as_json:
-        print(json.dumps({"rows": table2.rows(), "agrees": table2.agrees}, indent=2))
-    else:
-        table = Table(*table2.rows()[0], title="Table II: weights that are trained", title_justify="left")
-        for row in table2.rows():
-            table.add_row(*row.values())
-        make_console().print(table)
+    _hand_over(table2.output(), out / profile.name, "table2", None, as_json=as_json)
     if not table2.agrees:
         raise typer.Exit(1)
+
+
+def _ladders(results: Path, out: Path, profile: str, *, as_json: bool) -> None:
+    """A chart for each ladder that is there."""
+    from bench.core.errors import InputError
+    from bench.report.ladder import ladder
+    from bench.store.ladders import read_ladders
+
+    found = [record for record in read_ladders(results) if record.profile == profile]
+    if not found:
+        raise InputError(f"no ladder of profile {profile} in {results}; expected one: run `bench ladder --defense D`")
+    for record in found:
+        _hand_over(ladder(record), out, f"ladder-{record.defense.name}-{record.ladder_id}", None, as_json=as_json)
+
+
+def _hand_over(output: Output, folder: Path, name: str, filled: Filled | None, *, as_json: bool) -> None:
+    """Write the files and show the table."""
+    from bench.report.write import write_output
+
+    paths = write_output(output, folder, name)
+    if as_json:
+        about = {"rows": list(output.table.data), "notes": list(output.notes), "commands": list(output.commands),
+                 "failed": filled.failed if filled else [], "files": [str(path) for path in paths]}  # fmt: skip
+        print(json.dumps(about, indent=2))
+        return
+    from rich.table import Table
+
+    from bench.cli.console import make_console
+
+    console = make_console()
+    table = Table(*output.table.header, title=output.table.title, title_justify="left", show_lines=True)
+    for row in output.table.body:
+        table.add_row(*row)
+    console.print(table)
+    for note in output.notes:
+        console.print(f"note: {note}", markup=False)
+    if filled:
+        _said(output, filled, folder / f"{name}.md")
+    for path in paths:
+        console.print(str(path), markup=False)
+
+
+def _said(output: Output, filled: Filled, path: Path) -> None:
+    from bench.cli.console import make_console
+
+    console = make_console()
+    there = sum(cell.record is not None for cell in filled.cells)
+    console.print(f"{there} of {len(filled.cells)} runs are there, {filled.ran} of them made now", markup=False)
+    if filled.left:
+        console.print(f"the others were not tried: {filled.left}", markup=False)
+    if output.commands:
+        console.print(f"{len(output.commands)} commands fill the empty cells, the first of them (all in {path}):",
+                      markup=False)  # fmt: skip
+        console.print(output.commands[0], markup=False, soft_wrap=True)
+    for text in filled.failed:
+        console.print(f"failed: {text}", markup=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from bench.core.errors import InputError
+from bench.core.errors import InputError, UnknownNameError
 from bench.core.names import suggestion
 from bench.core.profile import first_problem
+from bench.core.registry import registry
 from bench.engine.resolve import Request
 
 _SUITE = {"suite", "summary", "common", "rows", "columns", "skip"}
@@ -21,18 +23,44 @@ _MEANS = {"data", "offline", "workers", "train", "results", "device", "backend",
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a suite: the row and column of the table that it fills, and what it asks."""
+    """One run of a suite: the row and column of the table that it fills, and what it asks.
+
+    A row or column with ``keys: N`` has N runs, one for each of the maker's devices 0 to N - 1: their keys differ, the
+    models that an adversary makes of its own do not, so that these are attacked once.
+    """
 
     row: str
     column: str
     request: Request
 
 
-def load_suite(path: Path) -> list[Run]:
+def suite_file(profile: str, name: str) -> Path:
+    """The suite ``configs/PROFILE/NAME.yaml`` that comes with the package.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    package = Path(str(resources.files("bench")))
+    folder = next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
+    path = folder / profile / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in (folder / profile).glob("*.yaml") if "suite" in _mapping(p))
+        there = known or sorted(p.name for p in folder.iterdir() if p.is_dir())
+        what = f"{name!r} for profile {profile!r}" if known else f"for profile {profile!r}"
+        raise UnknownNameError(f"there is no suite {what}{suggestion(name if known else profile, there)}")
+    return path
+
+
+def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None) -> list[Run]:
     """The runs of a suite, or the one run of a file of `bench run --config`.
 
     A suite names ``rows`` (a file of flags for each, beside the suite's) and ``columns`` (flags that are added to
     them); ``common`` flags hold for all, ``skip`` lists the columns that a row does not have.
+
+    Args:
+        path: The file.
+        keys: Devices of a keyed row, at most as many as a column has; None for what the file says.
+        limit: The first so many images, for every run; None for what the file says.
 
     Raises:
         InputError: a file that is missing, no mapping, or sets an unknown flag.
@@ -49,10 +77,21 @@ def load_suite(path: Path) -> list[Run]:
         for column, more in columns.items():
             if column not in (skip.get(row) or []):
                 merged = _merged(_merged(flags, data.get("common") or {}), more or {})
-                runs.append(Run(row, column, make_request(merged, path)))
+                request = make_request(merged, path)
+                runs += _devices(row, column, replace(request, limit=limit or request.limit), merged, keys, path)
     if not runs:
         raise InputError(f"suite {path} has no runs; expected rows, and columns that they do not all skip")
     return runs
+
+
+def _devices(row: str, column: str, request: Request, flags: dict[str, Any], keys: int | None, path: Path) -> list[Run]:
+    """A run for each device of a keyed defense."""
+    asked = flags.get("keys", 1)
+    if not isinstance(asked, int) or asked < 1:
+        raise InputError(f"{path}: {row} {column} sets keys to {asked!r}; expected 1 or more")
+    keyed = registry("defenses").load(request.defense).keyed
+    count = min(asked, keys) if keys and asked > 1 else asked
+    return [Run(row, column, replace(request, judge_device=device)) for device in range(count if keyed else 1)]
 
 
 def make_request(flags: dict[str, Any], path: Path) -> Request:

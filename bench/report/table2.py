@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.report.output import Output, Table
 from bench.report.reported import reported
 
 
@@ -29,6 +30,16 @@ class Table2:
             _row(self.model, "LoRA", self.lora, self.lora_percent, paper["trainable_lora_millions"],
                  paper["lora_percent"]),
         ]  # fmt: skip
+
+    def output(self) -> Output:
+        """The rows as a table."""
+        rows = self.rows()
+        body = tuple(tuple(row.values()) for row in rows)
+        said = "agree" if self.agrees else "differ"
+        return Output(
+            Table("Table II of arXiv 2311.16577: weights that are trained", tuple(rows[0]), body, tuple(rows)),
+            notes=(f"Counted on the real architectures; measured and reported figures {said}.",),
+        )
 
     @property
     def agrees(self) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from bench.core.frozen import Frozen
 from bench.core.spec import PluginSpec
-from bench.store.documents import write_document
+from bench.store.documents import read_document, write_document
 
 Share = Field(ge=0, le=1)
 
@@ -84,3 +84,12 @@ class LadderRecord(Frozen):
 def write_ladder(results: Path, record: LadderRecord) -> Path:
     """Write the record whole; where it is then."""
     return write_document(results / record.ladder_id / "ladder.json", record)
+
+
+def read_ladders(results: Path) -> list[LadderRecord]:
+    """All ladders of a results folder, by their ids.
+
+    Raises:
+        CorruptArtifactError: one is damaged; the field is named.
+    """
+    return [read_document(path, LadderRecord, "ladder") for path in sorted(results.glob("*/ladder.json"))]

@@ -1,0 +1,94 @@
+"""The command that makes a run again: a Spec back to the flags of `bench run`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from bench.core.errors import BenchError
+from bench.core.nouns import Precision
+from bench.core.profile import Profile, load_profile, profile_names
+from bench.core.registry import registry
+from bench.core.spec import PluginSpec, Spec
+
+_KINDS = {"defense": "defenses", "threat": "threats", "attack": "attacks", "fallback": "attacks"}
+
+
+def command_of(spec: Spec, key_name: str | None = None) -> str:
+    """`bench run` with every flag that a Spec needs, quoted for a shell; what is a default is left out.
+
+    Folders and device are not in it: they decide no verdict.
+
+    Args:
+        spec: The run.
+        key_name: What the keyring calls the defender's key, for a Spec whose key is not drawn from its seed.
+    """
+    budget = spec.ball
+    known = spec.profile.name in profile_names()
+    flags: list[tuple[str, Any]] = [
+        ("profile", spec.profile.name if known else f"{spec.profile.name}.yaml"),
+        ("defense", spec.defense.name),
+        ("threat", spec.threat.name),
+        ("attack", spec.attack.name),
+        ("norm", budget.norm),
+        ("eps", budget.eps),
+        ("protocol", spec.protocol),
+        ("seed", spec.seed or None),
+        ("limit", spec.limit),
+        ("ids", spec.ids.name if spec.ids else None),
+        ("stop-at-precision", f"{spec.stop_at:g}" if spec.stop_at else None),
+        ("batch-size", spec.batch_size if spec.batch_size != spec.profile.batch_size else None),
+        ("precision", spec.precision if spec.precision is not Precision.FP32 else None),
+        ("key", _key(spec, key_name)),
+        ("judge-device", spec.device or None),
+    ]
+    words = ["bench", "run"]
+    for name, value in flags:
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    for name, value in _settings(spec):
+        words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join(words)
+
+
+def _key(spec: Spec, key_name: str | None) -> str | None:
+    if spec.key is None or spec.key.origin == "seed":
+        return None
+    return key_name or f"KEY-WITH-FINGERPRINT-{spec.key.fingerprint}"
+
+
+def _settings(spec: Spec) -> Iterator[tuple[str, Any]]:
+    """What differs from the defaults, dotted."""
+    for section, kind in _KINDS.items():
+        plugin: PluginSpec | None = getattr(spec, section)
+        if plugin is not None:
+            default = _defaults(kind, plugin.name)
+            for name, value in plugin.options.items():
+                if name not in default or default[name] != value:
+                    yield f"{section}.{name}", value
+    yield from _differences(_profile(spec.profile), spec.profile.model_dump(mode="json"), "profile")
+
+
+def _defaults(kind: str, name: str) -> dict[str, Any]:
+    """The options of a plug-in that is given none; nothing where it is not here or needs some."""
+    try:
+        return dict(registry(kind).make(name, {}).options())
+    except BenchError:
+        return {}
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    """The profile that comes with the package under the name, else the one given."""
+    named = load_profile(profile.name) if profile.name in profile_names() else profile
+    return named.model_dump(mode="json")
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for name, value in after.items():
+        old, here = before.get(name), f"{path}.{name}"
+        if isinstance(old, dict) and isinstance(value, dict) and set(old) <= set(value):
+            yield from _differences(old, value, here)
+        elif old != value:
+            yield here, value

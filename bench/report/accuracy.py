@@ -1,0 +1,100 @@
+"""Accuracies over images and keys, from verdict rows; fractions in [0, 1] with 95% intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.checks.statistics import across_keys, interval
+from bench.core.errors import CorruptArtifactError
+from bench.core.nouns import Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.store.suites import Cell
+    from bench.store.verdicts import Row
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of images, the mean over keys.
+
+    Attributes:
+        mean: Over keys and images.
+        interval: Of the mean; Wilson where there is one key, over keys and images where there are several.
+        worst: Of the key that does worst.
+        keys: How many.
+        images: For each key.
+    """
+
+    mean: float
+    interval: Interval
+    worst: float
+    keys: int
+    images: int
+
+
+def robust(rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which images stand (n,)."""
+    return np.array([row.outcome is Outcome.ROBUST for row in rows])
+
+
+def clean(rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which images the target gets right before any attack (n,)."""
+    return np.array([row.clean_prediction == row.label for row in rows])
+
+
+def accuracy(by_key: Sequence[NDArray[np.bool_]]) -> Accuracy:
+    """The accuracy of one key or of several, on the same images.
+
+    Args:
+        by_key: For each key, which images count (n,).
+    """
+    images = len(by_key[0])
+    if len(by_key) == 1:
+        right = int(by_key[0].sum())
+        return Accuracy(right / images, interval(right, images), right / images, 1, images)
+    found = across_keys([table.tolist() for table in by_key], seed=0)
+    return Accuracy(found.mean, found.interval, found.minimum, len(by_key), images)
+
+
+def reported_interval(share: float, images: int) -> Interval:
+    """Of a published accuracy, from the number of images that its table states."""
+    return interval(round(share * images), images)
+
+
+def difference(measured: Accuracy, share: float, images: int) -> Interval:
+    """Confidence interval of ``measured`` less a published ``share`` of ``images``.
+
+    Square-and-add of the two intervals, as for independent samples. A published figure of one key brings no spread
+    between keys, so the interval holds for that key alone.
+
+    Source: Zou and Donner, Statistics in Medicine 27:1693, 2008 (MOVER).
+    """
+    low, high = reported_interval(share, images)
+    gap = measured.mean - share
+    down = ((measured.mean - measured.interval[0]) ** 2 + (high - share) ** 2) ** 0.5
+    up = ((measured.interval[1] - measured.mean) ** 2 + (share - low) ** 2) ** 0.5
+    return max(gap - down, -1.0), min(gap + up, 1.0)
+
+
+def same_images(cells: Iterable[Cell]) -> None:
+    """Check that cells may be put together image by image.
+
+    Raises:
+        CorruptArtifactError: two judged different images.
+    """
+    seen: dict[tuple[str, ...], str] = {}
+    for cell in cells:
+        if cell.record is not None:
+            seen.setdefault(tuple(row.image_id for row in cell.rows), cell.record.run_id)
+    if len(seen) > 1:
+        first, second, *_ = seen.values()
+        raise CorruptArtifactError(f"runs {first} and {second} judged different images; expected the same for all "
+                                   "cells of a row")  # fmt: skip

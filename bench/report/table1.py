@@ -1,0 +1,253 @@
+"""Table I of arXiv:2311.16577, measured beside reported, with what the paper lacks: the strict worst case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.report.accuracy import Accuracy, accuracy, clean, difference, robust, same_images
+from bench.report.figures.table import draw_table
+from bench.report.output import Output, Table
+from bench.report.reported import reported
+from bench.report.text import EMPTY, bound, percent, signed, with_interval
+from bench.report.tiers import BROKEN_BELOW, TIERS, TRANSFER, tier_of, worst_up_to
+from bench.store.record import Record
+from bench.store.suites import Cell
+
+PAPER_PROFILE = "imagenet"  # where a reported figure is the same experiment
+# Columns of the suite, as the paper has them; the last is of models that are judged white-box.
+_ATTACKS = {
+    "linf_non_adaptive": "l∞ non-adaptive",
+    "linf_adaptive": "l∞ adaptive",
+    "l2_non_adaptive": "l2 non-adaptive",
+    "l2_adaptive": "l2 adaptive",
+    "linf_white_box": "l∞ white-box",
+}
+_HEADER = ("row", "clean", *_ATTACKS.values(), "strict worst case", "first broken by", "source clean", "images x keys")
+_NOTES = (
+    "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several "
+    "(docs/statistics.md). Robust accuracy is an upper bound: a stronger attack can only lower it.",
+    "Attack columns: protocol paper, stock AutoAttack (`attack.mode=budget`), images that the source misclassifies "
+    "left clean. Never compare them with the strict columns, which attack every image.",
+    "Strict worst case: share of images that stand against every strict run up to the tiers named; mean over keys. "
+    "First broken by: the first tier up to which less than half of the clean accuracy is left.",
+    "Several keys are devices of one maker; the models that the adversary trains are shared by them, so the interval "
+    "over keys is for these adversary's models.",
+    "† White-box: the adversary attacks the model that is judged. The reported rows of adversarially trained models "
+    "are white-box on 5,000 images (RobustBench), whatever the paper's caption says.",
+)
+_MAKE = (
+    "All runs at once: `bench reproduce table1 --profile imagenet --data DIR`, after `bench train` has made the models "
+    "or with `--train`; `bench plan configs/imagenet/table1.yaml` says how long that takes."
+)
+
+
+@dataclass
+class _Line:
+    """One row of the table while it is put together."""
+
+    name: str
+    cells: list[Cell]
+    paper: dict[str, str]
+    comparable: bool
+    data: list[dict[str, Any]] = field(default_factory=list)
+
+    def column(self, name: str) -> list[Cell]:
+        """Its cells that were run, one for each key."""
+        return [cell for cell in self.cells if cell.column == name and cell.record is not None]
+
+    def by_device(self) -> dict[int, list[Cell]]:
+        """All cells that were run, by whose device was judged."""
+        out: dict[int, list[Cell]] = {}
+        for cell in self.cells:
+            if cell.record is not None:
+                out.setdefault(cell.device, []).append(cell)
+        return out
+
+
+def table1(cells: Sequence[Cell], profile: str) -> Output:
+    """The table from the cells of the suite; empty cells show the reported figure alone.
+
+    Args:
+        cells: Of the suite, in its order.
+        profile: Where they were run; a difference to the paper is given where that is the paper's own.
+    """
+    paper = {row["row"]: row for row in reported("table1")}
+    names = dict.fromkeys(cell.row for cell in cells)
+    lines = [
+        _Line(name, [c for c in cells if c.row == name], paper.get(name, {}), profile == PAPER_PROFILE)
+        for name in names
+    ]
+    body = tuple(_row(line) for line in lines)
+    title = f"Table I of arXiv 2311.16577 on {profile}"
+    table = Table(title, _HEADER, body, tuple(entry for line in lines for entry in line.data))
+    ran = dict.fromkeys(cell.record.run_id for cell in cells if cell.record)
+    notes = (*_NOTES, _MAKE) if profile == PAPER_PROFILE else (*_NOTES, _elsewhere(profile, cells))
+    return Output(
+        table,
+        {"": draw_table(table)} if ran else {},
+        notes,
+        tuple(ran),
+        tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
+    )
+
+
+def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:
+    budgets = dict.fromkeys(c.record.spec.budget for c in cells if c.record)
+    return (
+        f"Profile {profile} is another data set, model and radius ({', '.join(budgets)}) than the paper's ImageNet, "
+        "4/255 and 0.5: the reported figure stands beside for orientation, and no difference is given."
+    )
+
+
+def _row(line: _Line) -> tuple[str, ...]:
+    devices = line.by_device()
+    for own in devices.values():
+        same_images(own)
+    tables = [clean(own[0].rows) for _, own in sorted(devices.items())]
+    natural = accuracy(tables) if tables else None
+    _add(line, "clean", [own[0] for _, own in sorted(devices.items())], natural, line.paper.get("clean", ""), tier="")
+    attacks = [_attack(line, name) for name in _ATTACKS]
+    return (
+        _name(line),
+        _cell(line, natural, line.paper.get("clean", ""), upper=False),
+        *attacks,
+        _worst(line, devices),
+        _broken(line, devices),
+        _sources(line),
+        _sizes(line),
+    )
+
+
+def _attack(line: _Line, column: str) -> str:
+    cells = line.column(column)
+    found = accuracy([robust(cell.rows) for cell in cells]) if cells else None
+    said = _reported(line, column)
+    if not any(cell.column == column for cell in line.cells) and not said:
+        return EMPTY
+    tier = tier_of(cells[0].record) if cells and cells[0].record else ""
+    _add(line, column, cells, found, said, tier=tier)
+    white = tier == "T5" or (not cells and line.paper.get("threat_note", "").startswith("white-box"))
+    return _cell(line, found, said, upper=True) + (" †" if white and (found or said) else "")
+
+
+def _reported(line: _Line, column: str) -> str:
+    """The paper's figure; its white-box rows stand in the column of that name."""
+    white_row = any(cell.column == "linf_white_box" for cell in line.cells)
+    if white_row:
+        return line.paper.get("linf_non_adaptive", "") if column == "linf_white_box" else ""
+    return line.paper.get(column, "")
+
+
+def _cell(line: _Line, found: Accuracy | None, said: str, *, upper: bool) -> str:
+    """Measured, reported and difference, a line for each."""
+    parts = [with_interval(found.mean, found.interval, upper=upper)] if found else [EMPTY]
+    if said:
+        parts.append(f"paper {said}" if line.comparable else f"(ImageNet {said})")
+    if found and said and line.comparable:
+        low, high = difference(found, float(said) / 100, int(line.paper["n_images"]))
+        gap = found.mean - float(said) / 100
+        parts.append(f"{signed(gap)} [{signed(low)}, {signed(high)}]")
+    return "\n".join(parts)
+
+
+def _worst(line: _Line, devices: dict[int, list[Cell]]) -> str:
+    """The strict worst case over the transfer tiers, or over all where none of them makes sense."""
+    ladders = {device: worst_up_to(own) for device, own in sorted(devices.items())}
+    ladders = {device: found for device, found in ladders.items() if found}
+    if not ladders:
+        return EMPTY
+    transfer = {device: [t for t in TRANSFER if t in found] for device, found in ladders.items()}
+    met = max(transfer.values(), key=len) or max((list(found) for found in ladders.values()), key=len)
+    last = met[-1]
+    chosen = [device for device, found in ladders.items() if set(met) <= set(found)]
+    result = accuracy([ladders[device][last] for device in chosen])
+    cells = [c for d in chosen for c in devices[d] if c.record and _strict(c.record) and tier_of(c.record) in met]
+    _add(line, "strict_worst_case", cells, result, "", tier=" ".join(met))
+    span = met[0] if len(met) == 1 else f"{met[0]} to {met[-1]}"
+    return f"{with_interval(result.mean, result.interval, upper=True)}\n{span}"
+
+
+def _broken(line: _Line, devices: dict[int, list[Cell]]) -> str:
+    """The first tier up to which too little is left, over the keys that met it."""
+    ladders = {device: worst_up_to(own) for device, own in devices.items()}
+    reached = [tier for tier in TIERS if any(tier in found for found in ladders.values())]
+    for tier in reached:
+        met = [device for device, found in ladders.items() if tier in found]
+        left = np.mean([ladders[device][tier].mean() for device in met])
+        right = np.mean([clean(devices[device][0].rows).mean() for device in met])
+        if left < BROKEN_BELOW * right:
+            return f"{tier}\n<= {percent(float(left))}"
+    return f"none of\n{', '.join(reached)}" if reached else EMPTY
+
+
+def _sources(line: _Line) -> str:
+    """Clean accuracy of the sources of transfer, smallest and largest."""
+    shares = [
+        c.record.metrics.source_clean_accuracy
+        for c in line.cells
+        if c.record and c.record.adversary.access == "gradients" and tier_of(c.record) in TRANSFER
+    ]
+    if not shares:
+        return EMPTY
+    low, high = percent(min(shares)), percent(max(shares))
+    return low if low == high else f"{low} to {high}"
+
+
+def _sizes(line: _Line) -> str:
+    sizes = dict.fromkeys(f"{cell.record.metrics.images:,}" for cell in line.cells if cell.record is not None)
+    keys = len(line.by_device())
+    if not sizes:
+        return f"paper {int(line.paper['n_images']):,} x 1" if line.paper else EMPTY
+    return f"{', '.join(sizes)} x {keys}"
+
+
+def _name(line: _Line) -> str:
+    if line.comparable:
+        return line.name
+    ran = next((cell.record for cell in line.cells if cell.record is not None), None)
+    if ran is None:
+        return line.name
+    spec = ran.spec
+    size = f", P = {spec.defense.options['block_size']}" if "block_size" in spec.defense.options else ""
+    base = f"\n{spec.profile.base.architecture}" if line.paper else ""
+    return f"{line.name}\n{spec.defense.name}{size}{base}"
+
+
+def _strict(record: Record) -> bool:
+    return record.spec.protocol == "strict"
+
+
+def _add(line: _Line, column: str, cells: Sequence[Cell], found: Accuracy | None, said: str, *, tier: str) -> None:
+    """A line of the CSV file."""
+    share = float(said) / 100 if said else None
+    images = int(line.paper["n_images"]) if said else None
+    gap = bound(found, share, images) if line.comparable else None
+    records = [cell.record for cell in cells if cell.record]
+    sources = [r.metrics.source_clean_accuracy for r in records if r.adversary.access == "gradients"]
+    line.data.append(
+        {
+            "row": line.name,
+            "column": column,
+            "protocol": records[0].spec.protocol.value if records and column != "clean" else "",
+            "tiers": tier,
+            "budget": records[0].spec.budget if records and column != "clean" else "",
+            "images": found.images if found else None,
+            "keys": found.keys if found else None,
+            "measured": found.mean if found else None,
+            "low": found.interval[0] if found else None,
+            "high": found.interval[1] if found else None,
+            "worst_key": found.worst if found else None,
+            "reported": share,
+            "reported_images": images,
+            "difference": gap[0] if gap else None,
+            "difference_low": gap[1] if gap else None,
+            "difference_high": gap[2] if gap else None,
+            "source_clean_low": min(sources) if sources and column != "clean" else None,
+            "source_clean_high": max(sources) if sources and column != "clean" else None,
+            "runs": " ".join(r.run_id for r in records),
+        }
+    )
