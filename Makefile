@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test test-slow lint format schema install clean
+.PHONY: demo test test-slow test-browser lint format schema install clean
 
 demo: install  ## run the main job on the embedded default
 	$(BIN)/bench run --defense key-lora --threat adaptive
@@ -14,6 +14,9 @@ test: install  ## the tests that CI runs
 
 test-slow: install  ## the long ones too
 	$(BIN)/python -m pytest -m "not gpu and not ray and not browser" $(PYTEST_ARGS)
+
+test-browser: install  ## the leaderboard's site in a real browser (Debian: apt-get install chromium)
+	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -43,5 +43,5 @@ def test_the_paper_has_its_twelve_rows():
             assert spec.defense.options["rank"] == int(row["lora_rank"])
         if run.column in row:
             assert row[run.column], f"{run.row} has no {run.column} in the paper"
-        assert spec.ball.eps == Fraction(row["linf_eps" if "linf" in run.column else "l2_eps"])
+        assert spec.ball.eps == Fraction(row["l2_eps" if run.column.startswith("l2") else "linf_eps"])
         assert (spec.ids.count if spec.ids else 50_000) == int(row["n_images"])

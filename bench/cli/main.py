@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.cli import keys, listing, results
+from bench.cli import keys, leaderboard, listing, results
 from bench.cli.audit import audit
 from bench.cli.doctor import doctor
 from bench.cli.key_study import key_study
@@ -42,6 +42,7 @@ app.command("perf")(perf)
 app.command("doctor")(doctor)
 app.add_typer(keys.app, name="key")
 app.add_typer(results.app, name="results")
+app.add_typer(leaderboard.app, name="leaderboard")
 
 
 def _version(wanted: bool) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.report.output import Output
 
 _SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of a suite of that name
+_BESIDE_THE_PAPER = ("table1", "fig4")  # they say on which profile
 NAMES = (*_SUITES, "table2", "ladders")
 
 
@@ -96,7 +97,8 @@ def _rendered(name: str, filled: Filled, profile: str) -> Output:
     from importlib import import_module
 
     function = name.replace("-", "_")
-    output: Output = getattr(import_module(f"bench.report.{function}"), function)(filled.cells, profile)
+    render = getattr(import_module(f"bench.report.{function}"), function)
+    output: Output = render(filled.cells, profile) if name in _BESIDE_THE_PAPER else render(filled.cells)
     return output
 
 

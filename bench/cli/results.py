@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.compare import compare
+from bench.cli.gallery import gallery
 from bench.cli.options import (
     DataOption,
     DeviceOption,
@@ -19,9 +20,12 @@ from bench.cli.options import (
     ResultsOption,
     WeightsOption,
 )
+from bench.cli.pack import pack
 
-app = typer.Typer(no_args_is_help=True, help="List, show, compare and verify records.")
+app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, picture and pack records.")
 app.command("compare")(compare)
+app.command("gallery")(gallery)
+app.command("pack")(pack)
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
 
 
@@ -69,10 +73,14 @@ def verify(
     rebuild: RebuildOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge the kept adversarial images of a run again from scratch and compare every verdict."""
+    """Judge the kept adversarial images of a run again from scratch and compare every verdict.
+
+    Where all of them stand, `confirmation.json` beside the record says so, and the leaderboard shows it.
+    """
     from bench.cli.means import make_means
     from bench.cli.progress import listener
     from bench.engine.resolve import defender_key
+    from bench.engine.submission import confirm
     from bench.engine.verify import verify as check
     from bench.store.keyring import Keyring
 
@@ -81,6 +89,7 @@ def verify(
         folder = means.results.find(run)
         record, _ = folder.read()
         found = check(folder, defender_key(record.spec, Keyring(means.home.keys)), means)
+    confirm(folder, found)
     if as_json:
         print(json.dumps({"images": found.images, "disagreements": found.disagreements}, indent=2))
     else:

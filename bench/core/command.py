@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from bench.core.errors import BenchError
@@ -26,7 +27,7 @@ def command_of(spec: Spec, key_name: str | None = None) -> str:
         key_name: What the keyring calls the defender's key, for a Spec whose key is not drawn from its seed.
     """
     budget = spec.ball
-    known = spec.profile.name in profile_names()
+    known = _shipped(spec.profile.name) is not None
     flags: list[tuple[str, Any]] = [
         ("profile", spec.profile.name if known else f"{spec.profile.name}.yaml"),
         ("defense", spec.defense.name),
@@ -81,8 +82,12 @@ def _defaults(kind: str, name: str) -> dict[str, Any]:
 
 def _profile(profile: Profile) -> dict[str, Any]:
     """The profile that comes with the package under the name, else the one given."""
-    named = load_profile(profile.name) if profile.name in profile_names() else profile
-    return named.model_dump(mode="json")
+    return _shipped(profile.name) or profile.model_dump(mode="json")
+
+
+@cache
+def _shipped(name: str) -> dict[str, Any] | None:
+    return load_profile(name).model_dump(mode="json") if name in profile_names() else None
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:

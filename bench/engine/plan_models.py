@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from bench.core.canonical import digest
 from bench.core.errors import InputError
@@ -18,12 +19,14 @@ from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.core.spec import Spec
+from bench.engine.answers import Answers
 from bench.engine.measure import Subject
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.models.classifier import Classifier, backbone
 from bench.models.ensemble import Ensemble
 from bench.models.zoo import zoo_network
+from bench.training.harden import Hardening
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -83,7 +86,9 @@ class Named:
         """What the threat model would attack."""
         threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
         source = threat.source(DeclaredView(cast("World", self), threat))
-        if source.digest not in self.subjects:
+        if isinstance(source.model, Answers):
+            self.subjects[source.digest] = self.subjects[self.target.digest]
+        elif source.digest not in self.subjects:
             members = len(source.model.members) if isinstance(source.model, Ensemble) else 1
             start = self.spec.profile.start or self.spec.profile.base
             self.subjects[source.digest] = self._architecture(source.note, start, members)
@@ -173,12 +178,21 @@ class Named:
         rank = [defense.get("name"), defense.get("options", {}).get("rank")]
         shape = [base.architecture, base.arguments, profile.classes, profile.image_shape, rank]
 
+        hardening = self._hardening(made_from)
+        shape += [hardening.steps] if hardening else []
+
         def build() -> nn.Module:
             model = self._classifier(base)
             model.network = asked(model.network)
-            return model
+            return Hardened(model, hardening) if hardening else model
 
         return Subject(name, digest(shape), profile.image_shape, True, 1, build)
+
+    def _hardening(self, made_from: dict[str, Any]) -> Hardening | None:
+        """The adversary inside the training of the Spec's defense; a base has none."""
+        say = getattr(self.defense, "hardening", None) if "defense" in made_from else None
+        hardening: Hardening | None = say(self.spec.profile) if say else None
+        return hardening
 
     def _classifier(self, base: Base) -> Classifier:
         return Classifier(backbone(base, self.spec.profile.classes, 0), base.mean, base.std)
@@ -187,3 +201,23 @@ class Named:
         options, shape = self.spec.defense.options, self.spec.profile.image_shape
         threat = str(options.get("threat", "Linf"))
         return Subject(name, digest(["zoo", name, threat, shape]), shape, build=lambda: zoo_network(name, threat))
+
+
+class Hardened(nn.Module):
+    """A model as adversarial training calls it: a forward stands for the adversary's gradients and for its own.
+
+    What the adversary keeps for a gradient is let go before the weights learn, so it is no memory of theirs.
+    """
+
+    def __init__(self, model: nn.Module, hardening: Hardening) -> None:
+        super().__init__()
+        self.model, self.hardening = model, hardening
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of the images that the adversary made of ``images`` (B, C, H, W)."""
+        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            # a copy, since what counts operations hooks the inputs of modules, and cannot where they are leaves
+            moved = self.hardening.move(lambda x: self.model(x.clone()), images, labels, torch.zeros_like(images))
+        logits: Tensor = self.model(moved)
+        return logits

@@ -91,7 +91,8 @@ def _devices(row: str, column: str, request: Request, flags: dict[str, Any], key
         raise InputError(f"{path}: {row} {column} sets keys to {asked!r}; expected 1 or more")
     keyed = registry("defenses").load(request.defense).keyed
     count = min(asked, keys) if keys and asked > 1 else asked
-    return [Run(row, column, replace(request, judge_device=device)) for device in range(count if keyed else 1)]
+    first = request.judge_device
+    return [Run(row, column, replace(request, judge_device=first + more)) for more in range(count if keyed else 1)]
 
 
 def make_request(flags: dict[str, Any], path: Path) -> Request:

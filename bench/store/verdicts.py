@@ -56,7 +56,7 @@ def write_rows(path: Path, rows: list[Row], about: dict[str, Any] | None = None)
     if about is not None:
         table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table, buffer, compression="zstd")
     write_whole(path, buffer.getvalue())
 
 

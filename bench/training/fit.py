@@ -19,6 +19,7 @@ from bench.core.progress import stage
 from bench.core.seeds import seed_of
 from bench.training.augment import Moves, draw_moves
 from bench.training.checkpoint import Checkpoint, drop
+from bench.training.harden import Hardening
 from bench.training.log import Log
 from bench.training.optimise import make_optimizer, make_schedule
 from bench.training.order import Order, Parts, Share
@@ -30,7 +31,16 @@ if TYPE_CHECKING:
 TRAINING_VERSION = 2
 
 
-def fit(model: nn.Module, data: Split, recipe: Recipe, *, seed: int, means: TrainingMeans, title: str) -> None:
+def fit(
+    model: nn.Module,
+    data: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    means: TrainingMeans,
+    title: str,
+    hardening: Hardening | None = None,
+) -> None:
     """Train in place the parameters of ``model`` that require a gradient, by cross-entropy.
 
     What a step sees is a function of ``seed`` and the step alone: not of processes, parts, workers, or of how often
@@ -45,12 +55,13 @@ def fit(model: nn.Module, data: Split, recipe: Recipe, *, seed: int, means: Trai
         seed: Of the order of the images and of the augmentation, drawn on the CPU on every device.
         means: Device, checkpoints, who is told.
         title: Shown beside the progress.
+        hardening: The adversary that moves a step's images before the weights learn from them; None for none.
 
     Raises:
         InputError: the batch does not divide among processes and parts.
         BenchError: the loss is no longer finite, or the device has too little memory.
     """
-    loop = _Loop(model, data, recipe, seed, means, _accelerator(means))
+    loop = _Loop(model, data, recipe, seed, means, _accelerator(means), hardening)
     try:
         loop.run(title)
     except torch.OutOfMemoryError:
@@ -67,6 +78,7 @@ class _Loop:
     seed: int
     means: TrainingMeans
     accelerator: Accelerator
+    hardening: Hardening | None = None
 
     def run(self, title: str) -> None:
         recipe, means, leads = self.recipe, self.means, self.accelerator.is_main_process
@@ -104,16 +116,22 @@ class _Loop:
         """Gradients of one step, over all processes; the mean loss."""
         recipe, device = self.recipe, self.accelerator.device
         moves: Moves | None = None
+        start: Tensor | None = None
         loss = torch.zeros((), device=device)
         for part in range(share.parts):
             images, labels = next(batches)
             x = _unit(images.to(device, non_blocking=True))
+            labels = labels.to(device)
             moves = moves or self._moves(step, x)
-            x = moves.take(share.positions(part, recipe.batch_size)).apply(x)
+            own = share.positions(part, recipe.batch_size)
+            x = moves.take(own).apply(x)
+            if self.hardening:
+                start = self._start(step, x, self.hardening) if start is None else start
+                x = self._hardened(x, labels, start[own], self.hardening)
             with self._sync(shared, last=part == share.parts - 1):
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     logits = shared(x)
-                mean = F.cross_entropy(logits.to(x.dtype), labels.to(device)) / share.parts
+                mean = F.cross_entropy(logits.to(x.dtype), labels) / share.parts
                 mean.backward()
             loss += mean.detach()
         out: Tensor = self.accelerator.reduce(loss, "mean")
@@ -126,6 +144,19 @@ class _Loop:
     def _moves(self, step: int, images: Tensor) -> Moves:
         generator = Generator().manual_seed(seed_of(self.seed, "moves", step))
         return draw_moves(self.recipe.batch_size, tuple(images.shape[1:]), self.recipe.augmentation, generator)
+
+    def _start(self, step: int, images: Tensor, hardening: Hardening) -> Tensor:
+        """Where the adversary starts, for the whole batch of a step."""
+        generator = Generator().manual_seed(seed_of(self.seed, "start", step))
+        return hardening.draw(self.recipe.batch_size, tuple(images.shape[1:]), generator)
+
+    def _hardened(self, images: Tensor, labels: Tensor, start: Tensor, hardening: Hardening) -> Tensor:
+        """Images as the adversary moves them; it sees the model as it would be deployed, and leaves no trace in it."""
+        self.model.eval()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            moved = hardening.move(self.model, images, labels, start)
+        _train_mode(self.model)
+        return moved
 
     def _share(self) -> Share:
         """How a step is divided.

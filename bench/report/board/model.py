@@ -32,11 +32,13 @@ class Group:
     protocol: Literal["strict", "paper"]
     n_tier: str  # "under 1,000", "1,000 and more", "5,000 and more", "50,000"
     kind: Literal["measured", "reported"]
+    adversary: str = ""  # paper: the one attack, "adaptive: autoattack"; a column of its table. strict: none, all count
 
     @property
     def name(self) -> str:
         """For people."""
-        parts = (self.profile, f"{self.norm} {self.eps}", self.scope, self.protocol, f"{self.n_tier} images", self.kind)
+        how = f"{self.protocol}, {self.adversary}" if self.adversary else self.protocol
+        parts = (self.profile, f"{self.norm} {self.eps}", self.scope, how, f"{self.n_tier} images", self.kind)
         return ", ".join(parts)
 
 
@@ -75,7 +77,7 @@ class Standing:
         robust: strict: mean over keys of the per-image worst case over all runs of the scope; paper: of the one
             attack. An upper bound.
         interval: 95%, of ``robust``; over keys and images where there are several keys.
-        worst_key: Of the key that does worst.
+        worst_key: Of the key that does worst, whether or not it is among those averaged.
         source_clean: Smallest and largest accuracy of the sources on clean images; None where nothing is reported.
         adversaries: Threats with attacks that it stands against, "adaptive: transfer".
         tiers: Their tiers, lowest first.
@@ -86,6 +88,8 @@ class Standing:
         runs: Ids of all its runs.
         source: Of a reported figure.
         badges: See there.
+        aside: Ids of runs of the same scope that are not in the figure: of deployments that met fewer adversaries, or
+            with images of which nothing is known.
     """
 
     standing_id: str
@@ -108,6 +112,7 @@ class Standing:
     runs: tuple[str, ...]
     source: str | None
     badges: Badges
+    aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

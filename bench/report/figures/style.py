@@ -31,6 +31,8 @@ GREY = "#666666"
 # Numbers of colours, markers and dashes have no common factor: 7 x 9 x 5 lines before two look alike.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
+_PASSES = 3  # of the layout: where a plot has a fixed shape, room for the words around it is found in steps
+_HARD = "\N{NO-BREAK SPACE}"
 _CHARACTER = 0.6  # width of a letter of DejaVu Sans in its own size, a little more than the mean
 
 _RC: Any = {
@@ -99,7 +101,8 @@ def drawn(make: Callable[Given, Figure]) -> Callable[Given, Figure]:
     def made(*args: Given.args, **kwargs: Given.kwargs) -> Figure:
         with style():
             figure = make(*args, **kwargs)
-            figure.draw_without_rendering()
+            for _ in range(_PASSES):
+                figure.draw_without_rendering()
             figure.set_layout_engine("none")
         return figure
 
@@ -124,8 +127,14 @@ def footnote(figure: Figure, text: str, *, size: float = 6.5) -> None:
 
 
 def wrapped(text: str, width: float, size: float) -> str:
-    """``text`` broken so that it is at most ``width`` inches wide in letters of ``size`` points."""
-    return textwrap.fill(text, max(8, int(width * 72 / size / _CHARACTER)))
+    """``text`` in as few lines as fit into ``width`` inches in letters of ``size`` points, lines about as long."""
+    joined = text.replace(" = ", f"{_HARD}={_HARD}")  # no line ends within n = 100
+    most = max(8, int(width * 72 / size / _CHARACTER))
+    lines = len(textwrap.wrap(joined, most))
+    even = next(
+        (w for w in range(max(8, len(joined) // max(lines, 1)), most) if len(textwrap.wrap(joined, w)) <= lines), most
+    )
+    return textwrap.fill(joined, even).replace(_HARD, " ")
 
 
 def drawable(text: str) -> str:

@@ -1,0 +1,70 @@
+"""`bench leaderboard`: the static site from records; what others hand in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.leaderboard_check import check
+from bench.cli.options import JsonOption, ResultsOption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+app = typer.Typer(no_args_is_help=True, help="Build the leaderboard's site; check what others hand in.")
+app.command("check")(check)
+
+
+@app.command()
+def build(
+    results: ResultsOption = "results",
+    out: Annotated[str, typer.Option(envvar="BENCH_OUT", help="The folder of the site.")] = "leaderboard",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the leaderboard from the records in a results folder and the published figures."""
+    from bench.core.errors import InputError
+    from bench.engine.intake import read_all
+    from bench.report.board import make_board
+    from bench.report.site.build import files
+    from bench.report.site.folder import write_site
+
+    if not Path(results).is_dir():
+        raise InputError(f"no folder {results}; expected a folder of records; give --results DIR")
+    evidence, refusals = read_all(Path(results))
+    for refusal in refusals:
+        print(f"bench: refused {refusal}", file=sys.stderr)
+    board = make_board(evidence)
+    refused = [(refusal.run, f"{refusal.field}: {refusal.text}") for refusal in refusals]
+    made = files(board, refused)
+    write_site(Path(out), made)
+    told = _told(made, out, len(board.runs), len(board.standings), len(refused))
+    print(json.dumps(told, indent=2) if as_json else _sentence(told))
+
+
+def _told(made: Mapping[str, bytes], out: str, runs: int, standings: int, refused: int) -> dict[str, object]:
+    """What was written, for people and for programs."""
+    from bench.report.site.build import table_weight
+
+    raw, packed = table_weight(made)
+    return {
+        "index": str(Path(out) / "index.html"),
+        "runs": runs,
+        "standings": standings,
+        "refused": refused,
+        "pages": sum(name.endswith(".html") for name in made),
+        "files": len(made),
+        "bytes": sum(map(len, made.values())),
+        "table_bytes": raw,
+        "table_bytes_gzip": packed,
+    }
+
+
+def _sentence(told: dict[str, object]) -> str:
+    return (
+        "{index}: {pages} pages from {runs} runs, {standings} standings, {refused} refused\n"
+        "{files} files, {bytes:,} bytes; the table with what it loads: {table_bytes:,} bytes, {table_bytes_gzip:,} gzip"
+    ).format(**told)

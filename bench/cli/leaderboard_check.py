@@ -1,0 +1,75 @@
+"""`bench leaderboard check`: archives that strangers hand in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import DataOption, DeviceOption, JsonOption, OfflineOption, WeightsOption
+
+if TYPE_CHECKING:
+    from bench.engine.submission import Checked
+
+
+def check(
+    archives: Annotated[list[Path], typer.Argument(help="Archives of `bench results pack`.", show_default=False)],
+    into: Annotated[str | None, typer.Option(help="Copy what is taken into this folder of records.")] = None,
+    no_rejudge: Annotated[bool, typer.Option("--no-rejudge", help="Load no model and judge nothing again.")] = False,
+    device: DeviceOption = "cpu",
+    data: DataOption = None,
+    weights: WeightsOption = None,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check archives: what they hold, every figure, and the verdicts where the model is at hand.
+
+    Ends with 0 where all are taken, 1 where a verdict disagreed, 2 where an archive was refused.
+    """
+    from bench.cli.means import make_means
+    from bench.cli.progress import listener
+    from bench.engine.submission import check_archive
+    from bench.store.runs import RunStore
+
+    done = []
+    with listener() as progress:
+        means = make_means(into or "results", device, progress, data=data, weights=weights, offline=offline)
+        for archive in archives:
+            store = RunStore(Path(into)) if into else None
+            done.append(check_archive(archive, means, judge=not no_rejudge, into=store))
+    if as_json:
+        print(json.dumps([_data(one) for one in done], indent=2))
+    else:
+        for one in done:
+            _print(one)
+    if code := max(one.exit_code for one in done):
+        raise typer.Exit(code)
+
+
+def _data(one: Checked) -> dict[str, object]:
+    refused = {"field": one.refused.field, "text": one.refused.text} if one.refused else None
+    return {
+        "archive": one.archive,
+        "run_id": one.run_id,
+        "refused": refused,
+        "checked": one.checked,
+        "unchecked": one.unchecked,
+        "disagreements": one.disagreements,
+        "confirmed": one.confirmed,
+        "written": str(one.written) if one.written else None,
+    }
+
+
+def _print(one: Checked) -> None:
+    if one.refused:
+        print(f"{one.archive}: refused: {one.refused.field}: {one.refused.text}")
+        return
+    ends = f"{len(one.disagreements)} disagreements" if one.disagreements else "taken"
+    print(f"{one.archive}: run {one.run_id}: {ends}{', every verdict stands' if one.confirmed else ''}")
+    for sign, lines in (("differs", one.disagreements), ("checked", one.checked), ("not checked", one.unchecked)):
+        for line in lines:
+            print(f"  {sign:<12} {line}")
+    if one.written:
+        print(f"  written to   {one.written}")

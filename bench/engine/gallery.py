@@ -1,0 +1,146 @@
+"""Images of a run as they were judged: chosen or random ones, clean and adversarial."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bench.core.ball import distance
+from bench.core.errors import BenchError, CorruptArtifactError, InputError, UnknownNameError
+from bench.core.key import Key
+from bench.core.names import suggestion
+from bench.core.nouns import Batch, Outcome
+from bench.core.plugins import Attack
+from bench.core.progress import stage
+from bench.core.registry import registry
+from bench.core.seeds import seed_of
+from bench.engine.candidates import Attacker
+from bench.engine.evaluate import Evaluation
+from bench.engine.means import Means
+from bench.engine.reading import Reader
+from bench.store.candidates import CandidateStore
+from bench.store.galleries import Pictured
+from bench.store.runs import RunFolder
+from bench.store.verdicts import Row
+
+MOST = 40  # images that a picture holds
+_APART = 1e-5  # distances may differ in the last bits between machines, as in verify
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which images.
+
+    Attributes:
+        ids: These, in this order; None for random ones.
+        count: Of random ones.
+        seed: Of the draw.
+        fooled: Draw among those that fooled the target.
+    """
+
+    ids: tuple[str, ...] | None = None
+    count: int = 12
+    seed: int = 0
+    fooled: bool = False
+
+    @property
+    def words(self) -> str:
+        """For the caption."""
+        if self.ids is not None:
+            return "chosen by id"
+        return f"drawn at random{' among the fooled' if self.fooled else ''} with seed {self.seed}"
+
+
+def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
+    """The verdicts of the images that are asked for; random ones in the run's order.
+
+    An image's turn is drawn from the seed and its id alone.
+
+    Raises:
+        InputError: an id is not in the run or has no adversarial image; there are fewer images, or too many are asked.
+    """
+    wanted = choice.count if choice.ids is None else len(choice.ids)
+    if not 1 <= wanted <= MOST:
+        raise InputError(f"{wanted} images are asked for; expected 1 to {MOST} in one picture")
+    if choice.ids is not None:
+        return _listed(rows, choice.ids)
+    fit = [row for row in rows if row.outcome is not Outcome.ERROR]
+    if choice.fooled:
+        fit = [row for row in fit if row.outcome is Outcome.FOOLED]
+    if len(fit) < wanted:
+        kind = "fooled images" if choice.fooled else "images"
+        raise InputError(f"{wanted} images are asked for, the run has {len(fit)} {kind}; expected --images {len(fit)} "
+                         "or fewer" if fit else f"the run has no {kind}; expected another run")  # fmt: skip
+    drawn = sorted(fit, key=lambda row: seed_of(choice.seed, row.image_id, "gallery"))[:wanted]
+    return [row for row in fit if row in drawn]
+
+
+def pictured(folder: RunFolder, key: Key | None, means: Means, choice: Choice) -> list[Pictured]:
+    """The chosen images from the kept adversarial images of a run; nothing is attacked.
+
+    Raises:
+        InputError: see :func:`pick`; the adversarial images are not kept.
+        CorruptArtifactError: record or verdicts are damaged, or the images are not those that were judged.
+    """
+    record, rows = folder.read()
+    chosen = pick(rows, choice)
+    places = {row.image_id: i for i, row in enumerate(rows)}
+    evaluation = Evaluation(record.spec, key, means, [row.image_id for row in rows], only_kept=True)
+    reader = Reader(evaluation.world.test_split, evaluation.chosen, record.spec.shard_size)
+    attacker = _attacker(evaluation, means)
+    found: dict[str, Pictured] = {}
+    shards = sorted({places[row.image_id] // record.spec.shard_size for row in chosen})
+    with stage(means.progress, "read the kept images", len(shards), "shard") as advance:
+        for index in shards:
+            batch, _ = reader.read(index)
+            images = _kept(attacker, batch.to(means.device)).to("cpu")
+            for row in (row for row in chosen if row.image_id in batch.ids):
+                at = batch.ids.index(row.image_id)
+                found[row.image_id] = _checked(evaluation, row, batch.images[at], images[at])
+            advance(1)
+    if missing := [row.image_id for row in chosen if row.image_id not in found]:
+        raise InputError(f"image {missing[0]!r} cannot be read; expected the data that the run was made on")
+    return [found[row.image_id] for row in chosen]
+
+
+def _listed(rows: Sequence[Row], ids: Sequence[str]) -> list[Row]:
+    known = {row.image_id: row for row in rows}
+    for image_id in ids:
+        if image_id not in known:
+            raise UnknownNameError(f"image {image_id!r} is not in the run{suggestion(image_id, known)}")
+        if known[image_id].outcome is Outcome.ERROR:
+            raise InputError(
+                f"image {image_id!r} is ERROR in the run, so it has no adversarial image; expected another"
+            )
+    return [known[image_id] for image_id in dict.fromkeys(ids)]
+
+
+def _attacker(evaluation: Evaluation, means: Means) -> Attacker:
+    spec = evaluation.spec
+    names = [spec.attack] + ([spec.fallback] if spec.fallback else [])
+    attacks: dict[str, Attack] = {p.name: registry("attacks").make(p.name, p.options) for p in names}
+    store, queries = CandidateStore(means.home.adversarial), getattr(evaluation.threat, "queries", None)
+    return Attacker(spec, evaluation.source, attacks, store, queries=queries, only_kept=True)
+
+
+def _kept(attacker: Attacker, batch: Batch) -> Tensor:
+    try:
+        return attacker.attack(batch).images
+    except InputError:
+        raise
+    except BenchError as error:  # not kept: bad input of this command
+        raise InputError(str(error)) from None
+
+
+def _checked(evaluation: Evaluation, row: Row, clean: Tensor, adversarial: Tensor) -> Pictured:
+    """The pair, if it is the one that was judged."""
+    same = hashlib.sha256(clean.numpy().tobytes()).hexdigest() == row.image_sha256
+    far = distance(adversarial[None], clean[None], evaluation.spec.ball.norm).item()
+    if not same or (row.distance is not None and abs(far - row.distance) > _APART):
+        which = "kept adversarial image" if same else "image"
+        raise CorruptArtifactError(f"{which} {row.image_id!r} is not the one that was judged; expected the data and "
+                                   "the cache that the run was made with")  # fmt: skip
+    return Pictured(row, clean.permute(1, 2, 0).numpy(), adversarial.permute(1, 2, 0).numpy())

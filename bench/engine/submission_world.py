@@ -1,0 +1,132 @@
+"""The deployment that a submission names, made from this side's own profile and of what a stranger may cause alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+from bench.core.errors import BenchError
+from bench.core.key import Key
+from bench.core.nouns import Trained
+from bench.core.plugins import Defense, Leak, ThreatModel, Workshop
+from bench.core.profile import Profile, load_profile, profile_names
+from bench.core.registry import registry
+from bench.core.spec import Spec
+from bench.engine.means import Means
+from bench.engine.resolve import defender_key
+from bench.engine.view import DeclaredView
+from bench.engine.world import World
+from bench.store.keyring import Keyring
+
+# An option of a defense is a stranger's: no path, no URL, and no number that makes a training endless.
+_OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[0-9]+)?")
+_LARGEST = 256
+_HARMLESS = {"summary", "budgets", "recipes", "batch_size", "shard_size"}  # decide no verdict once the Spec is made
+
+
+class CannotError(BenchError):
+    """Why a submission cannot be judged again here."""
+
+
+class Sparing(World):
+    """A world in which no model is made for an adversary: that may take hours, and a stranger would choose them."""
+
+    def substitute(self, guess: int) -> Trained:
+        """Not made."""
+        _not_made("substitute")
+
+    def key_free(self, draw: int) -> Trained:
+        """Not made."""
+        _not_made("substitute without a key")
+
+    def sibling(self, index: int) -> Trained:
+        """Not made, but for the device that is judged."""
+        return self.target if index == self.spec.device else _not_made("model of another device")
+
+    def workshop(self) -> Workshop:
+        """Not opened."""
+        _not_made("model of its own")
+
+    def leaked(self) -> Leak:
+        """Not handed out: what is made of it may take hours."""
+        _not_made("model from the leaked weights")
+
+
+def _not_made(what: str) -> NoReturn:
+    raise CannotError(f"its adversary has a {what}, which is not made for a check")
+
+
+def world_of(spec: Spec, means: Means) -> Sparing:
+    """The world of a submission's Spec with the packaged profile in place of the submission's.
+
+    Raises:
+        CannotError: it cannot be had here, and why.
+    """
+    defense = _defense(spec)
+    profile = _profile(spec.profile, defense)
+    return Sparing(spec.model_copy(update={"profile": profile}), _key(spec, defense, means), means)
+
+
+def source_of(world: Sparing, threat: ThreatModel) -> Trained:
+    """The source of a threat that comes with this distribution, where it needs no model of the adversary's own.
+
+    Raises:
+        BenchError: it does, or the threat is of others.
+    """
+    if not type(threat).__module__.startswith("bench."):
+        raise CannotError("its threat is a plug-in of others")
+    return threat.source(DeclaredView(world, threat))
+
+
+def _defense(spec: Spec) -> Defense:
+    name = spec.defense.name
+    if name not in registry("defenses").names():
+        raise CannotError(f"defense {name} is not installed here")
+    _check_options(spec.defense.options, "spec.defense.options")
+    defense: Defense = registry("defenses").make(name, spec.defense.options)
+    if defense.keyed != (spec.key is not None):
+        raise CannotError(
+            f"defense {name} has {'a key' if defense.keyed else 'no key'} here, the record says otherwise"
+        )
+    return defense
+
+
+def _check_options(value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_options(inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            _check_options(inner, f"{path}.{at}")
+    elif isinstance(value, str) and (not _OPTION.fullmatch(value) or ".." in value):
+        raise CannotError(f"{path} is a text that may name a file; expected a plain word")
+    elif isinstance(value, int | float) and abs(value) > _LARGEST:
+        raise CannotError(f"{path} is {value}, more than the {_LARGEST} up to which models are made for a check")
+
+
+def _profile(said: Profile, defense: Defense) -> Profile:
+    """This side's profile, if the submission's is the same in all that decides a verdict of this defense."""
+    if said.name not in profile_names():
+        raise CannotError(f"profile {said.name} does not come with this version")
+    own = getattr(defense, "preprocessing", None)
+    mine = load_profile(said.name, {"preprocessing": own()} if own else None)
+    for name in ("base", "start"):  # a digest of the weights only narrows what may be taken
+        here, there = getattr(mine, name), getattr(said, name)
+        if here and there and here.sha256 is None:
+            mine = mine.model_copy(update={name: here.model_copy(update={"sha256": there.sha256})})
+    for name in Profile.model_fields:
+        if name not in _HARMLESS and getattr(said, name) != getattr(mine, name):
+            raise CannotError(f"profile {said.name} has another {name} than the one that comes with this version")
+    if defense.recipe(said) != defense.recipe(mine):
+        raise CannotError(f"profile {said.name} trains the defense by another recipe than this version's")
+    defense.check(mine)
+    return mine
+
+
+def _key(spec: Spec, defense: Defense, means: Means) -> Key | None:
+    if spec.key is None:
+        return None
+    try:
+        return defender_key(spec, Keyring(means.home.keys))
+    except BenchError:
+        raise CannotError(f"the key {spec.key.fingerprint} is not in the keyring here") from None

@@ -1,0 +1,132 @@
+"""Strict standings: for every scope, the per-image worst case of the deployments that met the most adversaries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.report.board.facts import Fact, Mask
+from bench.report.board.line import line
+from bench.report.board.model import Scope, Standing
+from bench.report.tiers import BROKEN_BELOW, TIERS
+
+# Tiers that may count in a scope, and those of which it needs at least one: without them it is the scope before it.
+_NEW = {
+    Scope.TRANSFER: ("T0", "T1", "T1+"),
+    Scope.SIBLING: ("T1s",),
+    Scope.QUERIES: ("T2", "T3"),
+    Scope.LEAKED: ("T4",),
+    Scope.WHITE_BOX: ("T5",),
+}
+_ALL = {scope: TIERS[: TIERS.index(new[-1]) + 1] for scope, new in _NEW.items()} | {Scope.WHITE_BOX: ("T5",)}
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """One deployed model and the runs of a scope against it.
+
+    Attributes:
+        counted: Runs whose rows are known; all of them where there is no such run.
+        left: The others.
+        adversaries: Of ``counted``.
+        worst: Which images stand in all of ``counted`` (n,).
+    """
+
+    counted: tuple[Fact, ...]
+    left: tuple[Fact, ...]
+    adversaries: frozenset[str]
+    worst: Mask
+
+    @property
+    def known(self) -> bool:
+        """Its figure is made of runs without unknown rows."""
+        return not any(fact.unknown for fact in self.counted)
+
+
+def scope_of(fact: Fact) -> Scope | None:
+    """The scope in which a run's tier is new; None for a tier that is not on the ladder."""
+    return next((scope for scope, new in _NEW.items() if fact.tier in new), None)
+
+
+def strict_standings(facts: Sequence[Fact]) -> list[Standing]:
+    """A standing for every scope.
+
+    Args:
+        facts: Strict runs of one campaign, with eps above 0.
+    """
+    broken = first_break(facts)
+    found = (_standing(scope, facts, broken) for scope in Scope)
+    return [standing for standing in found if standing is not None]
+
+
+def first_break(facts: Sequence[Fact]) -> str | None:
+    """The first tier up to which less than half of the clean accuracy is left, mean over keys."""
+    chosen, _ = _choose(_deployments(facts))
+    if not chosen:
+        return None
+    clean = float(np.mean([d.counted[0].clean.mean() for d in chosen]))
+    tiers = {fact.tier for d in chosen for fact in d.counted}
+    for tier in (tier for tier in TIERS if tier in tiers):
+        below = TIERS[: TIERS.index(tier) + 1]
+        left = [_worst(fact for fact in d.counted if fact.tier in below).mean() for d in chosen]
+        if float(np.mean(left)) < BROKEN_BELOW * clean:
+            return tier
+    return None
+
+
+def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None) -> Standing | None:
+    deployments = _deployments(fact for fact in facts if fact.tier in _ALL[scope])
+    chosen, others = _choose([d for d in deployments if _new(scope, d)])
+    if not chosen:
+        return None
+    counted = [fact for d in chosen for fact in d.counted]
+    left = [fact for d in chosen for fact in d.left]
+    aside = [fact for d in (*others, *(d for d in deployments if not _new(scope, d))) for fact in (*d.counted, *d.left)]
+    rest = [d.worst for d in deployments if d.known and _new(scope, d) and d not in chosen]
+    return line(scope, "strict", counted, [d.worst for d in chosen], broken, left=left, aside=aside, beside=rest)
+
+
+def _new(scope: Scope, deployment: Deployment) -> bool:
+    """A run is there without which this would be a smaller scope."""
+    own = [fact for fact in deployment.counted if fact.tier in _NEW[scope]]
+    return any(fact.certain for fact in own) if scope is Scope.WHITE_BOX else bool(own)
+
+
+def _deployments(facts: Iterable[Fact]) -> list[Deployment]:
+    """By target: the same model attacked under two seeds is one deployment that met both attacks."""
+    by_target: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        by_target[fact.target].append(fact)
+    return [_deployment(by_target[target]) for target in sorted(by_target)]
+
+
+def _deployment(facts: Sequence[Fact]) -> Deployment:
+    known = tuple(fact for fact in facts if not fact.unknown)
+    counted = known or tuple(facts)
+    left = tuple(fact for fact in facts if fact.unknown) if known else ()
+    return Deployment(counted, left, frozenset(fact.adversary for fact in counted), _worst(counted))
+
+
+def _choose(deployments: Sequence[Deployment]) -> tuple[list[Deployment], list[Deployment]]:
+    """Those that met the same and the most adversaries, and the others."""
+    alike: dict[tuple[bool, frozenset[str]], list[Deployment]] = defaultdict(list)
+    for deployment in deployments:
+        alike[deployment.known, deployment.adversaries].append(deployment)
+
+    def merit(kind: tuple[bool, frozenset[str]]) -> tuple[bool, int, int, float, list[str]]:
+        known, met = kind
+        left = float(np.mean([d.worst.mean() for d in alike[kind]]))
+        return known, len(met), len(alike[kind]), -left, sorted(met)
+
+    if not alike:
+        return [], []
+    best = alike[max(alike, key=merit)]
+    return best, [d for d in deployments if d not in best]
+
+
+def _worst(facts: Iterable[Fact]) -> Mask:
+    stands: Mask = np.logical_and.reduce([fact.robust for fact in facts])
+    return stands

@@ -1,0 +1,96 @@
+"""Accuracy with intervals against a number, in panels side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.figures.style import GREY, TWO_COLUMNS, accuracy_axis, blank, headline, look
+
+# Accuracy at one place: where, then the figure with its lower and upper limit, fractions in [0, 1].
+Point = tuple[float, float, float, float]
+# Inches that a line of the legend takes for each letter and beside its words, and a row of it is high.
+_LETTER, _SAMPLE, _ROW = 0.062, 0.55, 0.16
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line.
+
+    Attributes:
+        label: In the legend; the same label looks the same in every panel.
+        points: (place, robust accuracy, lower and upper limit), accuracies as fractions in [0, 1].
+    """
+
+    label: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of a figure."""
+
+    title: str
+    series: Sequence[Series]
+
+
+def panels_figure(panels: Sequence[Panel], xlabel: str, *, title: str, scale: float = 1) -> Figure:
+    """Panels with one accuracy axis, intervals as bars, one legend under all; to be laid out by the caller.
+
+    A panel without points says that nothing was measured.
+
+    Args:
+        panels: From left to right.
+        xlabel: Of every panel.
+        title: Over all of them.
+        scale: What places are multiplied with.
+    """
+    labels = list(dict.fromkeys(series.label for panel in panels for series in panel.series))
+    columns = _columns(labels)
+    figure = blank(TWO_COLUMNS, 2.85 + _ROW * (-(-len(labels) // columns)))
+    headline(figure, title)
+    plots = figure.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False)[0]
+    shown: dict[str, Any] = {}
+    for axes, panel in zip(plots, panels, strict=True):
+        axes.set(title=panel.title, xlabel=xlabel)
+        for series in (s for s in panel.series if s.points):
+            shown.setdefault(series.label, _line(axes, series, labels.index(series.label), scale))
+        if not any(series.points for series in panel.series):
+            middle: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY}
+            axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, **middle)
+    accuracy_axis(plots[0])
+    plots[0].set_ylabel("accuracy under attack (%)")
+    if shown:
+        named = [label for label in labels if label in shown]
+        figure.legend([shown[n] for n in named], named, loc="outside lower center", ncols=columns,
+                      title="bars: 95% intervals", title_fontsize=6.5)  # fmt: skip
+    return figure
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Of the legend: as many as its longest label leaves room for, three at most."""
+    longest = max((len(label) for label in labels), default=0)
+    return max(1, min(3, len(labels), int(TWO_COLUMNS / (_SAMPLE + _LETTER * longest))))
+
+
+def _line(axes: Axes, series: Series, number: int, scale: float) -> Any:
+    points, seen = sorted(series.points), look(number)
+    below = [max(0.0, 100 * (robust - low)) for _, robust, low, _ in points]
+    above = [max(0.0, 100 * (high - robust)) for _, robust, _, high in points]
+    return axes.errorbar(
+        [scale * p[0] for p in points],
+        [100 * p[1] for p in points],
+        [below, above],
+        color=seen.color,
+        marker=seen.marker,
+        linestyle=seen.dashes,
+        elinewidth=0.7,
+        capsize=1.8,
+        capthick=0.7,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+    )

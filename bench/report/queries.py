@@ -1,0 +1,36 @@
+"""Accuracy against the questions that the deployed model answers for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.budgets import Spending, spent
+from bench.report.output import Output
+from bench.store.record import Record
+from bench.store.suites import Cell
+
+
+def queries(cells: Sequence[Cell]) -> Output:
+    """A line for each kind of answer, a panel for each row; places are questions allowed for each image."""
+    return spent(cells, _SPENDING)
+
+
+def _allowed(record: Record) -> int | None:
+    """The threat's limit or the attack's own, whichever is less."""
+    limits = [record.adversary.queries, record.spec.attack.options.get("queries")]
+    return min(int(x) for x in limits if x is not None) if record.adversary.queries is not None else None
+
+
+def _label(record: Record) -> str:
+    return f"{record.adversary.access} alone ({record.spec.threat.name}, {record.spec.attack.name})"
+
+
+_SPENDING = Spending(
+    name="queries",
+    axis="queries allowed for each image",
+    title="Accuracy against queries",
+    amount=_allowed,
+    label=_label,
+    note="Who asks the deployed model never meets the key: only a limit on questions defends here. The limit is kept "
+    "for each image, the clean look included; every point is a run of its own.",
+)

@@ -1,0 +1,5 @@
+"""The leaderboard's static site: a pure function of a board, for a file and for any static host."""
+
+from bench.report.site.build import build_site
+
+__all__ = ["build_site"]

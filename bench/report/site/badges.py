@@ -1,0 +1,63 @@
+"""What speaks for or against one run, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.report.board.model import RunPage
+from bench.store.record import Record
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A word, how it looks, and why it is there."""
+
+    text: str
+    kind: Literal["good", "plain", "warn", "bad"]
+    why: str
+
+
+def badges(page: RunPage) -> tuple[Badge, ...]:
+    """All badges of a run, the gravest last."""
+    record = page.evidence.record
+    return (_audit(record), _verification(page), *_key(record), *_early(record), *_eligible(record))
+
+
+def _audit(record: Record) -> Badge:
+    bad = [f.check for f in record.audit if f.status == "fail"]
+    odd = [f.check for f in record.audit if f.status == "warn"]
+    if bad:
+        return Badge("audit: fail", "bad", f"failed: {', '.join(bad)}; the figure may flatter the defense")
+    if odd:
+        return Badge("audit: warn", "warn", f"remarkable: {', '.join(odd)}")
+    if not record.audit:
+        return Badge("audit: none", "plain", "nothing was looked for")
+    return Badge("audit: pass", "good", "no cheap check found a sign that the figure flatters the defense")
+
+
+def _verification(page: RunPage) -> Badge:
+    seen = page.evidence.confirmation
+    if seen is None:
+        return Badge("recomputed", "plain", "the figures follow from the verdicts; nobody judged the images again here")
+    rest = f"; not checked: {'; '.join(seen.unchecked)}" if seen.unchecked else ""
+    return Badge("confirmed", "good", f"{seen.images:,} adversarial images were judged again here{rest}")
+
+
+def _key(record: Record) -> tuple[Badge, ...]:
+    key = record.spec.key
+    if key is None or key.origin != "seed":
+        return ()
+    return (Badge("public key", "plain", "the defender's key is derived from the seed of the run: it is no secret"),)
+
+
+def _early(record: Record) -> tuple[Badge, ...]:
+    if record.metrics.images == record.population:
+        return ()
+    return (Badge("ended early", "plain", f"{record.metrics.images:,} of {record.population:,} images were judged"),)
+
+
+def _eligible(record: Record) -> tuple[Badge, ...]:
+    if record.eligible:
+        return ()
+    return (Badge("not eligible", "bad", "; ".join(record.ineligible_because)),)

@@ -1,0 +1,44 @@
+"""The worst-case ladder as bars: numbers for a drawing that is made when the site is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.report.board.model import Interval, Rung
+
+WIDTH = 200.0  # of a bar that stands for 100%, in units of the drawing
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A share and its interval along a bar, in units of the drawing."""
+
+    length: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, share: float, interval: Interval) -> Bar:
+        """The bar of a fraction."""
+        low, high = interval
+        return cls(*(round(WIDTH * x, 2) for x in (share, low, high)))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rung with its bars; ``link`` where the board has its page."""
+
+    rung: Rung
+    bar: Bar
+    worst: float
+    here: bool
+    link: bool
+
+
+def steps(rungs: Iterable[Rung], here: str, known: frozenset[str]) -> tuple[Step, ...]:
+    """The ladder of a run's page."""
+    return tuple(
+        Step(r, Bar.of(r.robust, r.interval), round(WIDTH * r.worst_so_far, 2), r.run_id == here, r.run_id in known)
+        for r in rungs
+    )

@@ -1,0 +1,124 @@
+"""A run as named sections of rows: shown on its page, and compared line by line with another run's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.report.board.model import RunPage
+from bench.report.site.words import at_most, limits, percent, value
+from bench.store.record import Record
+
+Rows = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under one heading.
+
+    Attributes:
+        title: The heading.
+        rows: Name and value, as text.
+        open: Shown at once; otherwise the reader opens it.
+    """
+
+    title: str
+    rows: Rows
+    open: bool = True
+
+
+def sections(page: RunPage) -> tuple[Section, ...]:
+    """Everything a record says that is one value."""
+    record = page.evidence.record
+    return (
+        Section("Figures", _figures(record)),
+        Section("Outcomes", tuple((k.value, value(n)) for k, n in record.metrics.outcomes.items())),
+        Section("What was run", _setting(record)),
+        Section("Adversary", _adversary(record)),
+        Section("Options", _options(record), open=False),
+        Section("Cost", _cost(record), open=False),
+        Section("Provenance", _provenance(record)),
+        Section("Digests", tuple(record.digests.model_dump().items())),
+    )
+
+
+def _figures(record: Record) -> Rows:
+    metrics = record.metrics
+    return (
+        ("robust accuracy", at_most(metrics.robust_accuracy)),
+        ("95% interval", limits(metrics.robust_accuracy_interval)),
+        ("clean accuracy", percent(metrics.clean_accuracy)),
+        ("source clean accuracy", percent(metrics.source_clean_accuracy)),
+        ("images judged", value(metrics.images)),
+        ("images in all", value(record.population)),
+    )
+
+
+def _setting(record: Record) -> Rows:
+    spec = record.spec
+    budget = spec.ball
+    return (
+        ("profile", spec.profile.name),
+        ("data set", spec.profile.dataset),
+        ("base model", spec.profile.base.architecture),
+        ("defense", spec.defense.name),
+        ("threat", spec.threat.name),
+        ("attack", spec.attack.name),
+        ("attack on what it hands back clean", spec.fallback.name if spec.fallback else "none"),
+        ("norm", budget.norm.value),
+        ("eps", spec.budget.partition(":")[2]),
+        ("protocol", value(spec.protocol)),
+        ("seed", str(spec.seed)),
+        ("device judged", value(spec.device)),
+        ("key fingerprint", spec.key.fingerprint if spec.key else "no key"),
+        ("key's origin", spec.key.origin if spec.key else "no key"),
+        ("first images alone", value(spec.limit)),
+        ("stops at a precision of", "never early" if spec.stop_at is None else f"{spec.stop_at:g} points"),
+        ("precision of the search", value(spec.precision)),
+    )
+
+
+def _adversary(record: Record) -> Rows:
+    who = record.adversary
+    return (
+        ("tier", who.tier),
+        ("knows", value(who.knows)),
+        ("source answers with", who.access.value),
+        ("questions to the target, an image", value(who.queries)),
+        ("questions to the target, before", value(who.query_budget)),
+        ("what it costs", who.cost),
+    )
+
+
+def _options(record: Record) -> Rows:
+    spec = record.spec
+    parts = {"defense": spec.defense, "threat": spec.threat, "attack": spec.attack, "fallback": spec.fallback}
+    return tuple((f"{kind}.{k}", value(v)) for kind, p in parts.items() if p for k, v in sorted(p.options.items()))
+
+
+def _cost(record: Record) -> Rows:
+    cost = record.cost
+    return (
+        ("forward through the source", f"{cost.source_forwards:,} images"),
+        ("backward through the source", f"{cost.source_backwards:,} images"),
+        ("FLOPs forward, an image", value(cost.flops_forward)),
+        ("FLOPs backward, an image", value(cost.flops_backward)),
+        ("images attacked a second", value(cost.images_per_second)),
+        ("seconds in attacks", value(cost.attack_seconds)),
+        ("seconds in all", value(cost.total_seconds)),
+    )
+
+
+def _provenance(record: Record) -> Rows:
+    made = record.provenance
+    tree = {None: "", True: ", with changes of its own", False: ""}[made.git_dirty]
+    return (
+        ("started", made.started),
+        ("commit", f"{made.git_commit}{tree}" if made.git_commit else "not known"),
+        ("device", made.device),
+        ("platform", made.platform),
+        ("threads", value(made.threads)),
+        ("precision of the verdicts", made.precision),
+        ("key's name", value(made.key_name)),
+        ("called as", made.command),
+        *((f"version of {name}", text) for name, text in sorted(made.versions.items())),
+    )

@@ -1,0 +1,90 @@
+"""The folder of the site: files written whole, and what an earlier build left behind removed."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from bench.core.errors import StorageError
+
+MANIFEST = ".generated"
+KEPT = "README.md"  # written by people
+
+
+def write_site(out: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Make the folder hold ``files``, by relative path, and nothing else that an earlier build made.
+
+    What the manifest of an earlier build does not name is never removed.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        old = _generated(out)
+        # Old and new are on the list while files change, so that a build that is killed leaves none that nobody owns.
+        _write(out / MANIFEST, _manifest({*old, *files}))
+        for name, data in files.items():
+            _write(out / name, data)
+        _remove(out, old - set(files))
+        _write(out / MANIFEST, _manifest(files))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"cannot write the site to {out}: {reason}; expected a writable folder") from error
+    return [out / name for name in files]
+
+
+def weight(data: Iterable[bytes]) -> tuple[int, int]:
+    """Bytes, and bytes as a host sends them (gzip)."""
+    parts = list(data)
+    return sum(map(len, parts)), sum(len(gzip.compress(part, mtime=0)) for part in parts)
+
+
+def _manifest(names: Iterable[str]) -> bytes:
+    return "".join(f"{name}\n" for name in sorted(names)).encode()
+
+
+def _generated(out: Path) -> set[str]:
+    """Paths on the manifest that lie inside the folder, whoever wrote them there."""
+    manifest = out / MANIFEST
+    if not manifest.is_file():
+        return set()
+    names = manifest.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {name for name in names if name and _inside(out, name)}
+
+
+def _inside(out: Path, name: str) -> bool:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\0" in name or name == KEPT:
+        return False
+    return (out / name).parent.resolve().is_relative_to(out.resolve())
+
+
+def _remove(out: Path, names: Iterable[str]) -> None:
+    for name in names:
+        path = out / name
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+        folder = path.parent
+        while folder != out and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write whole; leave a file alone that is like this already. No fsync: a site can be built again."""
+    if not path.is_symlink() and path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,50 @@
+"""That a run was judged again here: written beside its record by this side alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import __version__
+from bench.store.documents import write_document
+from bench.store.evidence import Confirmation
+from bench.store.record import Record
+from bench.store.strict import RefusedError, parse_document, read_capped
+
+DOCUMENT = "confirmation.json"
+_MOST = 1_000_000  # bytes
+
+
+def write_confirmation(folder: Path, record: Record, unchecked: list[str]) -> Confirmation:
+    """Write that every verdict of ``record`` stood when its images were judged again.
+
+    Args:
+        folder: The run's.
+        record: Whose verdicts.
+        unchecked: What could not be checked, one line each.
+    """
+    confirmation = Confirmation(
+        run_id=record.run_id,
+        verdicts=record.digests.verdicts,
+        images=record.metrics.images,
+        version=__version__,
+        unchecked=unchecked,
+    )
+    write_document(folder / DOCUMENT, confirmation)
+    return confirmation
+
+
+def read_confirmation(folder: Path, record: Record) -> Confirmation | None:
+    """The confirmation of these verdicts; None where there is none, or it is of other ones.
+
+    Raises:
+        RefusedError: the file is no confirmation.
+    """
+    if not (folder / DOCUMENT).is_symlink() and not (folder / DOCUMENT).exists():
+        return None
+    data = read_capped(folder / DOCUMENT, _MOST)
+    found = parse_document(data, Confirmation, DOCUMENT, prefix="confirmation.")
+    if (found.run_id, found.verdicts) != (record.run_id, record.digests.verdicts):
+        return None
+    if found.images != record.metrics.images:
+        raise RefusedError("confirmation.images", f"is {found.images}; the run has {record.metrics.images}")
+    return found

@@ -1,0 +1,202 @@
+"""Files that strangers wrote: read with a cap, parsed without surprises, and no text in them that could do harm."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bench.core.errors import CorruptArtifactError
+
+Document = TypeVar("Document", bound=BaseModel)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+RUN_ID = re.compile(r"[0-9a-f]{16}")
+
+# Our own records nest 7 deep, their longest text has 279 characters.
+_DEPTH = 32
+_LONGEST = 10_000
+_WHOLE = 2**63  # integers stay below
+_SHOWN = 160  # characters of a stranger's text in an error
+# Control characters, the marks that turn the direction of text (Unicode TR 9), line separators, lone surrogates.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_MARKUP = re.compile(r"<[A-Za-z/!?]|&#|&[A-Za-z]+;")
+# Schemes that a browser would run or show; "data: 3 images are missing" is a sentence, "data:text/html" is not.
+_SCHEME = re.compile(r"(?:java|vb|live)script\s*:|data:(?:[\w.+-]+/[\w.+-]|[;,])", re.IGNORECASE)
+
+
+class RefusedError(CorruptArtifactError):
+    """What a stranger handed in and cannot be taken, with the field that is wrong.
+
+    Attributes:
+        field: Where it is, such as ``metrics.robust_accuracy`` or ``verdicts.parquet: label``.
+        text: What is wrong with it, in one line.
+    """
+
+    def __init__(self, field: str, text: str) -> None:
+        self.field, self.text = tame(field), tame(text, 400)
+        super().__init__(f"{self.field}: {self.text}")
+
+
+def tame(value: object, most: int = _SHOWN) -> str:
+    """A stranger's text for an error line: no character that is not printable, and not long."""
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value)[: most + 1])
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def read_capped(path: Path, most: int) -> bytes:
+    """All bytes of a plain file of at most ``most`` bytes; the file's name is the field of an error.
+
+    Raises:
+        RefusedError: it is missing, a link, no plain file, or too large.
+    """
+    try:
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))  # noqa: SIM115 (closed below)
+    except FileNotFoundError:
+        raise RefusedError(path.name, "the file is missing") from None
+    except OSError:
+        raise RefusedError(path.name, "cannot be opened, is a link or a folder; expected a plain file") from None
+    with file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise RefusedError(path.name, "is no plain file")
+        if about.st_size > most:
+            raise RefusedError(path.name, f"has {about.st_size} bytes; expected at most {most}")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise RefusedError(path.name, f"has more than {most} bytes")
+    return data
+
+
+def parse_json(data: bytes, field: str) -> Any:
+    """Plain data of JSON text: no key twice, finite numbers, integers below 2**63, at most 32 levels.
+
+    Raises:
+        RefusedError: it is not such.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(items)
+        if len(out) != len(items):
+            seen: set[str] = set()
+            twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise RefusedError(field, f"has the key {tame(twice, 60)!r} twice")
+        return out
+
+    def constant(name: str) -> NoReturn:
+        raise RefusedError(field, f"holds {name}; expected finite numbers")
+
+    def number(text: str) -> float:
+        value = float(text)
+        return value if math.isfinite(value) else constant(text)
+
+    def whole(text: str) -> int:
+        value = int(text) if len(text) < 32 else _WHOLE
+        if abs(value) >= _WHOLE:
+            raise RefusedError(field, f"holds the integer {text[:24]}...; expected less than 2**63")
+        return value
+
+    try:
+        found = json.loads(
+            data.decode(), object_pairs_hook=pairs, parse_constant=constant, parse_float=number, parse_int=whole
+        )
+    except RecursionError:
+        raise RefusedError(field, f"is nested deeper than {_DEPTH} levels") from None
+    except ValueError as error:
+        raise RefusedError(field, f"is not JSON: {error}") from None
+    for _, depth, _ in _walk(found):
+        if depth > _DEPTH:
+            raise RefusedError(field, f"is nested deeper than {_DEPTH} levels")
+    return found
+
+
+def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str = "") -> Document:
+    """JSON text as a validated document whose every text is harmless.
+
+    Args:
+        data: The file's bytes.
+        kind: The model.
+        name: The file's, the field of what is wrong with all of it.
+        prefix: Put before the names of the fields inside.
+
+    Raises:
+        RefusedError: it is not one; the field is named.
+    """
+    check_texts(parse_json(data, name), prefix)
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = [str(part) for part in problem["loc"]]
+        text = problem["msg"].removeprefix("Value error, ")
+        first = text.partition(" ")[0]
+        if problem["type"] == "value_error" and first in kind.model_fields and not where:
+            where = [first]  # what a validator of the whole complains of
+        raise RefusedError(
+            f"{prefix}{'.'.join(where) or name}", f"{text} (got {tame(problem['input'], 60)!r})"
+        ) from None
+
+
+def check_texts(data: Any, prefix: str = "") -> None:
+    """Check every text in plain data, keys too.
+
+    Raises:
+        RefusedError: control characters, markup, a URL that runs something, or more than 10,000 characters.
+    """
+    for value, _, path in _walk(data):
+        if isinstance(value, str) and (wrong := harm(value)):
+            raise RefusedError(prefix + _dotted(path), wrong)
+
+
+def harm(text: str) -> str | None:
+    """What is wrong with a text, None where nothing is."""
+    if len(text) > _LONGEST:
+        return f"has {len(text)} characters; expected at most {_LONGEST}"
+    if not text.isprintable() and _CONTROL.search(text):  # cheap questions first: there are many texts
+        return f"holds a control character: {tame(text, 60)!r}"
+    if ("<" in text or "&" in text) and _MARKUP.search(text):
+        return f"holds markup: {tame(text, 60)!r}"
+    if ":" in text and _SCHEME.search(text):
+        return f"holds a URL that runs or embeds something: {tame(text, 60)!r}"
+    return None
+
+
+def check_name(value: str | None, field: str) -> None:
+    """Check the name of a plug-in, profile, data set or key.
+
+    Raises:
+        RefusedError: it is not letters, digits, ``.``, ``_``, ``+``, ``-``.
+    """
+    if value is not None and (not NAME.fullmatch(value) or ".." in value):
+        raise RefusedError(field, f"is {tame(value, 60)!r}; expected a name of letters, digits, '.', '_', '+', '-'")
+
+
+def _dotted(path: Any) -> str:
+    parts: list[str] = []
+    while path is not None:
+        path, name = path
+        parts.append(str(name))
+    return ".".join(reversed(parts)) or "value"
+
+
+def _walk(data: Any) -> Iterator[tuple[Any, int, Any]]:
+    """Every value and key with its depth and a linked path; no recursion, so that nothing can be too deep."""
+    left: list[tuple[Any, int, Any]] = [(data, 0, None)]
+    while left:
+        value, depth, path = left.pop()
+        yield value, depth, path
+        if depth > _DEPTH:
+            continue
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield name, depth, (path, "key")
+                left.append((inner, depth + 1, (path, name)))
+        elif isinstance(value, list):
+            left.extend((inner, depth + 1, (path, at)) for at, inner in enumerate(value))

@@ -1,0 +1,112 @@
+"""The committed tables follow from the committed verdict files, and from nothing else."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from bench.checks.statistics import across_keys
+
+ROOT = Path(__file__).parents[1]
+RESULTS, REPORTS = ROOT / "results", ROOT / "reports" / "digits"
+
+
+def lines(name: str) -> list[dict[str, str]]:
+    with (REPORTS / f"{name}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def verdicts(run_id: str) -> pd.DataFrame:
+    return pd.read_parquet(RESULTS / run_id / "verdicts.parquet")
+
+
+def spec(run_id: str) -> dict:
+    return json.loads((RESULTS / run_id / "record.json").read_text())["spec"]
+
+
+def check(line: dict[str, str], by_key: list[pd.Series], figure: str) -> None:
+    """One line of a CSV file against what counts for each key."""
+    shares = [table.mean() for table in by_key]
+    assert float(line[figure]) == pytest.approx(sum(shares) / len(shares), abs=1e-12)
+    assert float(line["worst_key"]) == pytest.approx(min(shares))
+    assert (int(line["images"]), int(line["keys"])) == (len(by_key[0]), len(by_key))
+    right, n = int(by_key[0].sum()), len(by_key[0])
+    method = "beta" if right in (0, n) else "wilson"
+    alone = proportion_confint(right, n, 0.05, method)
+    expected = across_keys([t.tolist() for t in by_key], seed=0).interval if len(by_key) > 1 else alone
+    assert (float(line["low"]), float(line["high"])) == pytest.approx(expected, abs=1e-6)
+
+
+def test_every_figure_of_table_1_follows_from_verdict_files():
+    table = lines("table1")
+    assert len({line["row"] for line in table}) == 12
+    for line in table:
+        runs = line["runs"].split()
+        if not runs:
+            assert not line["measured"]
+            continue
+        frames = [verdicts(run) for run in runs]
+        if line["column"] == "clean":
+            check(line, [f.clean_prediction == f.label for f in frames], "measured")
+            continue
+        if line["column"] == "strict_worst_case":
+            stands: dict[int, pd.Series] = {}
+            for run, frame in zip(runs, frames, strict=True):
+                robust = (frame.outcome == "robust").set_axis(frame.image_id)
+                device = spec(run)["device"]
+                stands[device] = stands[device] & robust if device in stands else robust
+            check(line, list(stands.values()), "measured")
+        else:
+            check(line, [f.outcome == "robust" for f in frames], "measured")
+        sources = [(f.source_prediction == f.label).mean() for f in frames]
+        if line["source_clean_low"]:
+            assert float(line["source_clean_low"]) == pytest.approx(min(sources))
+            assert float(line["source_clean_high"]) == pytest.approx(max(sources))
+
+
+def test_what_is_read_is_what_the_figures_say():
+    """Every percentage in the first line of a cell stands in the CSV file."""
+    text = (REPORTS / "table1.md").read_text()
+    heads, figures = [], {(x["row"], x["column"]): x for x in lines("table1")}
+    names = {"clean": "clean", "l∞ non-adaptive": "linf_non_adaptive", "l∞ adaptive": "linf_adaptive",
+             "l2 non-adaptive": "l2_non_adaptive", "l2 adaptive": "l2_adaptive", "l∞ white-box": "linf_white_box",
+             "strict worst case": "strict_worst_case"}  # fmt: skip
+    checked = 0
+    for row in text.splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if row.startswith("| row |"):
+            heads = cells
+        elif heads and row.startswith("|") and not row.startswith("| ---"):
+            for head, cell in zip(heads, cells, strict=True):
+                line = figures.get((cells[0].split("<br>")[0], names.get(head, "")))
+                if line and line["measured"]:
+                    low, high = (f"{100 * float(line[k]):.1f}" for k in ("low", "high"))
+                    assert f"{100 * float(line['measured']):.1f} [{low}, {high}]" in cell
+                    checked += 1
+    assert checked > 50
+
+
+def test_every_point_of_fig_4_follows_from_verdict_files():
+    before: dict[tuple[str, str], list[pd.Series]] = {}
+    for line in lines("fig4"):
+        robust = [(f.outcome == "robust") for f in map(verdicts, line["runs"].split())]
+        held = before.get((line["row"], line["threat"]))
+        stands = [a & b for a, b in zip(robust, held, strict=True)] if held else robust
+        before[line["row"], line["threat"]] = stands
+        check(line, stands, "robust")
+        assert float(line["robust_alone"]) == pytest.approx(sum(r.mean() for r in robust) / len(robust))
+
+
+@pytest.mark.parametrize("name", ["table1", "fig4"])
+def test_the_committed_files_are_what_the_command_writes(cli, home, name):
+    """From the committed records, without a run; pictures may differ with matplotlib's version."""
+    shutil.copytree(RESULTS, "results")
+    done = cli("reproduce", name, "--render-only")
+    assert done.code == 0, done.err
+    assert "Empty cells" not in Path(f"reports/digits/{name}.md").read_text()
+    for kind in ("md", "csv", "tex"):
+        assert Path(f"reports/digits/{name}.{kind}").read_bytes() == (REPORTS / f"{name}.{kind}").read_bytes()
