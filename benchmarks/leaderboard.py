@@ -2,9 +2,8 @@
 
     python benchmarks/leaderboard.py --runs 1000
 
-Synthetic runs are written as a results folder; then what `bench leaderboard build` does is timed part by part: reading and
-checking the records, the board, the site. Where a Chromium and playwright are at hand, the table's page is opened from
-its file in a new profile: the time from the start of the navigation to the frame after the first line is there, and the
+Synthetic runs are written as a results folder; then what `bench leaderboard build` does is timed part by part: reading
+and X from the start of the navigation to the frame after the first line is there, and the
 same for the view of all groups.
 """
 
@@ -29,10 +28,17 @@ from bench.report.site.folder import weight, write_site
 from tests.browser.chromium import FLAGS, find
 from tests.unit.report.synthetic import write
 
+try:
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    sync_playwright = None
+
 Result = TypeVar("Result")
 ALL = "#kind=all&profile=all&protocol=all&norm=all&eps=all&scope=all&adversary=all&n=all"
 # Two frames after the first line is in the table, it has been painted.
-WATCH = """new MutationObserver((_, o) => { if (!document.querySelector('#board tbody td.robust')) return; o.disconnect();
+WATCH = """new MutationObserver((_, o) => {
+if (!document.querySelector('#board tbody td.robust')) return;
+o.disconnect();
 requestAnimationFrame(() => requestAnimationFrame(() => { window.painted = performance.now(); })); })
 .observe(document, {childList: true, subtree: true});"""
 
@@ -77,13 +83,9 @@ def timed(seconds: dict[str, float], name: str, work: Callable[[], Result]) -> R
 
 def paint(out: Path, view: str, repeats: int) -> dict[str, float] | str:
     """Milliseconds to the painted table, median and worst."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        return "playwright is not installed"
     path, times = find(), []
-    if path is None:
-        return "no Chromium"
+    if sync_playwright is None or path is None:
+        return "not timed: needs playwright and a Chromium"
     with sync_playwright() as started:
         for _ in range(repeats):
             browser = started.chromium.launch(executable_path=path, args=FLAGS)

@@ -16,6 +16,7 @@ from bench.report.site import build_site
 from tests.browser.boards import hostile, various, with_gallery
 from tests.browser.chromium import FLAGS, find
 
+
 @dataclass
 class Log:
     """What a page did beside what it showed."""

@@ -44,10 +44,6 @@ def cells(page, name: str) -> list[str]:
     return [text.strip() for text in page.locator(f"#board tbody td.{name}").all_inner_texts()]
 
 
-def shares(page) -> list[float]:
-    return [float(re.search(r"([\d.]+)%", text)[1]) for text in page.locator("#board td.robust strong").all_inner_texts()]
-
-
 def test_the_first_view_is_one_ranking(visit, root):
     page = visit(f"{root}index.html")
     assert "one ranking" in page.inner_text("#summary")
@@ -146,7 +142,7 @@ def test_the_same_images_are_compared_in_pairs(visit, root):
     page.locator(".counts").wait_for()
     shown = [int(x) for x in page.locator(".counts tbody td:nth-child(2)").all_inner_texts()]
     assert shown == [table.both, table.only_a, table.only_b, table.neither]
-    text = page.inner_text("#paired-body").replace("−", "-")
+    text = page.inner_text("#paired-body").replace("\N{MINUS SIGN}", "-")
     assert f"{100 * table.difference:+.1f} points" in text
     low, high = newcombe(table)
     assert f"{100 * low:+.1f} to {100 * high:+.1f}" in text
@@ -172,7 +168,15 @@ def test_an_address_that_names_no_run_is_explained(visit, root, address):
 def test_paired_statistics_are_those_of_the_package(visit, site):
     page = visit(f"{site.as_uri()}/compare.html")
     draw = random.Random(0)
-    cases = [(0, 0, 0, 5), (5, 0, 0, 0), (0, 3, 0, 0), (0, 0, 7, 2), (1, 1, 1, 1), (20000, 3000, 2800, 24200), (0, 9, 9, 0)]
+    cases = [
+        (0, 0, 0, 5),
+        (5, 0, 0, 0),
+        (0, 3, 0, 0),
+        (0, 0, 7, 2),
+        (1, 1, 1, 1),
+        (20000, 3000, 2800, 24200),
+        (0, 9, 9, 0),
+    ]
     cases += [tuple(draw.randrange(10 ** draw.randrange(1, 5)) for _ in range(4)) for _ in range(60)]
     for case in (c for c in cases if sum(c)):
         both, only_a, only_b, neither = case
@@ -301,5 +305,9 @@ def test_no_serious_finding_of_axe(visit, site, kind, size, scheme):
     page.wait_for_timeout(100)
     page.evaluate((Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("async () => (await axe.run({preload: false})).violations")
-    grave = [(v["id"], v["help"], [n["html"] for n in v["nodes"]][:3]) for v in found if v["impact"] in {"serious", "critical"}]
+    grave = [
+        (v["id"], v["help"], [n["html"] for n in v["nodes"]][:3])
+        for v in found
+        if v["impact"] in {"serious", "critical"}
+    ]
     assert grave == []
