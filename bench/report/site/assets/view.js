@@ -6,7 +6,7 @@ window.View = (function () {
   var ALL = "all";
 
   function of(s, name) { return name === "n" ? s.n_tier : s[name]; }
-  function label(name, value) { return name === "adversary" && value === "" ? "all, worst case" : value; }
+  function label(name, value) { return name === "adversary" && value === "" ? "worst case" : value; }
   function number(text) { return parseFloat(String(text).replace(/[^0-9.]/g, "")) || 0; }
 
   // Groups in the order in which they are listed: first what has most to say.
