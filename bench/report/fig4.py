@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report.accuracy import Accuracy, accuracy, robust, same_images
+from bench.report.board.words import adversary_title
 from bench.report.figures.eps import Panel, Series, eps_curves
 from bench.report.output import Output, Table
 from bench.report.text import with_interval
-from bench.store.record import Record
 from bench.store.suites import Cell
 
 # As the panels stand, from the adversary who knows least.
@@ -57,7 +57,9 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
         for p in points
     )  # fmt: skip
     title = f"Fig. 4 of arXiv 2311.16577 on {profile}: robust accuracy against eps, l∞"
-    attacks = dict.fromkeys(_attack(cell.record) for cell in ran if cell.record)
+    attacks = dict.fromkeys(
+        f"{adversary_title(cell.record.spec)}, protocol {cell.record.spec.protocol}" for cell in ran if cell.record
+    )
     return Output(
         Table(title, _HEADER, body, tuple(_data(p) for p in points)),
         {"": eps_curves(_panels(points), title=title)} if points else {},
@@ -65,10 +67,6 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
         tuple(dict.fromkeys(cell.record.run_id for cell in ran if cell.record)),
         tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
     )
-
-
-def _attack(record: Record) -> str:
-    return f"{record.spec.threat.name}: {record.spec.attack.name}, protocol {record.spec.protocol}"
 
 
 def _points(cells: Sequence[Cell]) -> Iterable[Radius]:

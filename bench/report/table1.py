@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.report.accuracy import Accuracy, accuracy, clean, difference, robust, same_images
+from bench.report.board.words import adversary_title
 from bench.report.figures.table import draw_table
 from bench.report.output import Output, Table
 from bench.report.reported import reported
@@ -30,8 +31,8 @@ _HEADER = ("row", "clean", *_ATTACKS.values(), "strict worst case", "first broke
 _NOTES = (
     "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several "
     "(docs/statistics.md). Robust accuracy is an upper bound: a stronger attack can only lower it.",
-    "Attack columns: protocol paper, stock AutoAttack (`attack.mode=budget`), images that the source misclassifies "
-    "left clean. Never compare them with the strict columns, which attack every image.",
+    "Attack columns: protocol paper, images that the source misclassifies left clean. Never compare them with the "
+    "strict columns, which attack every image.",
     "Strict worst case: share of images that stand against every strict run up to the tiers named; mean over keys. "
     "First broken by: the first tier up to which less than half of the clean accuracy is left.",
     "Several keys are devices of one maker; the models that the adversary trains are shared by them, so the interval "
@@ -85,14 +86,24 @@ def table1(cells: Sequence[Cell], profile: str) -> Output:
     title = f"Table I of arXiv 2311.16577 on {profile}"
     table = Table(title, _HEADER, body, tuple(entry for line in lines for entry in line.data))
     ran = dict.fromkeys(cell.record.run_id for cell in cells if cell.record)
-    notes = (*_NOTES, _MAKE) if profile == PAPER_PROFILE else (*_NOTES, _elsewhere(profile, cells))
+    notes = [*_NOTES, *_attacks(cells), _MAKE if profile == PAPER_PROFILE else _elsewhere(profile, cells)]
     return Output(
         table,
         {"": draw_table(table)} if ran else {},
-        notes,
+        tuple(notes),
         tuple(ran),
         tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
     )
+
+
+def _attacks(cells: Sequence[Cell]) -> list[str]:
+    """What ran in every column, with the options that are not the defaults."""
+    by_column: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if cell.record is not None:
+            by_column.setdefault(cell.column, {})[adversary_title(cell.record.spec)] = None
+    said = [f"{column}: {' or '.join(titles)}" for column, titles in by_column.items()]
+    return [f"Runs by column of the suite: {'; '.join(said)}."] if said else []
 
 
 def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:

@@ -324,7 +324,8 @@ def hostile(members: dict[str, bytes], folder: Path) -> dict[str, tuple[Path, st
     swap("run-name", "run_id", {"record.json": json.dumps({**record, "run_id": "../../../x"}).encode()})
     for value in ("NaN", "Infinity"):
         said = f'"robust_accuracy": {record["metrics"]["robust_accuracy"]}'
-        swap(value, "record.json", {"record.json": text.replace(said, f'"robust_accuracy": {value}').encode()})
+        forged = text.replace(said, f'"robust_accuracy": {value}')
+        swap(value, "metrics.robust_accuracy", {"record.json": forged.encode()})
     better = put(record, ("metrics", "clean_accuracy"), 0.123)
     swap("accuracy", "metrics.clean_accuracy", {"record.json": json.dumps(better).encode()})
     for name in ("data", "verdicts"):

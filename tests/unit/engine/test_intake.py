@@ -76,7 +76,7 @@ def test_script_in_a_key_is_refused(run):
 def test_numbers_that_are_none(run, value):
     text = (run / "record.json").read_text()
     rewrite(run, text.replace('"robust_accuracy": 0.5', f'"robust_accuracy": {value}'))
-    assert refused(run) == "record.json"
+    assert refused(run) == "metrics.robust_accuracy"
 
 
 def test_frozen_data_holds_finite_numbers():
@@ -256,7 +256,7 @@ SPECS = [
     ({"budget": "l7:1"}, "spec.budget"),
     ({"limit": 3}, "spec.limit"),
     ({"stop_at": 1e-300}, "spec.stop_at"),
-    ({"shard_size": 2**70}, "record.json"),
+    ({"shard_size": 2**70}, "spec.shard_size"),
 ]
 
 
