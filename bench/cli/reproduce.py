@@ -47,6 +47,10 @@ def reproduce(
     out: Annotated[
         str, typer.Option(envvar="BENCH_OUT", help="Folder of the files; they go to OUT/PROFILE.")
     ] = "reports",
+    jobs: Annotated[
+        int | None,
+        typer.Option(envvar="BENCH_JOBS", min=1, help="Processes; default: one, and all cores for small models."),
+    ] = None,
     results: ResultsOption = "results",
     device: DeviceOption = "cpu",
     data: DataOption = None,
@@ -76,7 +80,7 @@ def reproduce(
         return
     from bench.cli.means import make_means
     from bench.cli.progress import listener
-    from bench.engine.reproduce import fill
+    from bench.engine.reproduce import default_jobs, fill
     from bench.engine.suite import load_suite, suite_file
     from bench.store.keyring import Keyring
 
@@ -86,7 +90,8 @@ def reproduce(
             results, device, progress, data=data, weights=weights, offline=offline, workers=workers, train=train,
             rebuild=rebuild,
         )  # fmt: skip
-        filled = fill(runs, Keyring(means.home.keys), means, render_only=render_only)
+        several = jobs or default_jobs(profile, device)
+        filled = fill(runs, Keyring(means.home.keys), means, jobs=several, render_only=render_only)
     output = _rendered(name, filled, profile)
     _hand_over(output, Path(out) / profile, name, filled, as_json=as_json)
     if filled.failed:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from bench.core.command import command_of
 from bench.core.errors import BenchError, InputError, NotApplicableError
 from bench.core.key import Key
 from bench.core.plugins import Dataset
+from bench.core.profile import load_profile
 from bench.core.registry import registry
 from bench.core.selection import read_ids
 from bench.core.spec import Spec
 from bench.engine.evaluate import evaluate
+from bench.engine.jobs import spread
 from bench.engine.means import Means
 from bench.engine.resolve import resolve
 from bench.engine.suite import Run
 from bench.store.keyring import Keyring
 from bench.store.suites import Cell
+
+_TELL = 10  # runs between two lines of progress
 
 
 @dataclass
@@ -37,8 +43,8 @@ class Filled:
     left: str = ""
 
 
-def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, render_only: bool = False) -> Filled:
-    """Make the records that a suite lacks, one run after the other; what is there is read.
+def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, jobs: int = 1, render_only: bool = False) -> Filled:
+    """Make the records that a suite lacks; what is there is read.
 
     A run that fails leaves its cell empty and the others go on.
 
@@ -46,6 +52,7 @@ def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, render_only: bo
         runs: Of the suite.
         keyring: The defender's.
         means: Device, folders, who is told.
+        jobs: Processes; a row is done by one of them.
         render_only: Run nothing.
 
     Raises:
@@ -53,16 +60,23 @@ def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, render_only: bo
     """
     asked = [(run, *found) for run in runs if (found := _resolved(run, keyring))]
     out = Filled()
-    lacking = [spec for _, spec, _ in asked if not means.results.run(spec.run_id).record_path.exists()]
-    if lacking:
-        out.left = "--render-only was given" if render_only else _not_here(lacking[0], means)
-    for number, (run, spec, key) in enumerate(asked, 1):
-        there = means.results.run(spec.run_id).record_path.exists()
-        if not there and not out.left:
-            means.progress.note(f"run {number} of {len(asked)}: {_name(run)}")
-            there = _made(run, spec, key, means, out)
-        out.cells.append(_cell(run, spec, means, there=there))
+    missing: dict[str, Run] = {}
+    for run, spec, _ in asked:
+        if not means.results.run(spec.run_id).record_path.exists():
+            missing.setdefault(spec.run_id, run)
+    if missing:
+        lacking = next(spec for _, spec, _ in asked if spec.run_id in missing)
+        out.left = "--render-only was given" if render_only else _not_here(lacking, means)
+    if not out.left:
+        _make(list(missing.values()), means, jobs, out)
+    out.cells += [_cell(run, spec, means) for run, spec, _ in asked]
     return out
+
+
+def default_jobs(profile: str, device: str) -> int:
+    """All cores for a profile whose models are so small that they are trained on the way; else one process."""
+    small = load_profile(profile).train_on_demand and device == "cpu"
+    return torch.get_num_threads() if small else 1
 
 
 def _resolved(run: Run, keyring: Keyring) -> tuple[Spec, Key | None] | None:
@@ -72,22 +86,45 @@ def _resolved(run: Run, keyring: Keyring) -> tuple[Spec, Key | None] | None:
         return None
 
 
-def _made(run: Run, spec: Spec, key: Key | None, means: Means, out: Filled) -> bool:
+def _make(runs: Sequence[Run], means: Means, jobs: int, out: Filled) -> None:
+    """Make runs, here or in several processes."""
+
+    def done(failed: str | None) -> None:
+        if failed:
+            out.failed.append(failed)
+            means.progress.note(f"failed: {failed}")
+        else:
+            out.ran += 1
+        told = out.ran + len(out.failed)
+        if jobs > 1 and (told % _TELL == 0 or told == len(runs)):
+            means.progress.note(f"{told} of {len(runs)} runs are done")
+
+    if jobs > 1:
+        rows = dict.fromkeys(run.row for run in runs)
+        means.progress.note(f"{len(runs)} runs in {min(jobs, len(rows))} processes")
+        spread([[run for run in runs if run.row == row] for row in rows], _made, means, jobs, done)
+        return
+    for number, run in enumerate(runs, 1):
+        means.progress.note(f"run {number} of {len(runs)}: {_name(run)}")
+        done(_made(run, means))
+
+
+def _made(run: Run, means: Means) -> str | None:
+    """Make one run; why it could not be made."""
     try:
+        spec, key = resolve(run.request, Keyring(means.home.keys))
         evaluate(spec, key, means, read_ids(run.request.ids) if run.request.ids else None)
     except BenchError as error:
-        out.failed.append(f"{_name(run)}: {error}")
-        means.progress.note(f"failed: {out.failed[-1]}")
-        return False
-    out.ran += 1
-    return True
+        return f"{_name(run)}: {error}"
+    return None
 
 
-def _cell(run: Run, spec: Spec, means: Means, *, there: bool) -> Cell:
+def _cell(run: Run, spec: Spec, means: Means) -> Cell:
     command = command_of(spec, run.request.key)
-    if not there:
+    folder = means.results.run(spec.run_id)
+    if not folder.record_path.exists():
         return Cell(run.row, run.column, spec.device, command, None)
-    record, rows = means.results.run(spec.run_id).read()
+    record, rows = folder.read()
     return Cell(run.row, run.column, spec.device, command, record, tuple(rows))
 
 

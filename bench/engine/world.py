@@ -24,7 +24,7 @@ from bench.engine.bases import base_model, check_may_train
 from bench.engine.means import Means
 from bench.store.models import ModelCache
 from bench.training.fit import forget
-from bench.training.processes import leads, meet
+from bench.training.processes import leads, meet, together
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class World:
 
     def __init__(self, spec: Spec, key: Key | None, means: Means) -> None:
         self.spec, self._key, self.means, self.device = spec, key, means, means.device
-        self._cache = ModelCache(means.home.models, rebuild=means.rebuild, leads=leads(), meet=meet)
+        self._cache = ModelCache(
+            means.home.models, rebuild=means.rebuild, leads=leads(), meet=meet, together=together()
+        )
         self.notes: list[str] = []  # what a reader of a record must know of the models
         self._training = replace(means.training, device=means.device, progress=means.progress)
         self.defense: Defense = registry("defenses").make(spec.defense.name, spec.defense.options)

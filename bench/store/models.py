@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,20 @@ class ModelCache:
         rebuild: Make a damaged one anew.
         leads: False in a process that helps another one to build: what it leaves is thrown away.
         meet: Waits until every process that builds is there.
+        together: Several processes build one model.
     """
 
     def __init__(
-        self, folder: Path, *, rebuild: bool = False, leads: bool = True, meet: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        *,
+        rebuild: bool = False,
+        leads: bool = True,
+        meet: Callable[[], None] = lambda: None,
+        together: bool = False,
     ) -> None:
-        self._folder, self._rebuild, self._leads, self._meet = folder, rebuild, leads, meet
+        self._folder, self._rebuild, self._together = folder, rebuild, together
+        self._leads, self._meet = leads, meet
 
     def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
         """The folder of the model made from ``made_from``, built when it is not there, and the model's digest.
@@ -43,13 +53,43 @@ class ModelCache:
             StorageError: the cache cannot be written.
         """
         folder = self._folder / digest(made_from)[:32]
-        if folder.exists():
-            try:
-                return folder, _check(folder)
-            except CorruptArtifactError:
-                if not self._rebuild:
-                    raise
-                shutil.rmtree(folder)
+        kept = self._kept(folder)
+        if kept is not None:
+            return kept
+        with self._turn(folder):
+            return self._kept(folder) or self._built(folder, made_from, build)
+
+    def _kept(self, folder: Path) -> tuple[Path, str] | None:
+        if not folder.exists():
+            return None
+        try:
+            return folder, _check(folder)
+        except CorruptArtifactError:
+            if not self._rebuild:
+                raise
+            shutil.rmtree(folder)
+        return None
+
+    @contextmanager
+    def _turn(self, folder: Path) -> Iterator[None]:
+        """Commands that want the same model at the same time build it once; those that build together do not wait."""
+        if self._together:
+            yield
+            return
+        path = folder.with_name(f"{folder.name}.lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}; expected a writable BENCH_HOME") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+    def _built(self, folder: Path, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
         part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         try:
             shutil.rmtree(part, ignore_errors=True)

@@ -107,6 +107,6 @@ def _rows(section: Section) -> dict[str, object]:
 
 
 def _json(run: RunPage) -> bytes:
-    """The record as it is written in a results folder."""
+    """The record, without the white space of the one in a results folder."""
     data = run.evidence.record.model_dump(mode="json")
-    return (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n").encode()
