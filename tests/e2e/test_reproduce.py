@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shlex
+import signal
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -62,7 +65,7 @@ def files(name: str) -> dict[str, bytes]:
 
 
 def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
-    argv = ("reproduce", "table1", "--suite", "table1.yaml")
+    argv = ("reproduce", "table1", "--suite", "table1.yaml", "--jobs", "2")
     done = cli(*argv)
     assert done.code == 0, done.err
     assert "15 of 15 runs are there, 15 of them made now" in done.out
@@ -101,8 +104,30 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
         assert run in text
 
 
+def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites):
+    """The processes that the rows are spread over are killed; the same command goes on."""
+    argv = ("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10")
+    process = spawn(*argv, "--jobs", "2")
+    while len(list(Path("results").glob("*/record.json"))) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "a process of this command died" in err
+    assert "Traceback" not in err
+    before = {p: p.read_bytes() for p in Path("results").glob("*/record.json")}
+    again = cli(*argv, "--jobs", "1")
+    assert again.code == 0, again.err
+    assert "15 of 15 runs are there" in again.out
+    assert all(path.read_bytes() == kept for path, kept in before.items())
+
+
 def test_a_sweep_carries_what_was_fooled_to_larger_radii(cli, suites):
-    done = cli("reproduce", "fig4", "--suite", "fig4.yaml", "--json")
+    done = cli("reproduce", "fig4", "--suite", "fig4.yaml", "--jobs", "1", "--json")
     assert done.code == 0, done.err
     lines = read_csv("fig4")
     assert [line["eps"] for line in lines if line["threat"] == "non-adaptive"] == ["0", "16/255", "16/85"]
@@ -144,7 +169,7 @@ def test_cells_that_fail_stay_empty_and_the_others_go_on(cli, suites):
     Path("keyed.yaml").write_text(
         f"defense: key-full\nthreat: adaptive\nset: {{{FAST}, profile.recipes.full.learning_rate: 1.0e+30}}\n"
     )
-    done = cli("reproduce", "table1", "--suite", "table1.yaml", "--keys", "1", "--limit", "5")
+    done = cli("reproduce", "table1", "--suite", "table1.yaml", "--keys", "1", "--limit", "5", "--jobs", "1")
     assert done.code == 1
     assert "failed: key-full-p4 linf_non_adaptive: " in done.out
     assert "2 of 7 runs are there, 2 of them made now" in done.out
