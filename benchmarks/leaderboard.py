@@ -3,8 +3,8 @@
     python benchmarks/leaderboard.py --runs 1000
 
 Synthetic runs are written as a results folder; then what `bench leaderboard build` does is timed part by part: reading
-and X from the start of the navigation to the frame after the first line is there, and the
-same for the view of all groups.
+and checking, the board, the pages, writing. Where a browser is installed, the table's first paint is timed from the
+start of the navigation to the frame after the first line is there, and the same for the view of all groups.
 """
 
 from __future__ import annotations
