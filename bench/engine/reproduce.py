@@ -67,7 +67,7 @@ def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, jobs: int = 1, 
     if missing:
         lacking = next(spec for _, spec, _ in asked if spec.run_id in missing)
         out.left = "--render-only was given" if render_only else _not_here(lacking, means)
-    if not out.left:
+    if missing and not out.left:
         _make(list(missing.values()), means, jobs, out)
     out.cells += [_cell(run, spec, means) for run, spec, _ in asked]
     return out

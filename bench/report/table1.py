@@ -178,8 +178,7 @@ def _worst(line: _Line, devices: dict[int, list[Cell]]) -> str:
     result = accuracy([ladders[device][last] for device in chosen])
     cells = [c for d in chosen for c in devices[d] if c.record and _strict(c.record) and tier_of(c.record) in met]
     _add(line, "strict_worst_case", cells, result, "", tier=" ".join(met))
-    span = met[0] if len(met) == 1 else f"{met[0]} to {met[-1]}"
-    return f"{with_interval(result.mean, result.interval, upper=True)}\n{span}"
+    return f"{with_interval(result.mean, result.interval, upper=True)}\n{', '.join(met)}"
 
 
 def _broken(line: _Line, devices: dict[int, list[Cell]]) -> str:
@@ -225,7 +224,8 @@ def _name(line: _Line) -> str:
     spec = ran.spec
     size = f", P = {spec.defense.options['block_size']}" if "block_size" in spec.defense.options else ""
     base = f"\n{spec.profile.base.architecture}" if line.paper else ""
-    return f"{line.name}\n{spec.defense.name}{size}{base}"
+    what = f"{spec.defense.name}{size}"
+    return line.name + (f"\n{what}" if what != line.name else "") + base
 
 
 def _strict(record: Record) -> bool:

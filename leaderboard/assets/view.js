@@ -1,0 +1,83 @@
+// What is shown: a choice for each filter, kept in the address so that a view can be linked.
+window.View = (function () {
+  "use strict";
+  var SCOPES = ["transfer", "sibling device", "queries", "leaked weights", "white-box"];
+  var NAMES = ["kind", "profile", "protocol", "norm", "eps", "scope", "adversary", "n"]; // a change settles the others in this order
+  var ALL = "all";
+
+  function of(s, name) { return name === "n" ? s.n_tier : s[name]; }
+  function label(name, value) { return name === "adversary" && value === "" ? "worst case" : value; }
+  function number(text) { return parseFloat(String(text).replace(/[^0-9.]/g, "")) || 0; }
+
+  // Groups in the order in which they are listed: first what has most to say.
+  function order(a, b) {
+    return (a.kind === "measured" ? 0 : 1) - (b.kind === "measured" ? 0 : 1) || a.profile.localeCompare(b.profile) ||
+      a.norm.localeCompare(b.norm) || a.eps_value - b.eps_value || (a.protocol === "strict" ? 0 : 1) - (b.protocol === "strict" ? 0 : 1) ||
+      SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope) || a.adversary.localeCompare(b.adversary) || number(a.n_tier) - number(b.n_tier) || a.n_tier.localeCompare(b.n_tier);
+  }
+  function groups(standings) {
+    var known = new Map();
+    standings.forEach(function (s) {
+      var group = known.get(s.group);
+      if (group) group.size += 1; else known.set(s.group, { name: s.group, one: s, size: 1, at: 0 });
+    });
+    var list = Array.from(known.values()).sort(function (a, b) { return order(a.one, b.one); });
+    list.forEach(function (group, at) { group.at = at; });
+    return list;
+  }
+  // The biggest group: measured, strict and not white-box before the rest.
+  function best(list) {
+    function merit(g) {
+      return (g.one.kind === "measured" ? 4e6 : 0) + (g.one.protocol === "strict" ? 2e6 : 0) + (g.one.scope !== "white-box" ? 1e6 : 0) + g.size;
+    }
+    return list.reduce(function (top, g) { return !top || merit(g) > merit(top) ? g : top; }, null);
+  }
+  function first(list) {
+    var top = best(list), choice = { q: "" };
+    NAMES.forEach(function (name) { choice[name] = top ? of(top.one, name) : ALL; });
+    return choice;
+  }
+  function fits(s, choice, without) {
+    return NAMES.every(function (name) { return name === without || choice[name] === ALL || of(s, name) === choice[name]; });
+  }
+  // After one filter changed, those that now leave nothing take the value of the biggest group that is left.
+  function settle(choice, changed, list) {
+    var moved = [], left = list.filter(function (g) { return choice[changed] === ALL || of(g.one, changed) === choice[changed]; });
+    NAMES.forEach(function (name) {
+      if (name === changed || choice[name] === ALL) return;
+      var same = left.filter(function (g) { return of(g.one, name) === choice[name]; });
+      if (!same.length && left.length) {
+        choice[name] = of(best(left).one, name);
+        moved.push(name);
+        same = left.filter(function (g) { return of(g.one, name) === choice[name]; });
+      }
+      left = same;
+    });
+    return moved;
+  }
+  function read(hash, list) {
+    var choice = first(list), given = new URLSearchParams(hash.replace(/^#/, ""));
+    NAMES.concat("q").forEach(function (name) { if (given.has(name)) choice[name] = given.get(name); });
+    choice.sort = given.get("sort");
+    return choice;
+  }
+  function write(choice) {
+    var out = new URLSearchParams();
+    NAMES.forEach(function (name) { out.set(name, choice[name]); });
+    if (choice.q) out.set("q", choice.q);
+    if (choice.sort) out.set("sort", choice.sort);
+    return "#" + out.toString();
+  }
+  function values(standings, name) {
+    var seen = new Map();
+    standings.forEach(function (s) { if (!seen.has(of(s, name))) seen.set(of(s, name), s); });
+    return Array.from(seen.keys()).sort(function (x, y) {
+      var a = seen.get(x), b = seen.get(y);
+      if (name === "eps") return a.eps_value - b.eps_value;
+      if (name === "scope") return SCOPES.indexOf(x) - SCOPES.indexOf(y);
+      if (name === "n") return number(x) - number(y) || x.localeCompare(y);
+      return x.localeCompare(y);
+    });
+  }
+  return { ALL: ALL, NAMES: NAMES, of: of, label: label, groups: groups, first: first, fits: fits, settle: settle, read: read, write: write, values: values };
+})();
