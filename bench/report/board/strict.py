@@ -52,13 +52,17 @@ def scope_of(fact: Fact) -> Scope | None:
 
 
 def strict_standings(facts: Sequence[Fact]) -> list[Standing]:
-    """A standing for every scope.
+    """A standing for every scope; of a defense without a key that was attacked white-box, one over all its runs.
 
     Args:
         facts: Strict runs of one campaign, with eps above 0.
     """
     broken = first_break(facts)
-    found = (_standing(scope, facts, broken) for scope in Scope)
+    if facts and facts[0].record.spec.key is None and any(fact.certain for fact in facts):
+        # nothing is kept from an adversary, so a figure against one who knows less would only flatter
+        found = [_standing(Scope.WHITE_BOX, facts, broken, TIERS)]
+    else:
+        found = [_standing(scope, facts, broken, _ALL[scope]) for scope in Scope]
     return [standing for standing in found if standing is not None]
 
 
@@ -77,8 +81,8 @@ def first_break(facts: Sequence[Fact]) -> str | None:
     return None
 
 
-def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None) -> Standing | None:
-    deployments = _deployments(fact for fact in facts if fact.tier in _ALL[scope])
+def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None, tiers: Sequence[str]) -> Standing | None:
+    deployments = _deployments(fact for fact in facts if fact.tier in tiers)
     chosen, others = _choose([d for d in deployments if _new(scope, d)])
     if not chosen:
         return None
