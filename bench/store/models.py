@@ -84,8 +84,10 @@ class ModelCache:
             raise StorageError(f"cannot write {path}: {error.strerror}; expected a writable BENCH_HOME") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-            path.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
         finally:
             os.close(handle)
 
