@@ -60,7 +60,7 @@ class Evaluation:
         self.target = self.world.target
         self.threat: ThreatModel = registry("threats").make(spec.threat.name, spec.threat.options)
         self.source = self.threat.source(DeclaredView(self.world, self.threat))
-        self._attacker = Attacker(
+        self.attacker = Attacker(
             spec,
             self.source,
             self._attacks(),
@@ -68,7 +68,7 @@ class Evaluation:
             queries=getattr(self.threat, "queries", None),
             only_kept=only_kept,
         )
-        self._reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
+        self.reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
 
     @property
     def shards(self) -> range:
@@ -77,20 +77,20 @@ class Evaluation:
 
     def shard(self, index: int) -> Shard:
         """Attack and judge the images of one shard; those that cannot be read are ERROR."""
-        batch, broken = self._reader.read(index)
+        batch, broken = self.reader.read(index)
         rows = {image.image_id: _unread(image, self.world.test_split.labels[image.position]) for image in broken}
         warnings = [image.why for image in broken]
         if not len(batch):
             return Shard(index, list(rows.values()), {**_about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
-        tried = self._attacker.attack(batch)
+        tried = self.attacker.attack(batch)
         verdicts = judge(self.target.model, batch, tried.images, self.spec.ball, self.spec.profile.judge_batch)
         labels, pixels = batch.labels.tolist(), batch.images.cpu().numpy()
         for i, image_id in enumerate(batch.ids):
             sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()
             rows[image_id] = _row(image_id, labels[i], verdicts[i], tried, i, sha)
         about = _about(tried)
-        ids = [self.world.test_split.ids[p] for p in self._reader.positions(index)]
+        ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
     def effort(self, shards: list[Shard]) -> Effort:

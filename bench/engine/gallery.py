@@ -13,15 +13,11 @@ from bench.core.errors import BenchError, CorruptArtifactError, InputError, Unkn
 from bench.core.key import Key
 from bench.core.names import suggestion
 from bench.core.nouns import Batch, Outcome
-from bench.core.plugins import Attack
 from bench.core.progress import stage
-from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.engine.candidates import Attacker
 from bench.engine.evaluate import Evaluation
 from bench.engine.means import Means
-from bench.engine.reading import Reader
-from bench.store.candidates import CandidateStore
 from bench.store.galleries import Pictured
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
@@ -89,14 +85,12 @@ def pictured(folder: RunFolder, key: Key | None, means: Means, choice: Choice) -
     chosen = pick(rows, choice)
     places = {row.image_id: i for i, row in enumerate(rows)}
     evaluation = Evaluation(record.spec, key, means, [row.image_id for row in rows], only_kept=True)
-    reader = Reader(evaluation.world.test_split, evaluation.chosen, record.spec.shard_size)
-    attacker = _attacker(evaluation, means)
     found: dict[str, Pictured] = {}
     shards = sorted({places[row.image_id] // record.spec.shard_size for row in chosen})
     with stage(means.progress, "read the kept images", len(shards), "shard") as advance:
         for index in shards:
-            batch, _ = reader.read(index)
-            images = _kept(attacker, batch.to(means.device)).to("cpu")
+            batch, _ = evaluation.reader.read(index)
+            images = _kept(evaluation.attacker, batch.to(means.device)).to("cpu")
             for row in (row for row in chosen if row.image_id in batch.ids):
                 at = batch.ids.index(row.image_id)
                 found[row.image_id] = _checked(evaluation, row, batch.images[at], images[at])
@@ -116,14 +110,6 @@ def _listed(rows: Sequence[Row], ids: Sequence[str]) -> list[Row]:
                 f"image {image_id!r} is ERROR in the run, so it has no adversarial image; expected another"
             )
     return [known[image_id] for image_id in dict.fromkeys(ids)]
-
-
-def _attacker(evaluation: Evaluation, means: Means) -> Attacker:
-    spec = evaluation.spec
-    names = [spec.attack] + ([spec.fallback] if spec.fallback else [])
-    attacks: dict[str, Attack] = {p.name: registry("attacks").make(p.name, p.options) for p in names}
-    store, queries = CandidateStore(means.home.adversarial), getattr(evaluation.threat, "queries", None)
-    return Attacker(spec, evaluation.source, attacks, store, queries=queries, only_kept=True)
 
 
 def _kept(attacker: Attacker, batch: Batch) -> Tensor:

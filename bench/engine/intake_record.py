@@ -14,9 +14,9 @@ from bench.core.key import Key
 from bench.core.nouns import Protocol
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec, Spec
+from bench.core.tiers import TIERS
 from bench.engine.evaluate import adversary_about
 from bench.engine.intake_verdicts import MOST_ROWS
-from bench.engine.ladder import TIERS
 from bench.store.record import Record
 from bench.store.strict import RefusedError, check_name, parse_document, tame
 

@@ -24,6 +24,7 @@ from bench.core.profile import first_problem
 from bench.core.registry import registry
 from bench.core.selection import read_ids
 from bench.core.spec import PluginSpec
+from bench.core.tiers import TIERS
 from bench.engine.evaluate import evaluate
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
@@ -31,9 +32,6 @@ from bench.store.keyring import Keyring
 from bench.store.ladders import LadderRecord, Rung, Skipped, Tier
 from bench.store.record import Record
 from bench.store.verdicts import Row
-
-# From the one who knows least; T1+ is T1 with an attack made for transfer.
-TIERS = ("T0", "T1", "T1+", "T1s", "T2", "T3", "T4", "T5")
 
 
 class Step(Frozen):

@@ -13,13 +13,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.core.key import Key
-from bench.core.registry import registry
 from bench.core.spec import Spec
-from bench.engine.candidates import Attacker
 from bench.engine.evaluate import Evaluation
 from bench.engine.means import Means
-from bench.engine.reading import Reader
-from bench.store.candidates import CandidateStore
 from bench.store.packs import Pack, shard_name
 from bench.store.strict import RefusedError, parse_json
 from bench.store.verdicts import Row
@@ -42,17 +38,11 @@ def kept_images(spec: Spec, key: Key | None, means: Means, rows: Sequence[Row]) 
     """
     ids = [row.image_id for row in rows]
     evaluation = Evaluation(spec, key, means, ids, only_kept=True)
-    names = [spec.attack] + ([spec.fallback] if spec.fallback else [])
-    attacks = {plugin.name: registry("attacks").make(plugin.name, plugin.options) for plugin in names}
-    queries = getattr(evaluation.threat, "queries", None)
-    store = CandidateStore(means.home.adversarial)
-    attacker = Attacker(spec, evaluation.source, attacks, store, queries=queries, only_kept=True)
-    reader = Reader(evaluation.world.test_split, evaluation.chosen, spec.shard_size)
     for index in evaluation.shards:
-        batch, _ = reader.read(index)
+        batch, _ = evaluation.reader.read(index)
         images = torch.empty(0, *spec.profile.image_shape)
         if len(batch):
-            images = attacker.attack(batch.to(means.device)).images.detach().cpu().contiguous()
+            images = evaluation.attacker.attack(batch.to(means.device)).images.detach().cpu().contiguous()
         yield save({"images": images})
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.core.tiers import TIERS
 from bench.report.accuracy import Accuracy, accuracy, clean, difference, robust, same_images
 from bench.report.board.words import adversary_title
 from bench.report.figures.table import draw_table
 from bench.report.output import Output, Table
 from bench.report.reported import reported
 from bench.report.text import EMPTY, bound, percent, signed, with_interval
-from bench.report.tiers import BROKEN_BELOW, TIERS, TRANSFER, tier_of, worst_up_to
+from bench.report.tiers import BROKEN_BELOW, TRANSFER, tier_of, worst_up_to
 from bench.store.record import Record
 from bench.store.suites import Cell
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from bench.core.errors import BenchError
 from bench.core.nouns import Protocol
 from bench.core.registry import registry
+from bench.core.tiers import TIERS
 from bench.report.accuracy import robust
 from bench.store.record import Record
 from bench.store.suites import Cell
 
-# From the one who knows least; T1+ is T1 with an attack made for transfer.
-TIERS = ("T0", "T1", "T1+", "T1s", "T2", "T3", "T4", "T5")
 TRANSFER = ("T0", "T1", "T1+")
 BROKEN_BELOW = 0.5  # share of the clean accuracy under which a defense is broken; the default of `bench ladder`
 

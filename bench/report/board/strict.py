@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.core.tiers import TIERS
 from bench.report.board.facts import Fact, Mask
 from bench.report.board.line import line
 from bench.report.board.model import Scope, Standing
-from bench.report.tiers import BROKEN_BELOW, TIERS
+from bench.report.tiers import BROKEN_BELOW
 
 # Tiers that may count in a scope, and those of which it needs at least one: without them it is the scope before it.
 _NEW = {
