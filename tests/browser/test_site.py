@@ -199,6 +199,17 @@ def test_theme_follows_the_system_then_the_reader(visit, root):
     assert visit(f"{root}about.html", scheme="dark").evaluate(paper) == dark
 
 
+def test_paper_is_light_and_the_choice_is_back_afterwards(visit, root, tmp_path):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    page = visit(f"{root}index.html", scheme="dark")
+    dark = page.evaluate(paper)
+    page.evaluate(f"addEventListener('beforeprint', () => window.printed = {paper})")
+    page.pdf(path=tmp_path / "index.pdf")
+    light = visit(f"{root}about.html", scheme="light").evaluate(paper)
+    assert page.evaluate("window.printed") == light != dark
+    assert page.evaluate(paper) == dark
+
+
 @pytest.mark.parametrize("kind", ["index", "groups", "about", "run", "gallery", "compare"])
 def test_nothing_overflows_on_a_phone(visit, root, kind):
     page = visit(root + kinds()[kind], **PHONE)

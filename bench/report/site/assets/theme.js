@@ -33,6 +33,13 @@
       say();
     });
     system.addEventListener("change", say);
+    var before = null; // paper is light; afterwards the reader's choice is back
+    function dress(theme) {
+      if (theme) root.setAttribute("data-theme", theme); else root.removeAttribute("data-theme");
+      say();
+    }
+    window.addEventListener("beforeprint", function () { before = root.getAttribute("data-theme"); dress("light"); });
+    window.addEventListener("afterprint", function () { dress(before); });
     say();
   });
 })();
