@@ -20,7 +20,9 @@ hypothesis.settings.register_profile("bench", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("bench")
 
 PLUGINS = Path(__file__).parent / "plugins"
-BENCH = [sys.executable, "-W", "ignore", "-c", "from bench.cli.main import main; main()"]
+# A background job of a shell has SIGINT ignored, and so would what it starts.
+_HEAR_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+BENCH = [sys.executable, "-W", "ignore", "-c", f"{_HEAR_SIGINT}; from bench.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,22 @@ def cli(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def spawn(home: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start the command as a process of its own."""
+def spawn(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command as a process of its own; what a test leaves running is ended."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(*argv: str, **environment: str) -> subprocess.Popen[str]:
         env = {**os.environ, **environment}
-        return subprocess.Popen([*BENCH, *argv], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started.append(
+            subprocess.Popen([*BENCH, *argv], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )
+        return started[-1]
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture
