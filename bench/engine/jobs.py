@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
@@ -60,9 +60,7 @@ def spread(
         while waiting or any(worker.left for worker in workers):
             for worker in workers:
                 if not worker.left and waiting:
-                    part = waiting.pop(0)
-                    worker.line.send(list(part))
-                    worker.left = len(part)
+                    _give(worker, waiting.pop(0))
             busy = {id(worker.line): worker for worker in workers if worker.left}
             for line in wait([worker.line for worker in busy.values()]):
                 done(_heard(busy[id(line)]))
@@ -87,10 +85,16 @@ def _quiet() -> Iterator[None]:
             os.environ["PYTHONWARNINGS"] = before
 
 
+def _give(worker: _Worker, part: Sequence[Task]) -> None:
+    with suppress(OSError):  # of a process that died: _heard will tell
+        worker.line.send(list(part))
+    worker.left = len(part)
+
+
 def _heard(worker: _Worker) -> str | None:
     try:
         said = cast("str | None", worker.line.recv())
-    except EOFError:
+    except (EOFError, OSError):
         worker.process.join(5)
         raise BenchError(
             f"a process of this command died (exit code {worker.process.exitcode}; out of memory?); what is finished "

@@ -1,14 +1,16 @@
-"""Files written whole: temporary name, fsync, rename."""
+"""Files written whole (temporary name, fsync, rename), and locks between processes."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from bench.core.errors import StorageError
+from bench.core.errors import InputError, StorageError
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -40,6 +42,43 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, *, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock file ``path`` alone, and take it away afterwards.
+
+    Args:
+        path: Its folder is made where it is not there.
+        busy: What to say where another process holds it; None waits for that one.
+
+    Raises:
+        InputError: another process holds it, and ``busy`` was given.
+        StorageError: it cannot be written.
+    """
+    while True:
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            except BlockingIOError:
+                raise InputError(busy or "") from None
+            if not _is_at(path, file):
+                continue  # who held it took it away, and a third may hold a new one
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def check_writable(folder: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from bench.core.canonical import canonical, digest, sha256_of
 from bench.core.errors import CorruptArtifactError, InputError, StorageError
-from bench.store.files import sync_folder, write_whole
+from bench.store.files import locked, sync_folder, write_whole
 
 _MANIFEST = "manifest.json"
 
@@ -56,7 +55,8 @@ class ModelCache:
         kept = self._kept(folder)
         if kept is not None:
             return kept
-        with self._turn(folder):
+        # Commands that want the same model at the same time build it once; processes that build together do not wait.
+        with nullcontext() if self._together else locked(folder.with_name(f"{folder.name}.lock")):
             return self._kept(folder) or self._built(folder, made_from, build)
 
     def _kept(self, folder: Path) -> tuple[Path, str] | None:
@@ -69,27 +69,6 @@ class ModelCache:
                 raise
             shutil.rmtree(folder)
         return None
-
-    @contextmanager
-    def _turn(self, folder: Path) -> Iterator[None]:
-        """Commands that want the same model at the same time build it once; those that build together do not wait."""
-        if self._together:
-            yield
-            return
-        path = folder.with_name(f"{folder.name}.lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}; expected a writable BENCH_HOME") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
 
     def _built(self, folder: Path, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
         part = folder.with_name(f"{folder.name}.{os.getpid()}.part")

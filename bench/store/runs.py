@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import CorruptArtifactError, InputError, StorageError, UnknownNameError
+from bench.core.errors import CorruptArtifactError, UnknownNameError
 from bench.core.names import suggestion
 from bench.core.nouns import Outcome
+from bench.store.files import locked
 from bench.store.record import Record, read_record, write_record
 from bench.store.verdicts import Row, read_rows, rows_digest, write_rows
 
@@ -72,20 +71,8 @@ class RunFolder:
             InputError: another process runs it.
             StorageError: the folder cannot be made.
         """
-        path = self.path / ".lock"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {(error.strerror or '').lower()}") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with locked(self.path / ".lock", busy=f"run {self.path.name} is being made by another process; wait for it"):
             yield
-            path.unlink(missing_ok=True)
-        except BlockingIOError:
-            raise InputError(f"run {self.path.name} is being made by another process; wait for it") from None
-        finally:
-            os.close(handle)
 
     def _shard(self, index: int) -> Path:
         return self.path / "shards" / f"{index:05d}.parquet"

@@ -104,15 +104,17 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
         assert run in text
 
 
-def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites):
-    """The processes that the rows are spread over are killed; the same command goes on."""
+@pytest.mark.parametrize("finished", [0, 2])
+def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites, finished):
+    """The processes that the rows are spread over are killed, at once or later; the same command goes on."""
     argv = ("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10")
     process = spawn(*argv, "--jobs", "2")
-    while len(list(Path("results").glob("*/record.json"))) < 2:
+    workers: list[int] = []
+    while len(workers) < 2 or len(list(Path("results").glob("*/record.json"))) < finished:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    workers = [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     _, err = process.communicate(timeout=300)

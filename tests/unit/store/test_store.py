@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -150,6 +152,26 @@ def test_a_model_whose_making_fails_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="stop"):
         ModelCache(tmp_path).fetch({}, build)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_made_by_one_at_a_time_also_where_making_fails(tmp_path):
+    inside, most = [], []
+
+    def build(folder):
+        inside.append(folder)
+        most.append(len(inside))
+        time.sleep(0.001)
+        inside.pop()
+        raise ValueError("stop")
+
+    def wanted(_):
+        with pytest.raises(ValueError, match="stop"):
+            ModelCache(tmp_path).fetch({}, build)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(wanted, range(400)))
+    assert len(most) == 400
+    assert max(most) == 1
 
 
 def test_kept_images_are_checked_and_failed_ones_not_kept(tmp_path):
