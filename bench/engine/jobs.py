@@ -19,6 +19,7 @@ from bench.engine.means import Means
 
 Task = Any  # what a worker does with it is the caller's
 Work = Callable[[Task, Means], str | None]
+_PATIENCE = 5  # seconds for a process to end by itself
 
 
 @dataclass
@@ -67,15 +68,17 @@ def spread(
     finally:
         for worker in workers:
             worker.line.close()
+            if not worker.left:
+                worker.process.join(_PATIENCE)  # it ends by itself, and tidies up
             worker.process.terminate()
             worker.process.join()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """A process that starts now hears nothing of what torch warns of itself as it is imported."""
+    """A process that starts now says nothing of what torch warns of itself, nor of what a killed one left open."""
     before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore::FutureWarning"
+    os.environ["PYTHONWARNINGS"] = "ignore::FutureWarning,ignore::UserWarning:multiprocessing.resource_tracker"
     try:
         yield
     finally:
@@ -95,7 +98,7 @@ def _heard(worker: _Worker) -> str | None:
     try:
         said = cast("str | None", worker.line.recv())
     except (EOFError, OSError):
-        worker.process.join(5)
+        worker.process.join(_PATIENCE)
         raise BenchError(
             f"a process of this command died (exit code {worker.process.exitcode}; out of memory?); what is finished "
             "is kept: the same command goes on, with --jobs 1 in one process"
