@@ -21,10 +21,10 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the maker of runs is the tests' own
 
-from bench.engine.intake import read_all
 from bench.report.board import make_board
 from bench.report.site.build import files, table_weight
 from bench.report.site.folder import weight, write_site
+from bench.submissions.intake import read_all
 from tests.browser.chromium import FLAGS, find
 from tests.unit.report.synthetic import write
 

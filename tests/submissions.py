@@ -20,13 +20,13 @@ from bench.core.key import Key
 from bench.core.nouns import Access, Outcome, Precision, Protocol
 from bench.core.profile import load_profile
 from bench.core.spec import KeySpec, PluginSpec, Spec
-from bench.engine.intake import read_run
 from bench.engine.summarise import metrics_of
 from bench.store.galleries import Gallery, Tile, write_gallery
 from bench.store.record import AdversaryAbout, Cost, Digests, Found, Provenance, Record, write_record
 from bench.store.runs import RunFolder
-from bench.store.strict import RefusedError
+from bench.store.untrusted import RefusedError
 from bench.store.verdicts import Row, images_digest, rows_digest, write_rows
+from bench.submissions.intake import read_run
 
 SCRIPT = "<script>alert(1)</script>"
 R, F, M = Outcome.ROBUST, Outcome.FOOLED, Outcome.MISCLASSIFIED

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bench.engine.resolve import resolve
-from bench.engine.suite import load_suite
 from bench.report.reported import reported
 from bench.store.keyring import Keyring
 from bench.store.schema import schema_text
+from bench.studies.suite import load_suite
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bench.attacks.engine.versions import SEQUENCES, Part, Version
+from bench.attacks.autoattack.versions import SEQUENCES, Part, Version
 from bench.attacks.reference_calls import reference_calls
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls

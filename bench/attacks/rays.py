@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from bench.attacks.engine.batching import FLOOR, pad
+from bench.attacks.autoattack.batching import FLOOR, pad
 from bench.attacks.rays_search import Search, opened
 from bench.core.ball import project
 from bench.core.budget import Budget, Norm

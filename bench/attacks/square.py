@@ -8,10 +8,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from bench.attacks.engine.conduct import Conduct
-from bench.attacks.engine.sequence import collected, run_sequence
-from bench.attacks.engine.types import Finished
-from bench.attacks.engine.versions import Effort, build
+from bench.attacks.autoattack.conduct import Conduct
+from bench.attacks.autoattack.sequence import collected, run_sequence
+from bench.attacks.autoattack.types import Finished
+from bench.attacks.autoattack.versions import Effort, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
 from bench.core.nouns import Access, Adversary, Batch

@@ -63,10 +63,10 @@ def audit(
     from bench.cli.means import make_means
     from bench.cli.progress import listener
     from bench.core.budget import parse_norm
-    from bench.engine.audit import audit as examine
     from bench.engine.resolve import Request, resolve
     from bench.store.home import Home
     from bench.store.keyring import Keyring
+    from bench.studies.audit import audit as examine
 
     request = Request(
         defense=defense,

@@ -11,16 +11,16 @@ import typer
 from bench.cli.options import JsonOption, ResultsOption
 
 if TYPE_CHECKING:
-    from bench.engine.compare import Comparison, Pair, Run
+    from bench.studies.compare import Comparison, Pair, Run
 
 RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs, or their first digits.")]
 
 
 def compare(runs: RunsArgument, results: ResultsOption = "results", as_json: JsonOption = False) -> None:
     """Compare runs on the same images: paired difference, exact McNemar test, Holm over all pairs."""
-    from bench.engine.compare import Run
-    from bench.engine.compare import compare as compare_runs
     from bench.store.runs import RunStore
+    from bench.studies.compare import Run
+    from bench.studies.compare import compare as compare_runs
 
     store = RunStore(Path(results))
     comparison = compare_runs([Run.of(*store.find(run).read()) for run in runs])

@@ -53,9 +53,9 @@ def doctor(
 ) -> None:
     """Look at all that a run would need; takes its flags, trains nothing, exit code 1 if it would fail."""
     from bench.cli.progress import listener
-    from bench.engine.doctor.examine import examine
-    from bench.engine.doctor.finding import Finding, Status
-    from bench.engine.doctor.subject import Question
+    from bench.doctor.examine import examine
+    from bench.doctor.finding import Finding, Status
+    from bench.doctor.subject import Question
     from bench.store.home import Home
 
     found: list[Finding] = []

@@ -78,11 +78,11 @@ def key_study(
     from bench.cli.means import make_means
     from bench.cli.progress import listener
     from bench.core.budget import parse_norm
-    from bench.engine.keystudy import Ask, study
     from bench.engine.resolve import Request
     from bench.store.home import Home
     from bench.store.keyring import Keyring
     from bench.store.keystudies import keystudy_path
+    from bench.studies.keystudy import Ask, study
 
     request = Request(
         defense=defense,

@@ -77,11 +77,11 @@ def ladder(
     from bench.cli.progress import listener
     from bench.core.budget import parse_norm
     from bench.core.errors import InputError
-    from bench.engine.ladder import climb, load_ladder
     from bench.engine.resolve import Request
     from bench.store.home import Home
     from bench.store.keyring import Keyring
     from bench.store.ladders import write_ladder
+    from bench.studies.ladder import climb, load_ladder
 
     chosen = parse_settings(settings or [])
     if wrong := [name for name in chosen if name.startswith(("threat.", "attack."))]:

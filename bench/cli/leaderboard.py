@@ -27,10 +27,10 @@ def build(
 ) -> None:
     """Write the leaderboard from the records in a results folder and the published figures."""
     from bench.core.errors import InputError
-    from bench.engine.intake import read_all
     from bench.report.board import make_board
     from bench.report.site.build import files
     from bench.report.site.folder import write_site
+    from bench.submissions.intake import read_all
 
     if not Path(results).is_dir():
         raise InputError(f"no folder {results}; expected a folder of records; give --results DIR")

@@ -11,7 +11,7 @@ import typer
 from bench.cli.options import DataOption, DeviceOption, JsonOption, OfflineOption, WeightsOption
 
 if TYPE_CHECKING:
-    from bench.engine.submission import Checked
+    from bench.submissions.check import Checked
 
 
 def check(
@@ -30,8 +30,8 @@ def check(
     """
     from bench.cli.means import make_means
     from bench.cli.progress import listener
-    from bench.engine.submission import check_archive
     from bench.store.runs import RunStore
+    from bench.submissions.check import check_archive
 
     done = []
     with listener() as progress:

@@ -27,7 +27,7 @@ def pack(
     """Pack record, verdicts and, where asked for, adversarial images into one archive to hand in."""
     from bench.cli.means import make_means
     from bench.cli.progress import listener
-    from bench.engine.submission_pack import pack_run
+    from bench.submissions.pack import pack_run
 
     with listener() as progress:
         means = make_means(results, device, progress, data=data, weights=weights, offline=offline)

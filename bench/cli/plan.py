@@ -12,8 +12,8 @@ from bench.cli.options import DataOption, DeviceOption, JsonOption, WeightsOptio
 
 if TYPE_CHECKING:
     from bench.core.spec import Spec
-    from bench.engine.plan import Plan
-    from bench.engine.plan_gauge import Amount
+    from bench.plan.gauge import Amount
+    from bench.plan.plan import Plan
 
 
 def plan(
@@ -45,9 +45,9 @@ def plan(
     """Say what a run or a suite will take: model calls, PFLOP, hours, money, memory, disk. Needs no data or weights."""
     from bench.cli.progress import listener
     from bench.core.errors import InputError
-    from bench.engine.plan import Asked
-    from bench.engine.plan import plan as make_plan
-    from bench.engine.plan_devices import find_device
+    from bench.plan.devices import find_device
+    from bench.plan.plan import Asked
+    from bench.plan.plan import plan as make_plan
 
     if not 0 < mfu <= 1:
         raise InputError(f"--mfu is {mfu}; expected a share above 0 and up to 1")
@@ -78,9 +78,9 @@ def _specs(path: Path, precision: str | None, weights: str | None, device: str) 
 
     from bench.cli.means import parse_precision
     from bench.engine.resolve import resolve
-    from bench.engine.suite import load_suite
     from bench.store.home import Home
     from bench.store.keyring import Keyring
+    from bench.studies.suite import load_suite
 
     keyring, specs = Keyring(Home.default().keys), []
     for run in load_suite(path):

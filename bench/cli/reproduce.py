@@ -21,8 +21,8 @@ from bench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from bench.engine.reproduce import Filled
     from bench.report.output import Output
+    from bench.studies.reproduce import Filled
 
 _SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of a suite of that name
 _BESIDE_THE_PAPER = ("table1", "fig4")  # they say on which profile
@@ -80,9 +80,9 @@ def reproduce(
         return
     from bench.cli.means import make_means
     from bench.cli.progress import listener
-    from bench.engine.reproduce import default_jobs, fill
-    from bench.engine.suite import load_suite, suite_file
     from bench.store.keyring import Keyring
+    from bench.studies.reproduce import default_jobs, fill
+    from bench.studies.suite import load_suite, suite_file
 
     runs = load_suite(Path(suite) if suite else suite_file(profile, name), keys=keys, limit=limit)
     with listener() as progress:
@@ -109,7 +109,7 @@ def _rendered(name: str, filled: Filled, profile: str) -> Output:
 
 def _table2(out: Path, *, as_json: bool) -> None:
     from bench.core.profile import load_profile
-    from bench.engine.counts import weights_of
+    from bench.plan.weight_counts import weights_of
     from bench.report.table2 import Table2
 
     profile = load_profile("imagenet")

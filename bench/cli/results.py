@@ -80,9 +80,9 @@ def verify(
     from bench.cli.means import make_means
     from bench.cli.progress import listener
     from bench.engine.resolve import defender_key
-    from bench.engine.submission import confirm
     from bench.engine.verify import verify as check
     from bench.store.keyring import Keyring
+    from bench.submissions.check import confirm
 
     with listener() as progress:
         means = make_means(results, device, progress, data=data, weights=weights, offline=offline, rebuild=rebuild)

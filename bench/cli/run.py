@@ -158,9 +158,9 @@ def run(
 def _several(request: Request, keys: int, means: Means, *, as_json: bool) -> None:
     """One run for each of several deployments, and what they say together."""
     from bench.cli.show import print_keys
-    from bench.engine.several import evaluate_keys
     from bench.store.keyring import Keyring
     from bench.store.several import write_keys
+    from bench.studies.several import evaluate_keys
 
     record = evaluate_keys(request, keys, Keyring(means.home.keys), means)
     path = write_keys(means.results.root, record)

@@ -1,1 +1,1 @@
-"""Evaluate, judge, summarise; where shards run."""
+"""One evaluation: a Spec to a world, shards through attack and judge, verdicts to a record."""

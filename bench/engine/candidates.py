@@ -17,8 +17,8 @@ from bench.core.nouns import Adversary, Batch, Precision, Protocol, Trained
 from bench.core.numerics import numerics
 from bench.core.plugins import Attack
 from bench.core.spec import PluginSpec, Spec
-from bench.engine.answers import Answers
 from bench.engine.judge import predict
+from bench.engine.query_oracle import Answers
 from bench.store.candidates import CandidateStore, Made
 
 

@@ -21,11 +21,11 @@ from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.flops import arithmetic, peak
 from bench.engine.judge import judge
-from bench.engine.look import look
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
-from bench.engine.reading import Reader, Unread, choose
+from bench.engine.quick_audit import look
 from bench.engine.resolve import access_of
+from bench.engine.shards import Reader, Unread, choose
 from bench.engine.summarise import Effort, Shard, stopping, summarise
 from bench.engine.view import DeclaredView
 from bench.engine.world import World

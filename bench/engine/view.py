@@ -6,7 +6,7 @@ from bench.core.canonical import digest
 from bench.core.errors import KnowledgeError
 from bench.core.nouns import Access, Trained
 from bench.core.plugins import Knowledge, Leak, ThreatModel, Workshop
-from bench.engine.answers import Answers
+from bench.engine.query_oracle import Answers
 from bench.engine.world import World
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report.accuracy import Accuracy, accuracy, robust, same_images
 from bench.report.figures.curves import Panel, Series, budget_curve
-from bench.report.figures.words import budget_words
+from bench.report.figures.labels import budget_words
 from bench.report.output import Output, Table
 from bench.report.text import percent, with_interval
 from bench.store.record import Record

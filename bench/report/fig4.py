@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report.accuracy import Accuracy, accuracy, robust, same_images
-from bench.report.board.words import adversary_title
+from bench.report.board.names import adversary_title
 from bench.report.figures.eps import Panel, Series, eps_curves
 from bench.report.output import Output, Table
 from bench.report.text import with_interval

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from bench.report.figures.gallery import Pixels, Shot, middle, nice_scale
 from bench.report.figures.gallery import gallery as draw
+from bench.report.figures.labels import budget_words
 from bench.report.figures.style import png
-from bench.report.figures.words import budget_words
 from bench.store.galleries import Gallery, Pictured, Tile
 from bench.store.record import Record
 from bench.store.verdicts import Row

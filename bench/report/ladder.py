@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.report.figures.labels import budget_words, named
 from bench.report.figures.ladder import ladder_chart
-from bench.report.figures.words import budget_words, named
 from bench.report.output import Output, Table
 from bench.report.text import EMPTY, percent, with_interval
 from bench.store.ladders import LadderRecord, Rung

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.core.tiers import TIERS
 from bench.report.accuracy import Accuracy, accuracy, clean, difference, robust, same_images
-from bench.report.board.words import adversary_title
+from bench.report.board.names import adversary_title
 from bench.report.figures.table import draw_table
 from bench.report.output import Output, Table
 from bench.report.reported import reported

@@ -8,7 +8,7 @@ from bench import __version__
 from bench.store.documents import write_document
 from bench.store.evidence import Confirmation
 from bench.store.record import Record
-from bench.store.strict import RefusedError, parse_document, read_capped
+from bench.store.untrusted import RefusedError, parse_document, read_capped
 
 DOCUMENT = "confirmation.json"
 _MOST = 1_000_000  # bytes

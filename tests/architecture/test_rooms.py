@@ -22,9 +22,13 @@ ARROWS = {
     "store": {"core"},
     "checks": {"core"},
     "engine": {"store", "checks", "training", "models", "core"},
+    "plan": {"engine", "training", "models", "core"},
+    "doctor": {"engine", "store", "models", "core"},
+    "submissions": {"engine", "store", "core"},
+    "studies": {"engine", "store", "checks", "models", "core"},
     "report": {"store", "checks", "core"},
     "perf": {"engine", "store", "models", "core"},
-    "cli": {"report", "perf", "engine", "training", "store", "checks", "core"},
+    "cli": {"report", "perf", "studies", "submissions", "doctor", "plan", "engine", "training", "store", "core"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
 

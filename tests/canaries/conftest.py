@@ -13,13 +13,13 @@ import torch
 from bench.checks.battery import Answer, Effort, Finding, Subject, answers, battery, quick
 from bench.core.budget import Norm
 from bench.core.registry import registry
-from bench.engine.audit import sources_of, subject_of
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.world import World
 from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.runs import RunStore
+from bench.studies.audit import sources_of, subject_of
 
 PLUGINS = Path(__file__).parent / "plugins"
 # A ViT of a tenth of the profile's cost: what is tested are the checks.

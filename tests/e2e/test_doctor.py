@@ -271,7 +271,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(cli, monkeypatch)
         raise ZeroDivisionError("of all things")
         yield
 
-    monkeypatch.setattr("bench.engine.doctor.keys.check", broken)
+    monkeypatch.setattr("bench.doctor.keys.check", broken)
     done = cli("doctor")
     assert done.code == 1
     one(lines(done, "fail"), r"^keys: ZeroDivisionError: of all things; ")

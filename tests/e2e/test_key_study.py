@@ -16,12 +16,12 @@ from bench.core.plugins import Storage
 from bench.core.profile import load_profile
 from bench.core.progress import Silent
 from bench.core.registry import registry
-from bench.engine.keystudy.distance import by_distance, exchanged
-from bench.engine.keystudy.gradients import Subject, averaged, cosines, first_layers
-from bench.engine.keystudy.pictures import Pictures, channels_alike
-from bench.engine.keystudy.search import Case, climb
 from bench.models.classifier import Classifier, backbone, freeze
 from bench.store.runs import RunStore
+from bench.studies.keystudy.distance import by_distance, exchanged
+from bench.studies.keystudy.gradients import Subject, averaged, cosines, first_layers
+from bench.studies.keystudy.pictures import Pictures, channels_alike
+from bench.studies.keystudy.search import Case, climb
 
 PROFILE = load_profile("digits")
 HALF = (0.5, 0.5, 0.5)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench.engine.ladder import TIERS
 from bench.store.ladders import LadderRecord
+from bench.studies.ladder import TIERS
 
 SHORT = ("--limit", "30")
 RUNGS = {

@@ -191,7 +191,7 @@ def test_cells_that_fail_stay_empty_and_the_others_go_on(cli, suites):
     ],
 )  # fmt: skip
 def test_the_command_of_a_record_makes_the_same_run(cli, home, argv):
-    from bench.core.command import command_of
+    from bench.core.rerun_command import command_of
     from bench.store.record import read_record
 
     made = cli("run", *argv, "--eps", "0", "--limit", "3", "--json")

@@ -20,11 +20,8 @@ from bench.cli.pack import pack
 from bench.core.errors import BenchError
 from bench.core.nouns import Outcome
 from bench.engine.evaluate import evaluate
-from bench.engine.intake import read_all
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
-from bench.engine.submission import check_archive, confirm
-from bench.engine.submission_pack import pack_run
 from bench.engine.summarise import metrics_of
 from bench.engine.verify import verify
 from bench.store.confirmations import read_confirmation
@@ -32,8 +29,11 @@ from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.record import write_record
 from bench.store.runs import RunStore
-from bench.store.strict import RefusedError
+from bench.store.untrusted import RefusedError
 from bench.store.verdicts import images_digest, read_rows, rows_digest, write_rows
+from bench.submissions.check import check_archive, confirm
+from bench.submissions.intake import read_all
+from bench.submissions.pack import pack_run
 from tests.submissions import SCRIPT, add_picture, archive_of, members_of, patched, put, write_run
 
 SHARD = "adversarial/00000.safetensors"

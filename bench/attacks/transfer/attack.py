@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from bench.attacks.engine.batching import FLOOR, attempt, pad
+from bench.attacks.autoattack.batching import FLOOR, attempt, pad
 from bench.attacks.transfer.draws import Draws
 from bench.attacks.transfer.gradient import Copies, Loss, Slope, gaussian
 from bench.attacks.transfer.neighbours import Neighbours, entries, flat_gradient, near, scaled

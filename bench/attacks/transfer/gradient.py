@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attacks.engine.losses import cross_entropy, margin
+from bench.attacks.autoattack.losses import cross_entropy, margin
 from bench.attacks.transfer.draws import Draws
 from bench.attacks.transfer.views import drawn_blocks, drawn_diversity, drawn_shift
 from bench.core.nouns import Adversary

@@ -17,7 +17,7 @@ from bench.core.canonical import digest
 from bench.core.nouns import Access, Outcome
 from bench.core.plugins import Knowledge
 from bench.report.board.model import Interval
-from bench.report.board.words import adversary_title
+from bench.report.board.names import adversary_title
 from bench.report.tiers import tier_of
 from bench.store.evidence import Evidence
 from bench.store.record import Record

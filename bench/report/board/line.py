@@ -10,7 +10,7 @@ from bench.core.canonical import digest
 from bench.core.tiers import TIERS
 from bench.report.board.facts import Fact, Mask, over_keys
 from bench.report.board.model import Badges, Group, Scope, Standing
-from bench.report.board.words import attack_title, defense_title, threat_title, world_of
+from bench.report.board.names import attack_title, defense_title, threat_title, world_of
 
 # RobustBench's subset and the paper's split are the usual sizes; a larger sample may not hide behind a smaller one.
 _N_TIERS = ((50_000, "50,000"), (5_000, "5,000 and more"), (1_000, "1,000 and more"))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.core.canonical import digest
-from bench.core.command import command_of
 from bench.core.nouns import Protocol
+from bench.core.rerun_command import command_of
 from bench.report.board.facts import Fact, Mask, interval_of
 from bench.report.board.line import place
 from bench.report.board.model import Curve, Point, Rung, RunPage
-from bench.report.board.words import attack_title, run_title, threat_title
+from bench.report.board.names import attack_title, run_title, threat_title
 
 Ladder = tuple[Rung, ...]
 

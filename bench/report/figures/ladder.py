@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.report.figures.labels import budget_words, named
 from bench.report.figures.style import BLACK, BLUE, GREY, ORANGE, TWO_COLUMNS, VERMILLION, blank, drawn, headline
-from bench.report.figures.words import budget_words, named
 from bench.store.ladders import LadderRecord, Rung
 
 _PAPER = "as the paper measured (protocol paper)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.report.board.model import RunPage
-from bench.report.site.words import at_most, limits, percent, value
+from bench.report.site.formats import at_most, limits, percent, value
 from bench.store.record import Record
 
 Rows = tuple[tuple[str, str], ...]

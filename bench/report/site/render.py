@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.report.site import words
+from bench.report.site import formats
 
 # Nothing but files of the site itself; no inline script or style, no request of any other kind.
 POLICY = (
@@ -27,7 +27,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(percent=words.percent, at_most=words.at_most, limits=words.limits, value=words.value)
+    made.filters.update(percent=formats.percent, at_most=formats.at_most, limits=formats.limits, value=formats.value)
     made.globals.update(policy=POLICY, tiers=words.TIERS)
     return made
 

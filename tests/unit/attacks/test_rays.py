@@ -9,7 +9,7 @@ from bench.core.ball import allowance, distance
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Access, Adversary, Batch
 from bench.core.registry import registry
-from tests.oracle.engine import zoo
+from tests.oracle.autoattack import zoo
 
 BUDGET = Budget.parse("linf:0.1")
 COUNT = 30

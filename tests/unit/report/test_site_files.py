@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import InputError
-from bench.engine.intake import read_all
 from bench.report.board.model import Board
 from bench.report.site import build_site
 from bench.report.site.build import files, table_weight
+from bench.submissions.intake import read_all
 from tests.browser.boards import CAPTION, HOSTILE, honest, hostile, picture, with_gallery
 from tests.unit.report.synthetic import write
 

@@ -1,0 +1,37 @@
+"""APGD on the targeted DLR loss, one run per target class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bench.attacks.autoattack.apgd import Apgd
+from bench.attacks.autoattack.losses import ranked_targets, targeted_dlr
+from bench.attacks.autoattack.types import Newcomers, State
+
+
+@dataclass(frozen=True)
+class ApgdTargeted(Apgd):
+    """Auto-PGD on the targeted DLR (arXiv:2003.01690, eq. 7) against the likeliest other classes in turn.
+
+    Attributes:
+        targets: Target classes per image, by falling clean logit; no more than there are other classes.
+    """
+
+    name: str = "apgd-t"
+    targets: int = 9
+
+    def runs(self, classes: int) -> int:
+        """Every target, and for each of them every restart; none below four classes, where the loss is not defined."""
+        return 0 if classes < 4 else min(self.targets, classes - 1) * self.restarts
+
+    def begin(self, newcomers: Newcomers) -> State:
+        """As APGD, with the class to aim at."""
+        state = super().begin(newcomers)
+        ranks = newcomers.labels.new_tensor([1 + run // self.restarts for run in newcomers.runs])
+        return state | {"target": ranked_targets(newcomers.logits, newcomers.labels, ranks)}
+
+    def loss(self, logits: Tensor, state: State) -> Tensor:
+        """Targeted DLR, (S,)."""
+        return targeted_dlr(logits, state["label"], state["target"])

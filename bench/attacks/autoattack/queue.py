@@ -1,0 +1,95 @@
+"""The images that wait for a slot, shared by the threads that attack them.
+
+Every thread gets its fair share, and one that has more than it gives images back with their state: images that are
+fooled early leave holes, and on a CPU a thread without images is a core that does nothing. An image depends on nothing
+but itself, so who attacks it changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from bench.attacks.autoattack.types import Guest, State
+from bench.core.errors import StoppedError
+
+# Rows above its share that a thread keeps while no thread is idle; moving a row costs about as much as a step of it.
+_SLACK = 4
+
+
+@dataclass
+class Seat:
+    """One image under attack: its stream, which of the attack's runs it is in, and for how many steps.
+
+    ``parked`` is the state of its row while it waits for a slot again.
+    """
+
+    guest: Guest
+    stream: torch.Generator
+    run: int = 0
+    age: int = 0
+    parked: State | None = None
+
+
+class Queue:
+    """Seats for ``threads`` schedulers.
+
+    Args:
+        seats: All images, in order.
+        threads: How many schedulers draw from it; each of them until it is handed nothing.
+        halt: Set to end all of them.
+    """
+
+    def __init__(self, seats: Iterable[Seat], threads: int, halt: threading.Event) -> None:
+        self._waiting, self._threads, self._halt = deque(seats), threads, halt
+        self._live: dict[int, int] = {}
+        self._idle = 0
+        self._changed = threading.Condition()
+
+    def take(self, live: int, slots: int) -> list[Seat]:
+        """Seats for a thread that has ``live`` images in ``slots`` slots; waits where it has none and others may give.
+
+        Raises:
+            StoppedError: the run was stopped.
+        """
+        with self._changed:
+            self._note(live)
+            while not live and not self._waiting and any(self._live.values()):
+                self._idle += 1
+                self._changed.wait(0.05)
+                self._idle -= 1
+                if self._halt.is_set():
+                    raise StoppedError("the attack was stopped")
+            room = min(slots - live, max(self._share() - live, not live), len(self._waiting))
+            taken = [self._waiting.popleft() for _ in range(room)]
+            self._note(live + len(taken))
+            return taken
+
+    def give_back(self, seats: list[Seat]) -> None:
+        """Let others go on with these images."""
+        with self._changed:
+            self._waiting.extendleft(reversed(seats))
+            self._live[threading.get_ident()] = self._live.get(threading.get_ident(), 0) - len(seats)
+            self._changed.notify_all()
+
+    def surplus(self, live: int) -> int:
+        """How many of its ``live`` images a thread should give back."""
+        if self._threads == 1:
+            return 0
+        with self._changed:
+            self._note(live)
+            above = live - self._share()
+            return above if above >= (1 if self._idle else _SLACK) and not self._waiting else 0
+
+    def _note(self, live: int) -> None:
+        self._live[threading.get_ident()] = live
+        if not live:
+            self._changed.notify_all()
+
+    def _share(self) -> int:
+        """What each thread should have of all images, where they are too few to fill every slot."""
+        return -(-(len(self._waiting) + sum(self._live.values())) // self._threads)

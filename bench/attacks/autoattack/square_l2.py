@@ -1,0 +1,132 @@
+"""Square Attack under l2: mass moves from one random window to another (arXiv:1912.00049, algorithm 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from bench.attacks.autoattack.geometry import length, unit
+from bench.attacks.autoattack.square import Square, coin, coming, opening, place, window_sizes
+from bench.attacks.autoattack.types import Newcomers, State
+from bench.core.budget import Norm
+
+# The start is a grid of five by five bumps; windows have odd sides of at least 3 (both as in the official code).
+_GRID, _LEAST = 5, 3
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class SquareL2(Square):
+    """Square Attack under l2; budget, queries and steps as under l-inf."""
+
+    def begin(self, newcomers: Newcomers) -> State:
+        """A grid of bumps on the sphere; no window yet."""
+        x = newcomers.images
+        channels, height, width = x.shape[1:]
+        sizes = window_sizes(self.queries, height, width, _LEAST, True, torch.device("cpu"))
+        bumps, corners, flips, signs = [], [], [], []
+        for stream in newcomers.streams:
+            bumps.append(_bump_grid(stream, channels, height, width))
+            draws = torch.rand((self.queries, 5 + channels), generator=stream)
+            first, second = place(draws[:, :2], sizes, height, width), place(draws[:, 2:4], sizes, height, width)
+            corners.append(torch.cat([first, second], dim=1))
+            flips.append(draws[:, 4] > 0.5)
+            signs.append(coin(draws[:, 5:]).to(torch.int8))
+        start = torch.cat([unit(bump[None], Norm.L2) for bump in bumps]).to(x.device)
+        return opening((x + start * self.budget.radius).clamp(0, 1), newcomers.labels) | {
+            "image": x.clone(),
+            "corner": torch.stack(corners).to(x.device),
+            "flip": torch.stack(flips).to(x.device),
+            "sign": torch.stack(signs).to(x.device),
+        }
+
+    def _propose(self, state: State, tries: int) -> Tensor:
+        image, best = state["image"], state["point"]
+        rows, query, start = coming(state, tries, self.queries)
+        height, width = best.shape[2:]
+        size = window_sizes(self.queries, height, width, _LEAST, True, best.device)[query].flatten()
+        corner, flip = state["corner"][rows, query].flatten(0, 1).long(), state["flip"][rows, query].flatten()
+        sign = state["sign"][rows, query].flatten(0, 1).to(best.dtype)
+        delta = (best - image).repeat(tries, 1, 1, 1)
+        spare = (self.budget.radius**2 - length(delta, Norm.L2) ** 2).clamp(min=0)
+        for side in sorted(set(size.tolist())):  # rows whose windows are of one size move together
+            same = (size == side).nonzero().squeeze(1)
+            _move(delta, same, side, corner[same], _bumps(side, flip[same], sign[same]), spare[same])
+        moved = unit(delta, Norm.L2).unflatten(0, (tries, len(image)))
+        moved = torch.addcmul(image, moved, delta.new_tensor(self.budget.radius)).clamp_(0, 1)
+        return torch.where(start[..., None, None, None], best, moved)
+
+
+def _move(delta: Tensor, rows: Tensor, side: int, corner: Tensor, bumps: Tensor, spare: Tensor) -> None:
+    """Change ``delta`` (S, C, H, W) in place: a bump at the first window, nothing at the second.
+
+    The bump gets the mass that both windows hold, and its share of the squared radius that is not used yet.
+    """
+    channels = delta.shape[1]
+    to, source = _cells(rows, channels, corner[:, 0:2], side), _cells(rows, channels, corner[:, 2:4], side)
+    here, there = delta[to], delta[source]
+    apart = ((to[2].amin(2, True) > source[2]) | (to[2].amax(2, True) < source[2])) | (
+        (to[3].amin(3, True) > source[3]) | (to[3].amax(3, True) < source[3])
+    )
+    own = _square_sum(here)
+    mass = (spare.view(-1, 1, 1, 1) / channels + own + _square_sum(there * apart)).sqrt()
+    fresh = bumps + here / (_TINY + own.sqrt())
+    delta[source] = 0.0
+    delta[to] = fresh / (_TINY + _square_sum(fresh).sqrt()) * mass
+
+
+def _cells(rows: Tensor, channels: int, corner: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Index of the windows of ``rows`` in (S, C, H, W), giving (n, C, side, side)."""
+    offset = torch.arange(side, device=rows.device)
+    down, right = corner[:, :1] + offset, corner[:, 1:2] + offset
+    channel = torch.arange(channels, device=rows.device).view(1, -1, 1, 1)
+    return rows.view(-1, 1, 1, 1), channel, down[:, None, :, None], right[:, None, None, :]
+
+
+def _bumps(side: int, flip: Tensor, sign: Tensor) -> Tensor:
+    """Bumps (n, C, side, side), turned where ``flip`` (n,) says, with the signs (n, C)."""
+    plain = bump(side).to(sign.device)
+    return torch.where(flip[:, None, None], plain.T, plain)[:, None] * sign[:, :, None, None]
+
+
+def _square_sum(x: Tensor) -> Tensor:
+    """Sum of squares per image and channel, (n, C, 1, 1)."""
+    return (x * x).flatten(2).sum(2)[:, :, None, None]
+
+
+@cache
+def bump(side: int) -> Tensor:
+    """Two pyramids of opposite sign on top of each other, (side, side), of l2 norm 1 (arXiv:1912.00049, 3.3)."""
+    upper, lower = _pyramid(side // 2, side), -_pyramid(side - side // 2, side)
+    both = torch.cat([upper, lower])
+    return both / both.square().sum().sqrt()
+
+
+def _pyramid(height: int, width: int) -> Tensor:
+    """Nested rectangles of weight 1 / (k + 1)**2 around the middle, of l2 norm 1."""
+    rings = max(height // 2, width // 2) + 1
+    ring = torch.maximum(
+        (torch.arange(height) - height // 2).abs()[:, None], (torch.arange(width) - width // 2).abs()[None, :]
+    )
+    weights = torch.tensor([sum(1.0 / (k + 1) ** 2 for k in range(m, rings)) for m in range(rings)])
+    values = weights[ring.clamp(max=rings - 1)]
+    return values / values.square().sum().sqrt()
+
+
+def _bump_grid(stream: torch.Generator, channels: int, height: int, width: int) -> Tensor:
+    """Bumps of random sign and direction side by side, (C, H, W); tiles beyond the image are cut."""
+    side = max(height // _GRID, 1)
+    down, right = height // side, width // side
+    draws = torch.rand((down * right, 1 + channels), generator=stream)
+    plain = bump(side)
+    tiles = torch.where(draws[:, :1, None] > 0.5, plain.T[None], plain[None])
+    tiles = (tiles[:, None] * coin(draws[:, 1:])[:, :, None, None]).view(down, right, channels, side, side)
+    sheet = tiles.permute(2, 0, 3, 1, 4).reshape(channels, down * side, right * side)
+    edge = (height - side * _GRID) // 2
+    field = torch.zeros(channels, height, width)
+    part = sheet[:, : height - edge, : width - edge]
+    field[:, edge : edge + part.shape[1], edge : edge + part.shape[2]] = part
+    return field

@@ -1,0 +1,129 @@
+"""Check: the data set opens, is whole, and its images can be decoded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from bench.core.errors import BenchError
+from bench.core.plugins import Split
+from bench.core.profile import Profile
+from bench.core.progress import Silent, stage
+from bench.doctor.finding import Finding, Topic
+from bench.doctor.subject import Subject
+from bench.engine.shards import Reader
+from bench.store.files import write_whole
+
+_TOPIC = Topic("data")
+_BLOCK = 64  # images decoded at once
+_LONG = 1000  # images whose decoding is worth a progress line
+_PART = "complete it, or give --limit or --ids to judge a part on purpose"
+_TRAIN = "complete it before you train; evaluating a trained model needs no training images"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """The test split, which every run needs, then the training split, which not every run does."""
+    yield from _split(subject, "test", fatal=True)
+    yield from _split(subject, "train", fatal=trains(subject.profile))
+    if subject.question.manifest is not None:
+        write_whole(subject.question.manifest, json.dumps(subject.manifest, indent=2).encode() + b"\n")
+        yield _TOPIC.ok(f"manifest of {' and '.join(subject.manifest) or 'nothing'} in {subject.question.manifest}")
+
+
+def trains(profile: Profile) -> bool:
+    """Whether a run of the profile may train a model."""
+    starts = (profile.base, profile.start or profile.base)
+    return profile.train_on_demand or any(base.recipe is not None for base in starts)
+
+
+def _split(subject: Subject, name: str, *, fatal: bool) -> Iterator[Finding]:
+    try:
+        split, chosen = subject.split(name), subject.chosen(name)
+    except BenchError as error:
+        yield _error(name, error, fatal=fatal)
+        return
+    digest = split.digest()
+    yield _TOPIC.ok(f"{name} split: {_said(split)}, digest {digest[:12]}")
+    if name == "train" and getattr(split, "layout", "") == "Parquet":
+        slow = "train split: Parquet is read a row group at a time, and training reads images in no order"
+        yield _TOPIC.warn(slow, "train from class folders, the archives or WebDataset if reading turns out to be slow")
+    per_class = Counter(split.labels)
+    subject.manifest[name] = {
+        "images": len(split.ids),
+        "digest": digest,
+        "per_class": {str(label): per_class[label] for label in sorted(per_class)},
+        "problems": split.problems(),
+    }
+    yield from _makeup(subject, name, split, fatal=fatal)
+    if len(chosen) < len(split.ids):
+        yield _TOPIC.ok(f"{name} split: {len(chosen):,} images are asked for")
+    yield from _decoded(subject, name, split, chosen, fatal=fatal)
+
+
+def _error(name: str, error: Exception, *, fatal: bool) -> Finding:
+    found = _TOPIC.error(error, fatal=fatal)
+    return replace(found, finding=f"{name} split: {found.finding}")
+
+
+def _said(split: Split) -> str:
+    layout = getattr(split, "layout", None)
+    return f"{len(split.ids):,} images, {len(set(split.labels)):,} classes" + (f" ({layout})" if layout else "")
+
+
+def _makeup(subject: Subject, name: str, split: Split, *, fatal: bool) -> Iterator[Finding]:
+    """What is missing or too much, and whether the profile's classes are the data's."""
+    asked, classes = subject.question, subject.profile.classes
+    part = name == "test" and (asked.limit is not None or asked.ids is not None)
+    problems = split.problems()
+    for problem in problems:
+        line, advice = f"{name} split: {problem}", _PART if name == "test" else _TRAIN
+        yield _TOPIC.wrong(line, "a part is asked for, so a run goes on" if part else advice, fatal=fatal and not part)
+    if (top := max(split.labels) + 1) > classes:
+        there = f"{name} split: labels up to {top - 1}, so {top} classes, and the profile has {classes}"
+        yield _TOPIC.wrong(there, f"give --set profile.classes={top}", fatal=fatal)
+    elif not problems and (have := len(set(split.labels))) < classes:
+        there = f"{name} split: {have:,} classes, and the profile has {classes:,}"
+        yield _TOPIC.warn(there, f"give --set profile.classes={have}, unless classes without images are meant")
+
+
+def _decoded(subject: Subject, name: str, split: Split, chosen: Sequence[int], *, fatal: bool) -> Iterator[Finding]:
+    """A sample spread over the split, read as a run reads it; every broken image is named."""
+    wanted, progress = subject.question.images, subject.question.progress
+    count = len(chosen) if wanted is None else min(wanted, len(chosen))
+    sample = [chosen[i * len(chosen) // count] for i in range(count)]
+    reader, broken = Reader(split, sample, _BLOCK), 0
+    told = progress if count >= _LONG else Silent()
+    shape: tuple[int, ...] | None = None
+    try:
+        with stage(told, f"decode {name} images", count, "image") as advance:
+            for block in range(-(-count // _BLOCK)):
+                batch, unread = reader.read(block)
+                shape = tuple(batch.images.shape[1:]) if len(batch) else shape
+                for image in unread:
+                    broken += 1
+                    line, _, expected = image.why.partition("; ")
+                    yield _TOPIC.wrong(f"{name} split: {line}", f"{expected}: fetch this one anew", fatal=fatal)
+                advance(len(reader.positions(block)))
+    except BenchError as error:  # an image of another shape, for one
+        yield _error(name, error, fatal=fatal)
+        return
+    of = f"{count:,} images spread over the split" if count < len(chosen) else f"all {count:,} images"
+    if broken:
+        advice = "look at every image with --images all" if count < len(chosen) else "each of them would be an ERROR"
+        yield _TOPIC.wrong(f"{name} split: {broken:,} of {of} cannot be read", advice, fatal=fatal)
+    yield from _shaped(subject, name, of, shape, fatal=fatal)
+
+
+def _shaped(subject: Subject, name: str, of: str, shape: tuple[int, ...] | None, *, fatal: bool) -> Iterator[Finding]:
+    profile = subject.profile
+    if shape is None:
+        return
+    words, how = " x ".join(map(str, shape)), profile.preprocessing.name
+    if shape == profile.image_shape:
+        yield _TOPIC.ok(f"{name} split: decoded {of}, {words} after preprocessing {how!r}")
+        return
+    expected = " x ".join(map(str, profile.image_shape))
+    there = f"{name} split: images are {words} after preprocessing {how!r}; the profile has {expected}"
+    yield _TOPIC.wrong(there, "choose another --preprocessing", fatal=fatal)

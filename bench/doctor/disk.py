@@ -1,0 +1,59 @@
+"""Check: room for what a run keeps."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.core.errors import BenchError
+from bench.doctor.finding import Finding, Topic, gigabytes
+from bench.doctor.subject import Subject
+from bench.store.files import check_writable
+
+_TOPIC = Topic("disk")
+_MODELS = 2  # the target and an adversary's
+_FLOAT = 4  # bytes
+_ROW = 1000  # bytes of an image's verdict, generously
+_TEMPORARY = 100e6  # bytes
+_HOPELESS = 0.01  # share of the need under which a run cannot even begin
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """BENCH_HOME takes adversarial images and models, the results folder verdicts, the temporary folder little."""
+    asked = subject.question
+    images = _images(subject)
+    pixels = images * math.prod(subject.profile.image_shape) * _FLOAT if images else 0
+    yield _room(
+        "BENCH_HOME",
+        asked.home.root.absolute(),
+        pixels + _MODELS * subject.model_bytes,
+        f"adversarial images of {images:,} images" + (" and models" if subject.model_bytes else ""),
+        "set BENCH_HOME to a folder with more, or delete what is in its cache",
+    )
+    yield _room("results", asked.results.absolute(), images * _ROW, "verdicts", "give --results FOLDER on another disk")
+    yield _room("temporary folder", Path(tempfile.gettempdir()), _TEMPORARY, "temporary files", "set TMPDIR")
+
+
+def _images(subject: Subject) -> int:
+    """How many a run would attack; 0 where the data cannot be opened, which is another check's finding."""
+    try:
+        return len(subject.chosen("test"))
+    except Exception:  # of any kind, for the same reason
+        return 0
+
+
+def _room(name: str, folder: Path, need: float, what: str, advice: str) -> Finding:
+    try:
+        check_writable(folder)
+    except BenchError as error:
+        return Topic(name).error(error)
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    said = f"{name} {folder}: {gigabytes(free)} free"
+    if need and free < need:
+        finding = f"{said}, and {what} take up to {gigabytes(need)}"
+        return _TOPIC.wrong(finding, advice, fatal=free < _HOPELESS * need)
+    return _TOPIC.ok(said + (f", {what} take up to {gigabytes(need)}" if need else ""))

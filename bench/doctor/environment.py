@@ -1,0 +1,81 @@
+"""Check: Python and the packages, really imported."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from bench.doctor.finding import Finding, Topic, reason
+from bench.doctor.subject import Subject
+
+_TOPIC = Topic("environment")
+_PAIR = (
+    "torch and torchvision are not a pair (one for the CPU and one for CUDA, or of other releases): install both from "
+    "one place, `pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu`, "
+    "or .../whl/cu128 for a GPU"
+)
+# What each is for, and whether no run goes without it.
+_OTHERS = {
+    "timm": ("architectures", True),
+    "accelerate": ("training", True),
+    "peft": ("LoRA", True),
+    "pyautoattack": ("the attack autoattack-reference", False),
+    "robustbench": ("RobustBench's models and list of images", False),
+}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Python, torch with torchvision, and the other packages by name."""
+    yield _TOPIC.ok(f"python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    yield _torch()
+    for package, (purpose, needed) in _OTHERS.items():
+        yield _package(package, purpose, needed)
+
+
+def _torch() -> Finding:
+    """The two together: torchvision registers operators in torch as it is imported, and fails if they are no pair."""
+    if (error := _import("torch")) is not None:
+        return _TOPIC.fail(f"torch cannot be imported ({reason(error)})", "pip install torch torchvision")
+    if (error := _import("torchvision")) is not None:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == "torchvision"
+        both = f"torch {_version('torch')} with torchvision {_version('torchvision')}"
+        return _TOPIC.fail(
+            f"{both} cannot be imported ({reason(error)})", "pip install torchvision" if absent else _PAIR
+        )
+    return _TOPIC.ok(f"torch {_version('torch')} with torchvision {_version('torchvision')}")
+
+
+def _package(package: str, purpose: str, needed: bool) -> Finding:
+    error = _import(package)
+    if error is None:
+        return _TOPIC.ok(f"{package} {_version(package)}")
+    advice = f"pip install --upgrade {package}"
+    if "torchvision::" in str(error):
+        advice = "put torch and torchvision right first"
+    elif package == "robustbench":
+        advice = "pip install --force-reinstall keybench 'robustbench>=1.1.1,<1.2' 'setuptools<81'"
+    return _TOPIC.wrong(f"{package}, for {purpose}, cannot be imported ({reason(error)})", advice, fatal=needed)
+
+
+def _import(package: str) -> Exception | None:
+    """Import it, and say nothing of what it warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            importlib.import_module(package)
+        except Exception as error:  # the trap is a RuntimeError
+            return error
+    return None
+
+
+def _version(package: str) -> str:
+    """As the package says it, which tells torch for the CPU from torch for CUDA; else as it was installed."""
+    said = getattr(sys.modules.get(package), "__version__", None)
+    try:
+        return str(said) if said else version(package)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,89 @@
+"""Check: the device, the threads, the clock."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from bench.core.errors import InputError
+from bench.doctor.finding import Finding, Topic, gigabytes, one_line
+from bench.doctor.subject import Subject, usable_cores
+
+_DEVICE, _THREADS, _CLOCK = Topic("device"), Topic("threads"), Topic("clock")
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_IDLE = 8  # so many cores for each thread asked for are a mistake rather than a wish
+_FIRST_YEAR = 2024  # of this package
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """The asked device computes; a GPU that nobody asked for is named."""
+    device = subject.question.device
+    yield _device(device)
+    if device == "cpu" and _gpu():
+        yield _DEVICE.warn(f"{torch.cuda.get_device_name()} is there and not asked for", "give --device cuda")
+    yield _threads(device)
+    now = datetime.now(UTC)
+    if now.year < _FIRST_YEAR:
+        yield _CLOCK.warn(f"it says {now.date()}, which would stand in every record", "set the machine's clock")
+
+
+def _device(device: str) -> Finding:
+    try:
+        kind = torch.device(device).type
+        total = float((torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum())
+    except (RuntimeError, AssertionError) as error:
+        why = "this torch is built without CUDA" if torch.version.cuda is None else one_line(error)[:160]
+        advice = "give --device cpu, or cuda on a machine with a GPU, its driver and a torch built for CUDA"
+        return _DEVICE.fail(f"{device!r} cannot be used ({why})", advice)
+    if total != 8.0**3:
+        return _DEVICE.fail(
+            f"{device!r} computes 8 x 8 ones times ones to {total}", "use another device; this one is ill"
+        )
+    if kind != "cuda":
+        memory = _memory()
+        return _DEVICE.ok(f"{device}: {usable_cores()} cores" + (f", {gigabytes(memory)} memory" if memory else ""))
+    free, whole = torch.cuda.mem_get_info(torch.device(device))
+    words = "has bf16" if torch.cuda.is_bf16_supported() else "no bf16, so --precision auto is fp32"
+    name = torch.cuda.get_device_name(torch.device(device))
+    return _DEVICE.ok(f"{device}: {name}, {gigabytes(free)} of {gigabytes(whole)} free, {words}")
+
+
+def _threads(device: str) -> Finding:
+    asked, cores = os.environ.get("OMP_NUM_THREADS"), usable_cores()
+    if asked is None:
+        return _THREADS.ok(f"{torch.get_num_threads()} on {cores} cores")
+    said = f"OMP_NUM_THREADS is {asked} on {cores} cores"
+    try:
+        threads = int(asked)
+        if threads < 1:
+            raise InputError("not positive")
+    except (ValueError, InputError):
+        return _THREADS.warn(f"OMP_NUM_THREADS is {asked!r}, expected a number", "unset it, or set it to the cores")
+    if threads > cores:
+        return _THREADS.warn(f"{said}, so threads wait for each other", f"unset it, or set it to {cores}")
+    if device == "cpu" and threads * _IDLE <= cores:
+        return _THREADS.warn(f"{said}, so most of them idle", f"unset it, or set it to {cores}")
+    return _THREADS.ok(said)
+
+
+def _gpu() -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a driver that is too old, which is no trouble on the CPU
+        return torch.cuda.is_available()
+
+
+def _memory() -> int | None:
+    """Bytes that this process may have: the machine's, or what its container is given."""
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Linux
+        return None
+    try:
+        return min(whole, int(_CGROUP.read_text("ascii")))
+    except (OSError, ValueError):  # no container, or "max"
+        return whole

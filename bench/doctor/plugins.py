@@ -1,0 +1,33 @@
+"""Check: plug-ins that cannot be imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.core.names import KINDS
+from bench.core.registry import registry
+from bench.doctor.finding import Finding, Topic, one_line
+from bench.doctor.subject import Subject
+
+_TOPIC = Topic("plug-ins")
+_OWN = "keybench"  # the distribution of this package
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """A line for each that is broken; the others are counted. None is fatal to a run that does not name it."""
+    good = 0
+    for kind in KINDS:
+        entries = registry(kind).describe()
+        if not entries:
+            yield _TOPIC.fail(
+                f"no {kind} are registered", "install keybench anew: pip install --force-reinstall keybench"
+            )
+        for entry in entries:
+            if entry.error is None:
+                good += 1
+                continue
+            what = f"{kind.removesuffix('s')} {entry.name} of {entry.origin}"
+            of = entry.origin.partition(" ")[0]
+            advice = f"put {of} right or uninstall it" if of != _OWN else "put the environment right first"
+            yield _TOPIC.warn(f"{what} cannot be imported ({one_line(entry.error)})", advice)
+    yield _TOPIC.ok(f"{good} can be imported")

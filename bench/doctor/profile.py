@@ -1,0 +1,24 @@
+"""Check: the profile and its overrides make a world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.core.errors import BenchError
+from bench.doctor.finding import Finding, Topic
+from bench.doctor.subject import Subject
+
+_TOPIC = Topic("profile")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """One line; everything about data and weights hangs on it."""
+    try:
+        profile = subject.profile
+    except BenchError as error:
+        yield _TOPIC.error(error)
+        return
+    shape = " x ".join(map(str, profile.image_shape))
+    yield _TOPIC.ok(
+        f"{profile.name}: {profile.dataset}, {profile.classes:,} classes, {shape}, base {profile.base.name}"
+    )

@@ -1,0 +1,25 @@
+"""Check: the records that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.doctor.finding import Finding, Topic, one_line
+from bench.doctor.subject import Subject
+from bench.store.runs import RunStore
+
+_TOPIC = Topic("results")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Every record is read with its verdicts; a damaged one stops no other run. Writing is the disk check's."""
+    store = RunStore(subject.question.results)
+    good = 0
+    for run_id in store.ids():
+        try:
+            store.run(run_id).read()
+            good += 1
+        except Exception as error:  # of any kind: whatever is the matter with the file
+            finding = f"record {run_id} is damaged: {one_line(error)}"
+            yield _TOPIC.warn(finding, f"move {store.root / run_id} away; the same run makes it anew")
+    yield _TOPIC.ok(f"{good} records can be read in {store.root}")

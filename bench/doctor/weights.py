@@ -1,0 +1,130 @@
+"""Check: the undefended models are there, load, and compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.canonical import sha256_of
+from bench.core.errors import BenchError, InputError
+from bench.core.nouns import Trained
+from bench.core.profile import Base
+from bench.core.seeds import seed_of
+from bench.doctor.finding import Finding, Status, Topic, one_line
+from bench.doctor.subject import Subject
+from bench.engine.bases import base_model
+from bench.models.checkpoint import check_file
+from bench.models.classifier import backbone
+from bench.models.pretrained import find_weights, is_offline
+from bench.store.models import ModelCache
+
+_TOPIC = Topic("weights")
+_NOT_CACHED = "are not in the cache"  # as find_weights says it where only the network is left
+_IMAGES = 2
+
+
+class _NotKeptError(BenchError):
+    """The model would have to be trained."""
+
+
+class _OnlyKept(ModelCache):
+    """A cache that builds nothing."""
+
+    def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
+        """The kept model made from ``made_from``.
+
+        Raises:
+            _NotKeptError: there is none.
+            CorruptArtifactError: it is damaged.
+        """
+        found = self.like(made_from)
+        if found is None:
+            raise _NotKeptError
+        return found
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """The base, and what fine-tuning starts from where that is another model."""
+    profile = subject.profile
+    roles = {"base": profile.base} | ({"start": profile.start} if profile.start else {})
+    for role, base in roles.items():
+        try:
+            found = list(_pretrained(subject, role, base)) if base.pretrained else []
+            yield from found
+            if base.recipe and all(finding.status is Status.OK for finding in found):
+                yield from _kept(subject, role, base)
+        except BenchError as error:
+            yield _TOPIC.error(error)
+
+
+def _kept(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
+    """A base that is trained here: looked up by what it would be made from."""
+    if subject.question.weights is not None and not base.pretrained:
+        raise InputError(f"{role} {base.name} is trained here, from nothing; leave --weights out")
+    cache = _OnlyKept(subject.question.home.models)
+    try:
+        made = base_model(base, subject.profile, subject.split("train"), cache, subject.means)
+    except _NotKeptError:
+        subject.model_bytes = _size(backbone(base, subject.profile.classes, base.seed))
+        steps = f"{base.recipe.steps:,} steps" if base.recipe else ""
+        finding = f"{role} {base.name} is not kept: it will be trained when it is first needed, {steps}"
+        if subject.profile.train_on_demand:
+            yield _TOPIC.ok(finding)
+        else:
+            yield _TOPIC.warn(finding, "start with `bench train` and the same flags, on a GPU if there is one")
+        return
+    yield _computes(subject, made, f"{role} {base.name}: kept, digest {made.digest[:12]}")
+
+
+def _pretrained(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
+    """Weights from outside: found without the network, of the pinned digest, loaded."""
+    asked = subject.question
+    try:
+        path = find_weights(base.name, asked.weights, offline=True)
+    except InputError as error:
+        finding, _, advice = f"{role}: {one_line(error)}".partition("; ")
+        if asked.weights is None and _NOT_CACHED in str(error) and not is_offline(asked.offline):
+            finding = finding.replace(" and the network is off", "")
+            yield _TOPIC.warn(
+                f"{finding}, so a run would ask the hub", "give --weights FILE or FOLDER where there is no network"
+            )
+        else:
+            yield _TOPIC.fail(finding, advice or "give --weights FILE or FOLDER")
+        return
+    check_file(path)
+    made = base_model(base, subject.profile, None, _OnlyKept(asked.home.models), subject.means)
+    pinned = "as pinned" if base.sha256 else "not pinned by the profile"
+    yield _computes(subject, made, f"{role} {base.name}: {path}, SHA-256 {sha256_of(path)[:12]} {pinned}")
+
+
+def _computes(subject: Subject, made: Trained, said: str) -> Finding:
+    network = cast("nn.Module", made.model)
+    subject.model_bytes = max(subject.model_bytes, _size(network))
+    with torch.no_grad():
+        logits = network(_images(subject))
+    classes, finite = subject.profile.classes, bool(logits.isfinite().all())
+    if tuple(logits.shape) != (_IMAGES, classes):
+        return _TOPIC.fail(f"{said}: logits {tuple(logits.shape)}, expected {(_IMAGES, classes)}", "give other weights")
+    if not finite:
+        return _TOPIC.fail(f"{said}: logits are not finite", "give other weights; these are damaged")
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    return _TOPIC.ok(
+        f"{said}, {millions:.3g} million weights, finite logits of {classes:,} classes on {_IMAGES} images"
+    )
+
+
+def _images(subject: Subject) -> Tensor:
+    """Two test images; noise where they cannot be read, which is another check's finding."""
+    try:
+        return subject.split("test").read(subject.chosen("test")[:_IMAGES]).images
+    except (BenchError, RuntimeError):
+        noise = torch.Generator().manual_seed(seed_of(0, "doctor"))
+        return torch.rand(_IMAGES, *subject.profile.image_shape, generator=noise)
+
+
+def _size(network: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for t in network.state_dict().values())

@@ -1,5 +1,0 @@
-"""What a key is worth on one defense: gradients, transfer, substitutes, key distance, key estimation."""
-
-from bench.engine.keystudy.study import Ask, study
-
-__all__ = ["Ask", "study"]

@@ -1,0 +1,1 @@
+"""What runs will take before anything is spent: model calls, arithmetic, time, money, memory, disk."""

@@ -1,0 +1,138 @@
+"""From passes through architectures to arithmetic and time, every architecture counted and timed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from bench.core.errors import InputError
+from bench.core.nouns import Precision
+from bench.core.profile import Recipe
+from bench.core.progress import Progress, Silent
+from bench.plan.devices import Device
+from bench.plan.measure import Clocked, Counted, Subject, clock, count
+
+_NUMBER = 4  # bytes of a float32
+# Images of state for each row of an attack: start, best, previous and next point, their gradients, bounds, candidate.
+_STATE = 12
+# Numbers of the optimizer's state for each weight that trains.
+_OPTIMIZER = {"adamw": 2, "sgd": 1}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Passes of images through one architecture, in one precision; ``batch`` of them at once."""
+
+    subject: Subject
+    precision: Precision
+    forwards: float
+    backwards: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Floating-point operations and seconds: ``here`` as measured, ``there`` on the named device; None: not asked."""
+
+    flops: float = 0.0
+    here: float | None = 0.0
+    there: float | None = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.flops + other.flops, _sum(self.here, other.here), _sum(self.there, other.there))
+
+
+@dataclass
+class Gauge:
+    """What work takes.
+
+    Attributes:
+        device: Where calls are timed; None to time nothing.
+        there: The device to reckon with instead, by its published peak.
+        mfu: Share of that peak that is reached.
+        progress: Told which architecture is being timed.
+        notes: What people should know, as it is found out.
+    """
+
+    device: str | None
+    there: Device | None
+    mfu: float
+    progress: Progress = field(default_factory=Silent)
+    notes: list[str] = field(default_factory=list)
+    _counts: dict[tuple[Subject, Precision], Counted] = field(default_factory=dict)
+    _clocks: dict[tuple[Subject, Precision], Clocked | None] = field(default_factory=dict)
+
+    def counted(self, subject: Subject, precision: Precision) -> Counted:
+        """Arithmetic and memory of one image."""
+        if (subject, precision) not in self._counts:
+            self._counts[subject, precision] = count(subject, precision)
+        return self._counts[subject, precision]
+
+    def clocked(self, subject: Subject, precision: Precision, batch: int) -> Clocked | None:
+        """Seconds of one image here; None where nothing is timed, or where it does not fit."""
+        if self.device is None:
+            return None
+        if (subject, precision) not in self._clocks:
+            what = f"{subject.name}{', training' if subject.trains else ''}, {precision}"
+            self.progress.note(f"timing {what} on {self.device}")
+            try:
+                made = clock(subject, precision, self.counted(subject, precision), self.device, batch)
+            except torch.OutOfMemoryError:
+                made = None
+                self.notes.append(f"{what}: {batch} images at once do not fit on this device, so it is not timed")
+            self._clocks[subject, precision] = made
+        return self._clocks[subject, precision]
+
+    def amount(self, work: Iterable[Work]) -> Amount:
+        """All of it."""
+        return sum(map(self._amount, work), Amount())
+
+    def _amount(self, work: Work) -> Amount:
+        counted = self.counted(work.subject, work.precision)
+        flops = work.forwards * counted.forward + work.backwards * counted.backward
+        if not flops:
+            return Amount()
+        clocked = self.clocked(work.subject, work.precision, work.batch)
+        here = work.forwards * clocked.forward + work.backwards * clocked.backward if clocked else None
+        there = flops / (self.there.peak(work.precision) * self.mfu) if self.there else None
+        return Amount(flops, here, there)
+
+    def attack_bytes(self, source: Subject, precision: Precision, batch: int, held: Iterable[Subject]) -> int:
+        """Device memory of an attack: weights of every model at hand, and what one batch keeps for its gradient."""
+        counted = self.counted(source, precision)
+        weights = sum(self.counted(subject, precision).weights for subject in held)
+        state = _STATE * torch.Size(source.shape).numel() * _NUMBER
+        return _NUMBER * weights + counted.fixed + batch * (counted.kept + state)
+
+    def training_bytes(self, subject: Subject, recipe: Recipe, batch: int) -> int:
+        """Device memory of a training: weights, gradients, the optimizer's state, and what one batch keeps."""
+        counted = self.counted(subject, Precision(recipe.precision))
+        numbers = counted.weights + counted.trained * (1 + _OPTIMIZER[recipe.optimizer])
+        return _NUMBER * numbers + counted.fixed + batch * counted.kept
+
+    def model_bytes(self, subject: Subject, recipe: Recipe) -> int:
+        """File of what has trained."""
+        return _NUMBER * self.counted(subject, Precision(recipe.precision)).trained
+
+    def checkpoint_bytes(self, subject: Subject, recipe: Recipe) -> int:
+        """File from which a broken-off training goes on."""
+        return self.model_bytes(subject, recipe) * (1 + _OPTIMIZER[recipe.optimizer])
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {device!r} is not available here; expected cpu, or cuda on a machine with a GPU, or "
+                         "--no-measure") from None  # fmt: skip
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,121 @@
+"""Adversarial images as units of work that runs share: whose they are, how many, and what making them takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench.core.canonical import digest
+from bench.core.cost import Calls, Passes
+from bench.core.errors import InputError
+from bench.core.plugins import Attack, Storage
+from bench.core.registry import registry
+from bench.core.spec import PluginSpec, Spec
+from bench.plan.gauge import Work
+from bench.plan.measure import Subject
+from bench.plan.types import Asked
+
+_NUMBER = 4  # bytes of a float32
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Adversarial images that are made once: whose, how many, and the work of making them."""
+
+    address: str
+    owner: str
+    bytes: int
+    least: tuple[Work, ...]
+    most: tuple[Work, ...] | None
+
+
+def units_of(spec: Spec, source: str, subject: Subject, images: int, title: str) -> list[Unit]:
+    """What a run attacks: with its attack, and with the fallback what that hands back clean; see candidates.py."""
+    if spec.ball.eps == 0:  # the ball is a point: nothing is attacked
+        return []
+    size = images * torch.Size(spec.profile.image_shape).numel() * _NUMBER
+    units, before = list[Unit](), ""
+    for which in (spec.attack, spec.fallback):
+        calls = calls_of(spec, which) if which else None
+        if which is None or (units and _never_clean(spec)):
+            break
+        before = digest([before, _address(spec, which, source, images)])
+        least, most = (Passes() if units else calls.least, calls.most) if calls else (Passes(), None)
+        units.append(
+            Unit(
+                before,
+                title,
+                size,
+                (_work(spec, subject, least, images),),
+                None if most is None else (_work(spec, subject, most, images),),
+            )
+        )
+    return units
+
+
+def images_of(spec: Spec, asked: Asked) -> int:
+    """How many images a run judges.
+
+    Raises:
+        InputError: nobody says.
+    """
+    if asked.images is not None:
+        return min(asked.images, spec.ids.count) if spec.ids else asked.images
+    there = spec.ids.count if spec.ids else _of_split(spec, asked)
+    if there is None and spec.limit is None:
+        raise InputError(f"data set {spec.profile.dataset} does not say how many images it has; expected --images N, "
+                         "or --data FOLDER")  # fmt: skip
+    return min(n for n in (there, spec.limit) if n is not None)
+
+
+def _of_split(spec: Spec, asked: Asked) -> int | None:
+    profile = spec.profile
+    kind = registry("datasets").load(profile.dataset)
+    if asked.data is not None or not kind.needs_root:
+        storage = Storage(asked.data, profile.image_shape, profile.preprocessing)
+        return len(registry("datasets").make(profile.dataset).split("test", storage).ids)
+    published: int | None = getattr(kind, "sizes", {}).get("test")
+    return published
+
+
+def calls_of(spec: Spec, which: PluginSpec) -> Calls | None:
+    """What the attack says of itself; nothing where the ball is a point."""
+    attack: Attack = registry("attacks").make(which.name, which.options)
+    if spec.ball.eps == 0:
+        return Calls(Passes(), Passes())
+    say = getattr(attack, "calls", None)
+    calls: Calls | None = say(spec.profile.classes, spec.ball) if say else None
+    return calls
+
+
+def _never_clean(spec: Spec) -> bool:
+    """Whether the attack hands back a moved image for every image, so that the fallback has nothing to do."""
+    return spec.attack.options.get("keep") == "best" and spec.attack.options.get("mode") == "budget"
+
+
+def _work(spec: Spec, subject: Subject, passes: Passes, images: int) -> Work:
+    return Work(subject, spec.precision, passes.forwards * images, passes.backwards * images, spec.batch_size)
+
+
+def _address(spec: Spec, which: PluginSpec, source: str, images: int) -> dict[str, Any]:
+    """What decides adversarial images, as far as it is known without them."""
+    profile = spec.profile
+    attack = registry("attacks").load(which.name)
+    return {
+        "attack": which.model_dump(mode="json"),
+        "budget": spec.budget,
+        "images": [
+            profile.dataset,
+            profile.image_shape,
+            profile.preprocessing.model_dump(mode="json"),
+            spec.ids.sha256 if spec.ids else None,
+            images,
+            spec.shard_size,
+        ],
+        "seed": spec.seed,
+        "source": source,
+        "precision": spec.precision,
+        "batch_size": None if attack.per_image else spec.batch_size,
+    }

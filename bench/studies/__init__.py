@@ -1,0 +1,1 @@
+"""Several evaluations with one question: ladders, keys, suites, comparisons, audits, key studies."""

@@ -1,0 +1,138 @@
+"""The audit of a deployment: its models, a random subset of its images, the battery, the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import cast
+
+from torch import nn
+
+from bench.checks.battery import Effort, Status, Subject, answers, battery
+from bench.checks.battery.draws import pick
+from bench.core.errors import InputError
+from bench.core.key import Key
+from bench.core.nouns import Batch, Trained
+from bench.core.plugins import Split
+from bench.core.spec import Spec
+from bench.engine.means import Means
+from bench.engine.provenance import provenance
+from bench.engine.quick_audit import found_of
+from bench.engine.shards import Reader
+from bench.engine.world import World
+from bench.store.audits import Answered, AuditRecord, AuditSpec, audit_path, read_audit, write_audit
+from bench.store.files import check_writable
+
+BATTERY_VERSION = 1  # raise it when the same deployment would get other findings
+_LEAST = 8  # images, below which no exact test can tell anything
+
+
+def audit_spec(spec: Spec, images: int) -> AuditSpec:
+    """What an audit of the deployment of a run's Spec is.
+
+    Raises:
+        InputError: too few images, or no room to move them.
+    """
+    if images < _LEAST:
+        raise InputError(f"--images is {images}; expected {_LEAST} or more, below which no test can tell anything")
+    if spec.ball.radius == 0:
+        raise InputError("eps is 0; expected more, for there is nothing to audit in a ball without points")
+    return AuditSpec(profile=spec.profile, defense=spec.defense, budget=spec.budget, seed=spec.seed, images=images,
+                     key=spec.key, version=BATTERY_VERSION)  # fmt: skip
+
+
+def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: Effort | None = None) -> AuditRecord:
+    """Examine the deployment of a Spec and write what was found; an audit that is there is read back.
+
+    Args:
+        spec: Defense, profile, budget and seed; its threat and attack do not count.
+        key: The defender's key, None where the defense has none.
+        means: Device, folders, who is told.
+        images: How many test images, drawn by the seed.
+        effort: Of the attacks of the checks.
+
+    Raises:
+        BenchError: bad input, damaged files, a disk that is full.
+    """
+    about = audit_spec(spec, images)
+    check_writable(means.results.root)
+    path = audit_path(means.results.root, about.audit_id)
+    if path.exists():
+        return read_audit(path)
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    world = World(spec, key, means)
+    notes: list[str] = []
+    sources = sources_of(world, notes)
+    subject = subject_of(world, images, sources, notes)
+    found = battery(subject, effort)
+    answered = answers(subject, found, effort)
+    record = AuditRecord(
+        audit_id=about.audit_id,
+        spec=about,
+        reliable=not any(f.status is Status.FAIL for f in found),
+        findings=[found_of(f) for f in found],
+        answers=[Answered(**asdict(a)) for a in answered],
+        notes=[*notes, *dict.fromkeys(world.notes)],
+        target=world.target.digest,
+        sources={name: source.digest for name, source in sources.items()},
+        image_ids=list(subject.batch.ids),
+        seconds=round(time.monotonic() - clock, 3),
+        provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),
+    )
+    write_audit(means.results.root, record)
+    return record
+
+
+def sources_of(world: World, notes: list[str]) -> dict[str, Trained]:
+    """The models on which transfer adversaries make their images; empty for the undefended model."""
+    target = world.target
+    try:
+        sources = {"non-adaptive": world.base}
+    except InputError as why:
+        notes.append(f"no undefended model was examined: {why}")
+        return {}
+    if target.model is sources["non-adaptive"].model:
+        return {}
+    if not getattr(world.defense, "ready", False):
+        try:
+            sources["adaptive"] = world.substitute(0)
+        except InputError as why:
+            notes.append(f"no adaptive source was examined: {why}")
+    return sources
+
+
+def subject_of(world: World, images: int, sources: dict[str, Trained], notes: list[str]) -> Subject:
+    """What the checks may look at: target, sources, and random images of both splits."""
+    spec = world.spec
+    target = world.target.model
+    base = sources.get("non-adaptive")
+    return Subject(
+        target=cast("nn.Module", target),
+        batch=_draw(world.test_split, images, spec.seed, "test", notes).to(world.device),
+        classes=spec.profile.classes,
+        budget=spec.ball,
+        seed=spec.seed,
+        fresh=_fresh(world, images, notes),
+        base=cast("nn.Module", base.model) if base else None,
+        substitutes={name: cast("nn.Module", source.model) for name, source in sources.items()},
+        keyed=world.defense.keyed,
+    )
+
+
+def _fresh(world: World, images: int, notes: list[str]) -> Batch | None:
+    try:
+        return _draw(world.train_split, images, world.spec.seed, "train", notes).to(world.device)
+    except InputError as why:
+        notes.append(f"no training images to compare the test images with: {why}")
+        return None
+
+
+def _draw(split: Split, count: int, seed: int, name: str, notes: list[str]) -> Batch:
+    chosen: Sequence[int] = pick(seed, len(split.ids), count, name)
+    batch, broken = Reader(split, chosen, count).read(0)
+    notes += [image.why for image in broken]
+    if not len(batch):
+        raise InputError(f"none of {count} images of the {name} split can be read; see `bench doctor`")
+    return batch

@@ -1,0 +1,5 @@
+"""What a key is worth on one defense: gradients, transfer, substitutes, key distance, key estimation."""
+
+from bench.studies.keystudy.study import Ask, study
+
+__all__ = ["Ask", "study"]

@@ -1,0 +1,144 @@
+"""The runs of a study: every ordered pair of devices, keyed against key-free substitutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.checks.statistics import holm
+from bench.core.errors import NotApplicableError
+from bench.core.key import Key
+from bench.core.selection import read_ids
+from bench.core.spec import PluginSpec, Spec
+from bench.engine.evaluate import evaluate
+from bench.engine.means import Means
+from bench.engine.resolve import Request, resolve
+from bench.store.keyring import Keyring
+from bench.store.keystudies import Cell, Substitutes
+from bench.studies.compare import Comparison, Run, compare
+
+# The stock attack and the one that is made for transfer.
+ATTACKS = ("autoattack", "transfer")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to come."""
+
+    spec: Spec
+    key: Key | None
+    ids: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, resolved before any is made.
+
+    Attributes:
+        matrix: By (compromised, judged), row by row.
+        substitutes: Keyed and key-free, by attack.
+        notes: What is left out, and why.
+    """
+
+    matrix: dict[tuple[int, int], Planned]
+    substitutes: dict[str, tuple[Planned, Planned]]
+    notes: list[str]
+
+    @property
+    def attacks(self) -> list[PluginSpec]:
+        """Those of the substitutes."""
+        return [keyed.spec.attack for keyed, _ in self.substitutes.values()]
+
+
+def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyring) -> Plan:
+    """Resolve every run.
+
+    Raises:
+        InputError: one of them cannot be run for a reason other than that it makes no sense here.
+    """
+    matrix = {(i, j): _cell(request, i, j, keyring) for i in range(devices) for j in range(devices)}
+    pairs: dict[str, tuple[Planned, Planned]] = {}
+    notes: list[str] = []
+    for attack in attacks:
+        asked = replace(
+            request, attack=attack, settings=_settings(request, keep_attack=attack == (request.attack or ATTACKS[0]))
+        )
+        try:
+            pairs[attack] = (
+                _planned(replace(asked, threat="adaptive"), keyring),
+                _planned(replace(asked, threat="adaptive-key-free"), keyring),
+            )
+        except NotApplicableError as why:
+            notes.append(f"substitutes with {attack}: {why}")
+    return Plan(matrix, pairs, notes)
+
+
+def run_matrix(planned: Plan, means: Means, notes: list[str]) -> list[Cell]:
+    """The cells, row by row."""
+    out = []
+    for (i, j), item in planned.matrix.items():
+        means.progress.note(f"device {i} attacks device {j}" if i != j else f"white-box on device {i}")
+        record = _run(item, means, notes).record
+        out.append(
+            Cell(
+                compromised=i,
+                judged=j,
+                run_id=record.run_id,
+                robust_accuracy=record.metrics.robust_accuracy,
+                interval=record.metrics.robust_accuracy_interval,
+                clean_accuracy=record.metrics.clean_accuracy,
+            )
+        )
+    return out
+
+
+def run_substitutes(planned: Plan, means: Means, notes: list[str]) -> list[Substitutes]:
+    """Both substitutes with every attack, compared image by image; Holm over the attacks."""
+    found: dict[str, Comparison] = {}
+    for attack, (keyed, free) in planned.substitutes.items():
+        means.progress.note(f"keyed and key-free substitutes: {attack}")
+        try:
+            found[attack] = compare([_run(keyed, means, notes), _run(free, means, notes)])
+        except NotApplicableError as why:
+            notes.append(f"substitutes with {attack}: {why}")
+    adjusted = holm([c.pairs[0].p for c in found.values()])
+    return [_substitutes(a, c, p) for (a, c), p in zip(found.items(), adjusted, strict=True)]
+
+
+def _substitutes(attack: str, compared: Comparison, p_holm: float) -> Substitutes:
+    (keyed, free), (pair,) = compared.runs, compared.pairs
+    return Substitutes(
+        attack=attack,
+        keyed_run=keyed.id,
+        key_free_run=free.id,
+        keyed=pair.table.robust_a,
+        key_free=pair.table.robust_b,
+        keyed_interval=keyed.interval,
+        key_free_interval=free.interval,
+        difference_interval=pair.interval,
+        p_exact=pair.p,
+        p_holm=p_holm,
+    )
+
+
+def _cell(request: Request, compromised: int, judged: int, keyring: Keyring) -> Planned:
+    settings = _settings(request, keep_attack=True)
+    if compromised == judged:
+        return _planned(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring)
+    settings["threat.compromised"] = compromised
+    return _planned(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring)
+
+
+def _settings(request: Request, *, keep_attack: bool) -> dict[str, Any]:
+    return {n: v for n, v in request.settings.items() if keep_attack or not n.startswith("attack.")}
+
+
+def _planned(request: Request, keyring: Keyring) -> Planned:
+    spec, key = resolve(request, keyring)
+    return Planned(spec, key, read_ids(request.ids) if request.ids else None)
+
+
+def _run(item: Planned, means: Means, notes: list[str]) -> Run:
+    record, _ = evaluate(item.spec, item.key, means, item.ids)
+    notes += [f"run {record.run_id} is not eligible: {text}" for text in record.ineligible_because]
+    return Run.of(*means.results.run(record.run_id).read())

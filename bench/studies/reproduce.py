@@ -1,0 +1,145 @@
+"""Run what is missing of a suite, and hand every cell with its verdicts to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from bench.core.errors import BenchError, InputError, NotApplicableError
+from bench.core.key import Key
+from bench.core.plugins import Dataset
+from bench.core.profile import load_profile
+from bench.core.registry import registry
+from bench.core.rerun_command import command_of
+from bench.core.selection import read_ids
+from bench.core.spec import Spec
+from bench.engine.evaluate import evaluate
+from bench.engine.means import Means
+from bench.engine.resolve import resolve
+from bench.store.keyring import Keyring
+from bench.store.suites import Cell
+from bench.studies.processes import spread
+from bench.studies.suite import Run
+
+_TELL = 10  # runs between two lines of progress
+
+
+@dataclass
+class Filled:
+    """A suite as far as it could be filled.
+
+    Attributes:
+        cells: One for each run of the suite that makes sense, in its order.
+        ran: Runs that were made now.
+        failed: Why a run that was tried did not end with a record, one line each.
+        left: Why runs were not tried, one line; empty where all were.
+    """
+
+    cells: list[Cell] = field(default_factory=list)
+    ran: int = 0
+    failed: list[str] = field(default_factory=list)
+    left: str = ""
+
+
+def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, jobs: int = 1, render_only: bool = False) -> Filled:
+    """Make the records that a suite lacks; what is there is read.
+
+    A run that fails leaves its cell empty and the others go on.
+
+    Args:
+        runs: Of the suite.
+        keyring: The defender's.
+        means: Device, folders, who is told.
+        jobs: Processes; a row is done by one of them.
+        render_only: Run nothing.
+
+    Raises:
+        InputError: a run of the suite makes no Spec; nothing has been run then.
+    """
+    asked = [(run, *found) for run in runs if (found := _resolved(run, keyring))]
+    out = Filled()
+    missing: dict[str, Run] = {}
+    for run, spec, _ in asked:
+        if not means.results.run(spec.run_id).record_path.exists():
+            missing.setdefault(spec.run_id, run)
+    if missing:
+        lacking = next(spec for _, spec, _ in asked if spec.run_id in missing)
+        out.left = "--render-only was given" if render_only else _not_here(lacking, means)
+    if missing and not out.left:
+        _make(list(missing.values()), means, jobs, out)
+    out.cells += [_cell(run, spec, means) for run, spec, _ in asked]
+    return out
+
+
+def default_jobs(profile: str, device: str) -> int:
+    """All cores for a profile whose models are so small that they are trained on the way; else one process."""
+    small = load_profile(profile).train_on_demand and device == "cpu"
+    return torch.get_num_threads() if small else 1
+
+
+def _resolved(run: Run, keyring: Keyring) -> tuple[Spec, Key | None] | None:
+    try:
+        return resolve(run.request, keyring)
+    except NotApplicableError:
+        return None
+
+
+def _make(runs: Sequence[Run], means: Means, jobs: int, out: Filled) -> None:
+    """Make runs, here or in several processes."""
+
+    def done(failed: str | None) -> None:
+        if failed:
+            out.failed.append(failed)
+            means.progress.note(f"failed: {failed}")
+        else:
+            out.ran += 1
+        told = out.ran + len(out.failed)
+        if jobs > 1 and (told % _TELL == 0 or told == len(runs)):
+            means.progress.note(f"{told} of {len(runs)} runs are done")
+
+    if jobs > 1:
+        rows = dict.fromkeys(run.row for run in runs)
+        means.progress.note(f"{len(runs)} runs in {min(jobs, len(rows))} processes")
+        spread([[run for run in runs if run.row == row] for row in rows], _made, means, jobs, done)
+        return
+    for number, run in enumerate(runs, 1):
+        means.progress.note(f"run {number} of {len(runs)}: {_name(run)}")
+        done(_made(run, means))
+
+
+def _made(run: Run, means: Means) -> str | None:
+    """Make one run; why it could not be made."""
+    try:
+        spec, key = resolve(run.request, Keyring(means.home.keys))
+        evaluate(spec, key, means, read_ids(run.request.ids) if run.request.ids else None)
+    except BenchError as error:
+        return f"{_name(run)}: {error}"
+    return None
+
+
+def _cell(run: Run, spec: Spec, means: Means) -> Cell:
+    command = command_of(spec, run.request.key)
+    folder = means.results.run(spec.run_id)
+    if not folder.record_path.exists():
+        return Cell(run.row, run.column, spec.device, command, None)
+    record, rows = folder.read()
+    return Cell(run.row, run.column, spec.device, command, record, tuple(rows))
+
+
+def _not_here(spec: Spec, means: Means) -> str:
+    """Why no run of a profile can be tried on this machine, or nothing."""
+    dataset: Dataset = registry("datasets").make(spec.profile.dataset)
+    if dataset.needs_root and means.data is None:
+        return f"data set {spec.profile.dataset} lies in a folder that was not named; give --data DIR to run them"
+    try:
+        means.results.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"results folder {means.results.root} cannot be made: {error.strerror}") from None
+    return ""
+
+
+def _name(run: Run) -> str:
+    device = f", device {run.request.judge_device}" if run.request.judge_device else ""
+    return f"{run.row} {run.column}{device}"

@@ -1,0 +1,214 @@
+"""Archives of strangers: what is in them, whether it holds, and what nobody can say."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from bench.core.errors import BenchError, StorageError
+from bench.engine.means import Means
+from bench.engine.verify import Verification
+from bench.store.confirmations import write_confirmation
+from bench.store.evidence import Confirmation, Evidence
+from bench.store.galleries import DOCUMENT, PICTURE, read_gallery, write_gallery
+from bench.store.record import write_record
+from bench.store.runs import RunFolder, RunStore
+from bench.store.untrusted import RefusedError, tame
+from bench.store.verdicts import write_rows
+from bench.submissions.archive import Pack, open_pack
+from bench.submissions.deployment import world_of
+from bench.submissions.gallery import MOST_BYTES
+from bench.submissions.images import check_images, read_images
+from bench.submissions.intake import RECORD, VERDICTS, Refusal, read_run, refusal
+from bench.submissions.rejudge import Rejudged, rejudge
+
+CANNOT = (
+    "attack: that the adversarial images come from the stated attack on the stated source: cannot be checked, nor that "
+    "a stronger attack was not tried",
+    "audit, cost, provenance, notes: as the submitter states them",
+)
+
+_READABLE = stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH  # as folders of runs are
+
+
+@dataclass
+class Checked:
+    """What became of one archive.
+
+    Attributes:
+        archive: Its name.
+        run_id: Of the run in it, None where that could not be read.
+        refused: Why it is not taken; None where it is.
+        checked: What was checked and holds, one line each.
+        unchecked: What could not be checked, and why.
+        disagreements: Verdicts and digests that came out otherwise here.
+        confirmed: Every verdict was judged again and stands.
+        written: The folder that it was copied to.
+    """
+
+    archive: str
+    run_id: str | None = None
+    refused: Refusal | None = None
+    checked: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    disagreements: list[str] = field(default_factory=list)
+    confirmed: bool = False
+    written: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 taken, 1 a verdict disagreed, 2 refused."""
+        return 2 if self.refused else int(bool(self.disagreements))
+
+
+def check_archive(path: Path, means: Means, *, judge: bool = True, into: RunStore | None = None) -> Checked:
+    """Check one archive; whatever is in it, this returns.
+
+    Nothing is written but in a temporary folder, under names of our own, and below ``into``.
+
+    Args:
+        path: The archive.
+        means: Where models are; device.
+        judge: Judge its images again where the model is at hand.
+        into: Where to put a run that is taken; None for nowhere.
+    """
+    out = Checked(tame(path.name, 120))
+    try:
+        with open_pack(path) as pack, tempfile.TemporaryDirectory(prefix="bench-check-") as room:
+            out.run_id = pack.manifest.run_id
+            folder = Path(room) / pack.manifest.run_id
+            evidence = _unpacked(pack, folder, out)
+            _judge(pack, evidence, means, out, judge=judge)
+            out.unchecked += CANNOT
+            if into is not None and not out.disagreements:
+                out.written = _put(evidence, folder, into, out)
+    except StorageError:
+        raise  # of this side's disk
+    except Exception as error:  # whatever a stranger's archive does, the others are checked
+        out.refused = refusal(path.name, error)
+    return out
+
+
+def confirm(folder: RunFolder, found: Verification) -> Confirmation | None:
+    """Write that every verdict of a run of one's own stood (`bench results verify`); None where one did not."""
+    if found.disagreements:
+        return None
+    record, _ = folder.read()
+    return write_confirmation(folder.path, record, list(CANNOT))
+
+
+def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
+    """The members that are files of a run, written under their fixed names and read as any stranger's run."""
+    folder.mkdir()
+    for name in (RECORD, VERDICTS, DOCUMENT, PICTURE):
+        if pack.holds(name):
+            (folder / name).write_bytes(pack.read(name))
+    evidence = read_run(folder)
+    out.checked.append("archive: members, sizes and SHA-256")
+    out.checked.append("record: schema, texts, names, run id")
+    out.checked.append(f"verdicts: {len(evidence.rows)} rows, each against itself, the budget and the protocol")
+    out.checked.append("digests of verdicts and data; every figure computed again from the rows")
+    if pack.holds(DOCUMENT) or pack.holds(PICTURE):
+        if evidence.gallery is None:
+            raise RefusedError("gallery.verdicts", "is of another run or other verdicts")
+        out.checked.append("picture: its size, and that its captions say what the verdicts say")
+        out.unchecked.append("picture: that it shows these images: cannot be checked")
+    return evidence
+
+
+def _judge(pack: Pack, evidence: Evidence, means: Means, out: Checked, *, judge: bool) -> None:
+    spec, rows = evidence.record.spec, evidence.rows
+    packed = check_images(pack, spec, rows)
+    if packed:
+        for name in packed:
+            pack.read(name)
+        out.checked.append(f"adversarial images: {len(packed)} shards of the declared shape, with their SHA-256")
+    if not judge:
+        out.unchecked.append("verdicts: not judged again: --no-rejudge")
+        return
+
+    @lru_cache(maxsize=1)
+    def images(index: int) -> Tensor:
+        return read_images(pack, spec, rows, index)
+
+    try:
+        found = rejudge(evidence, world_of(spec, means), images if packed else None, means)
+    except RefusedError:
+        raise
+    except Exception as why:  # a model that a stranger's options break is no reason to refuse the figures
+        text = str(why) if isinstance(why, BenchError) else f"{type(why).__name__}: {why}"
+        out.unchecked.append(f"verdicts: not judged again: {tame(' '.join(text.split()), 300)}")
+        return
+    _take(found, evidence, out)
+
+
+def _take(found: Rejudged, evidence: Evidence, out: Checked) -> None:
+    out.checked += found.checked
+    out.unchecked += found.unchecked
+    out.disagreements += [tame(text, 300) for text in found.disagreements]
+    out.confirmed = not found.disagreements and found.images == len(evidence.rows)
+
+
+def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path:
+    """Copy a run that was taken, written anew from what was read, so that nothing else comes along."""
+    record = evidence.record
+    there = into.run(record.run_id)
+    if os.path.lexists(there.path):
+        same = False
+        with suppress(BenchError):
+            same = there.read() == (record, list(evidence.rows))
+        if not same:
+            raise RefusedError("run_id", f"{record.run_id} is in {into.root} already, with another record")
+    else:
+        _write(evidence, folder, there, into)
+    if out.confirmed:
+        write_confirmation(there.path, record, out.unchecked)
+    return there.path
+
+
+def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore) -> None:
+    """All of the folder, or nothing of it."""
+    try:
+        into.root.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{evidence.record.run_id}.", suffix=".part", dir=into.root))
+    except OSError as error:
+        raise StorageError(f"cannot write {into.root}: {error.strerror}; expected a writable folder") from error
+    try:
+        write_rows(part / VERDICTS, list(evidence.rows))
+        write_record(part / RECORD, evidence.record)
+        if evidence.gallery is not None:
+            _write_gallery(folder, part)
+        os.chmod(part, _READABLE)
+        os.rename(part, there.path)
+    except OSError as error:
+        raise StorageError(f"cannot write {there.path}: {error.strerror}; expected a writable folder") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_gallery(folder: Path, part: Path) -> None:
+    """The picture's pixels alone: what else a PNG can carry stays behind."""
+    gallery, picture = read_gallery(folder), io.BytesIO()
+    with Image.open(folder / PICTURE, formats=["PNG"]) as image:
+        image.load()
+        plain = image.copy()
+    plain.info = {name: value for name, value in plain.info.items() if name == "transparency"}
+    plain.save(picture, "PNG", optimize=True)
+    if picture.tell() > MOST_BYTES:
+        raise RefusedError(
+            PICTURE, f"has {picture.tell()} bytes when it is written again; expected at most {MOST_BYTES}"
+        )
+    write_gallery(
+        part, gallery.model_copy(update={"picture": hashlib.sha256(picture.getvalue()).hexdigest()}), picture.getvalue()
+    )

@@ -1,0 +1,65 @@
+"""A stranger's picture and what is written under it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from bench.store.evidence import Shown
+from bench.store.galleries import DOCUMENT, PICTURE, Gallery
+from bench.store.record import Record
+from bench.store.untrusted import RefusedError, parse_document, read_capped
+from bench.store.verdicts import Row
+
+MOST_BYTES = 2_000_000
+DOCUMENT_BYTES = 4_000_000
+_PIXELS = 20_000_000
+
+
+def take_gallery(folder: Path, record: Record, rows: list[Row]) -> Shown | None:
+    """The run's picture; None where there is none, or where it is of other verdicts.
+
+    Raises:
+        RefusedError: it is damaged, too large, or says of an image what its verdict does not.
+    """
+    if not any((folder / name).is_symlink() or (folder / name).exists() for name in (DOCUMENT, PICTURE)):
+        return None
+    gallery = parse_document(read_capped(folder / DOCUMENT, DOCUMENT_BYTES), Gallery, DOCUMENT, prefix="gallery.")
+    picture = read_capped(folder / PICTURE, MOST_BYTES)
+    check_png(picture)
+    if hashlib.sha256(picture).hexdigest() != gallery.picture:
+        raise RefusedError("gallery.picture", f"is not the SHA-256 of {PICTURE}")
+    if (gallery.run_id, gallery.verdicts) != (record.run_id, record.digests.verdicts):
+        return None
+    if gallery.budget != record.spec.budget:
+        raise RefusedError("gallery.budget", f"is not {record.spec.budget}")
+    known = {row.image_id: row for row in rows}
+    for at, tile in enumerate(gallery.tiles):
+        row = known.get(tile.image_id)
+        if row is None or any(getattr(row, field) != getattr(tile, field) for field in type(tile).model_fields):
+            raise RefusedError(f"gallery.tiles.{at}", "is not what the verdicts say of the image")
+    return Shown(folder / PICTURE, gallery.caption)
+
+
+def check_png(data: bytes) -> None:
+    """Check that these are the bytes of a PNG of at most 20 million pixels, and that it can be shown.
+
+    Raises:
+        RefusedError: they are not.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes that are refused here
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                width, height = image.size
+                if width * height > _PIXELS:
+                    raise RefusedError(PICTURE, f"declares {width} x {height} pixels; expected at most {_PIXELS}")
+                if getattr(image, "n_frames", 1) != 1:
+                    raise RefusedError(PICTURE, "moves; expected one picture")
+                image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RefusedError(PICTURE, f"is no PNG that can be shown: {' '.join(str(error).split())}") from None

@@ -1,0 +1,68 @@
+"""A run of one's own into one archive, to be handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.errors import InputError
+from bench.core.progress import stage
+from bench.engine.means import Means
+from bench.engine.resolve import defender_key
+from bench.store.evidence import Evidence
+from bench.store.galleries import DOCUMENT, PICTURE
+from bench.store.keyring import Keyring
+from bench.submissions.archive import SUFFIX, shard_name, write_pack
+from bench.submissions.images import kept_images
+from bench.submissions.intake import RECORD, VERDICTS, read_run
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An archive that was written: where, its bytes, the shards of adversarial images in it."""
+
+    path: Path
+    run_id: str
+    size: int
+    shards: int
+
+
+def pack_run(folder: Path, out: Path | None, means: Means, *, with_images: bool = False) -> Packed:
+    """Pack a run's record, verdicts, picture and, where asked for, its adversarial images.
+
+    Args:
+        folder: The run's.
+        out: The archive; None for ``RUN.bench.zip`` in the working folder.
+        means: Where models and adversarial images are kept.
+        with_images: Pack the adversarial images, so that they can be judged again.
+
+    Raises:
+        RefusedError: the run would not be taken by whoever checks it.
+        BenchError: the images are not kept, the key is not at hand, or the archive cannot be written.
+    """
+    evidence = read_run(folder)
+    path = out or Path(f"{evidence.record.run_id}{SUFFIX}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected the archive's name, such as {path / 'RUN'}{SUFFIX}")
+    shards: list[int] = []
+    size = write_pack(path, evidence.record.run_id, _members(folder, evidence, means, with_images, shards))
+    return Packed(path, evidence.record.run_id, size, len(shards))
+
+
+def _members(
+    folder: Path, evidence: Evidence, means: Means, with_images: bool, shards: list[int]
+) -> Iterator[tuple[str, bytes]]:
+    names = [RECORD, VERDICTS, *([DOCUMENT, PICTURE] if evidence.gallery else [])]
+    for name in names:
+        yield name, (folder / name).read_bytes()
+    if not with_images:
+        return
+    spec = evidence.record.spec
+    key = defender_key(spec, Keyring(means.home.keys))
+    total = -(-len(evidence.rows) // spec.shard_size)
+    with stage(means.progress, "pack images", total, "shard") as advance:
+        for index, data in enumerate(kept_images(spec, key, means, evidence.rows)):
+            shards.append(index)
+            yield shard_name(index), data
+            advance(1)

@@ -1,0 +1,156 @@
+"""A stranger's record: what its schema does not say."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any
+
+from bench.core.errors import BenchError
+from bench.core.key import Key
+from bench.core.nouns import Protocol
+from bench.core.registry import registry
+from bench.core.spec import PluginSpec, Spec
+from bench.core.tiers import TIERS
+from bench.engine.evaluate import adversary_about
+from bench.store.record import Record
+from bench.store.untrusted import RefusedError, check_name, parse_document, tame
+from bench.submissions.verdicts import MOST_ROWS
+
+MOST_BYTES = 4_000_000
+# Fraction() of a text such as 1e999999999 never comes back, so a radius is looked at before it is computed.
+_BUDGET = re.compile(r"(linf|l2|l1):\d{1,18}(/\d{1,18})?")
+_RADIUS = re.compile(r"\d{1,18}(\.\d{1,18})?(/\d{1,18})?")
+_EXPONENT = re.compile(r"\s*[+-]?[\d._]*e[+-]?\d{3,}\s*", re.IGNORECASE)
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_SIDE, _CHANNELS = 4096, 16  # of an image
+_CLASSES = 1_000_000
+
+
+def parse_record(data: bytes) -> Record:
+    """A record whose texts, names and figures are plausible; its rows are not looked at.
+
+    Raises:
+        RefusedError: the first field that is not.
+    """
+    record = parse_document(data, Record, "record.json")
+    _check_budget(record.spec)
+    _check_names(record)
+    _check_world(record)
+    _check_adversary(record)
+    _check_key(record.spec)
+    return record
+
+
+def _check_budget(spec: Spec) -> None:
+    if not _BUDGET.fullmatch(spec.budget):
+        raise RefusedError("spec.budget", f"is {tame(spec.budget, 40)!r}; expected NORM:EPS such as linf:4/255")
+    for norm, radius in spec.profile.budgets.items():
+        if not _RADIUS.fullmatch(radius):
+            raise RefusedError(f"spec.profile.budgets.{norm}", f"is {tame(radius, 40)!r}; expected a radius")
+    try:
+        canonical = str(spec.ball)
+    except BenchError as error:
+        raise RefusedError("spec.budget", str(error)) from None
+    if canonical != spec.budget:
+        raise RefusedError("spec.budget", f"is {spec.budget}; expected {canonical}")
+    for path, value in _leaves(spec.model_dump(mode="json"), "spec"):
+        if isinstance(value, str) and _EXPONENT.fullmatch(value):
+            raise RefusedError(path, f"is {tame(value, 40)!r}, a number too large or too small")
+
+
+def _check_names(record: Record) -> None:
+    spec = record.spec
+    named: list[tuple[str, str | None]] = [
+        ("spec.profile.name", spec.profile.name),
+        ("spec.profile.dataset", spec.profile.dataset),
+        ("spec.profile.preprocessing.name", spec.profile.preprocessing.name),
+        ("provenance.key_name", record.provenance.key_name),
+        *((f"spec.profile.recipes.{tame(name, 40)}", name) for name in spec.profile.recipes),
+        *((f"cost.parts.{i}.attack", part.attack) for i, part in enumerate(record.cost.parts)),
+    ]
+    for which in ("base", "start"):
+        base = getattr(spec.profile, which)
+        if base is not None:
+            named += [(f"spec.profile.{which}.architecture", base.architecture)]
+            named += [(f"spec.profile.{which}.pretrained", base.pretrained)]
+    for section in ("defense", "threat", "attack", "fallback"):
+        plugin: PluginSpec | None = getattr(spec, section)
+        if plugin is not None:
+            named += [(f"spec.{section}.name", plugin.name)]
+            named += [(f"spec.{section}.options", option) for option in plugin.options]
+    for field, name in named:
+        check_name(name, field)
+    ids = spec.ids.name if spec.ids else "x"
+    if PurePath(ids).name != ids or "\\" in ids or ids.startswith(("-", ".")):
+        raise RefusedError("spec.ids.name", f"is {tame(ids, 60)!r}; expected the name of a file, without its folder")
+
+
+def _check_world(record: Record) -> None:
+    """Sizes that no honest run has, and would make others compute for ever."""
+    spec, profile = record.spec, record.spec.profile
+    channels, *sides = profile.image_shape
+    if not 1 <= channels <= _CHANNELS or not all(1 <= side <= _SIDE for side in sides):
+        raise RefusedError("spec.profile.image_shape", f"is {list(profile.image_shape)}; expected (C, H, W)")
+    for field, value, most in (
+        ("metrics.images", record.metrics.images, MOST_ROWS),
+        ("population", record.population, MOST_ROWS),
+        ("spec.profile.classes", profile.classes, _CLASSES),
+    ):
+        if value > most:
+            raise RefusedError(field, f"is {value}; expected at most {most}")
+    if spec.stop_at is not None and not 1e-3 <= spec.stop_at < 50:
+        raise RefusedError("spec.stop_at", f"is {spec.stop_at:g}; expected percentage points from 0.001 to below 50")
+    if spec.protocol is Protocol.PAPER and spec.fallback is not None:
+        raise RefusedError("spec.fallback", "is there, but protocol paper has none")
+    made = record.provenance
+    try:
+        datetime.fromisoformat(made.started)
+    except ValueError:
+        raise RefusedError("provenance.started", f"is {tame(made.started, 40)!r}; expected an ISO 8601 time") from None
+    if made.git_commit is not None and not _COMMIT.fullmatch(made.git_commit):
+        raise RefusedError("provenance.git_commit", f"is {tame(made.git_commit, 60)!r}; expected hexadecimal digits")
+
+
+def _check_adversary(record: Record) -> None:
+    """What the threat declares, where it is installed; else a tier that there is."""
+    said, threat = record.adversary, record.spec.threat
+    if said.tier not in TIERS:
+        raise RefusedError("adversary.tier", f"is {tame(said.tier, 40)!r}; expected one of {', '.join(TIERS)}")
+    if threat.name not in registry("threats").names():
+        return
+    try:
+        made = adversary_about(registry("threats").make(threat.name, threat.options))
+    except BenchError as error:
+        raise RefusedError("spec.threat.options", str(error)) from None
+    for field in ("tier", "knows", "access", "queries", "query_budget"):
+        if getattr(said, field) != getattr(made, field):
+            raise RefusedError(
+                f"adversary.{field}",
+                f"is {tame(getattr(said, field), 80)}; threat {threat.name} declares {tame(getattr(made, field), 80)}",
+            )
+
+
+def _check_key(spec: Spec) -> None:
+    """A key that is derived from the seed has one fingerprint."""
+    if spec.key is None or spec.key.origin != "seed":
+        return
+    expected = Key.from_seed(spec.seed, "defender").fingerprint
+    if spec.key.fingerprint != expected:
+        raise RefusedError(
+            "spec.key.fingerprint", f"is {spec.key.fingerprint}; the key of seed {spec.seed} has {expected}"
+        )
+
+
+def _leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from _leaves(value, f"{path}.{name}")
+    elif isinstance(data, list):
+        for at, value in enumerate(data):
+            yield from _leaves(value, f"{path}.{at}")
+    elif not isinstance(data, float) or math.isfinite(data):
+        yield path, data

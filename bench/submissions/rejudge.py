@@ -1,0 +1,205 @@
+"""Judge the images of a submission again, on a model that is at hand here, and compare every verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from bench.core.errors import BenchError
+from bench.core.nouns import Batch, Trained
+from bench.core.plugins import ThreatModel
+from bench.core.progress import stage
+from bench.core.registry import registry
+from bench.engine.judge import judge, predict
+from bench.engine.means import Means
+from bench.engine.shards import choose
+from bench.store.evidence import Evidence
+from bench.store.verdicts import Row
+from bench.submissions.deployment import CannotError, Sparing, source_of
+
+_CLOSE = 1e-5  # of distances that two machines measure
+_MOST = 20  # disagreements that are named
+_CHUNK = 4  # forwards of the judge for which images are held at once
+
+
+@dataclass
+class Rejudged:
+    """What came out of judging again.
+
+    Attributes:
+        images: Adversarial images judged again.
+        checked: What was compared and agrees, one line each.
+        unchecked: What could not be compared, and why.
+        disagreements: What does not agree, one line each.
+    """
+
+    images: int = 0
+    checked: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    disagreements: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Tally:
+    """Differences by what they are in, and how many were looked at."""
+
+    looked: int = 0
+    clean: list[str] = field(default_factory=list)
+    source: list[str] = field(default_factory=list)
+    verdicts: list[str] = field(default_factory=list)
+
+
+def rejudge(evidence: Evidence, world: Sparing, images: Callable[[int], Tensor] | None, means: Means) -> Rejudged:
+    """Judge again what can be.
+
+    Args:
+        evidence: The submission, its figures checked.
+        world: Its deployment, made from this side's own profile.
+        images: The adversarial images of a shard, (B, C, H, W), those that could be read; None for none packed.
+        means: Device, listener.
+
+    Raises:
+        CannotError: the data is not here, or the model is not the one that the record names.
+        RefusedError: the archive's images are not those of its manifest.
+    """
+    record, rows, out = evidence.record, list(evidence.rows), Rejudged()
+    positions = _positions(world, rows, out)
+    if out.disagreements:
+        return out
+    out.checked.append(f"images: the {len(rows)} that the spec asks for, in its order")
+    target = world.target
+    if target.digest != record.digests.target:
+        raise CannotError(f"the model made here has digest {target.digest[:12]}, the record's has "
+                          f"{record.digests.target[:12]} (another machine or version trained it)")  # fmt: skip
+    out.checked.append(f"target: digest {target.digest[:12]} is that of the model made here")
+    source = _source(evidence, world, out)
+    tally = _Tally()
+    with stage(means.progress, "judge again", len(rows), "image") as advance:
+        for shard, start, part in _parts(world, rows):
+            packed = images(shard) if images else None
+            _compare(world, rows, positions, start, part, packed, source, tally)
+            advance(len(part))
+    _conclude(out, tally, rows, packed=images is not None, source=source is not None)
+    return out
+
+
+def _positions(world: Sparing, rows: list[Row], out: Rejudged) -> list[int]:
+    """Where the images stand in the data here; a disagreement where they are not those that the Spec asks for."""
+    spec, split = world.spec, world.test_split
+    at = {image_id: i for i, image_id in enumerate(split.ids)}
+    ids = [row.image_id for row in rows]
+    if missing := [i for i in ids if i not in at]:
+        out.disagreements.append(f"data: {len(missing)} images are not in the data here, the first {missing[0]!r}")
+        return []
+    if spec.ids is None:
+        expected, _ = choose(spec, split, None)
+        if [split.ids[p] for p in expected[: len(ids)]] != ids:
+            out.disagreements.append("data: the images are not those that the spec asks for, or in another order")
+    return [at[image_id] for image_id in ids]
+
+
+def _source(evidence: Evidence, world: Sparing, out: Rejudged) -> Trained | None:
+    record = evidence.record
+    threat: ThreatModel | None = None
+    try:
+        threat = registry("threats").make(record.spec.threat.name, record.spec.threat.options)
+        source = source_of(world, threat)
+    except BenchError as why:
+        out.unchecked.append(f"source: not checked: {why}")
+        return None
+    if source.digest != record.digests.source:
+        out.disagreements.append(f"source: the record has {record.digests.source[:12]}, threat "
+                                 f"{record.spec.threat.name} has {source.digest[:12]} here")  # fmt: skip
+        return None
+    out.checked.append(f"source: digest {source.digest[:12]} is that of threat {record.spec.threat.name} here")
+    return source
+
+
+def _parts(world: Sparing, rows: list[Row]) -> Iterator[tuple[int, int, list[Row]]]:
+    """Shards with where they begin."""
+    size = min(world.spec.shard_size, len(rows))
+    for shard, start in enumerate(range(0, len(rows), size)):
+        yield shard, start, rows[start : start + size]
+
+
+def _compare(
+    world: Sparing,
+    rows: list[Row],
+    positions: list[int],
+    start: int,
+    part: list[Row],
+    packed: Tensor | None,
+    source: Trained | None,
+    tally: _Tally,
+) -> None:
+    """Judge one shard, some images at a time."""
+    readable = [i for i in range(start, start + len(part)) if rows[i].image_sha256 is not None]
+    step = _CHUNK * world.spec.profile.judge_batch
+    for at in range(0, len(readable), step):
+        of = readable[at : at + step]
+        clean = world.test_split.read([positions[i] for i in of])
+        attacked = packed[at : at + step] if packed is not None else None
+        _compare_some(world, [rows[i] for i in of], clean, attacked, source, tally)
+
+
+def _compare_some(
+    world: Sparing, rows: list[Row], clean: Batch, attacked: Tensor | None, source: Trained | None, tally: _Tally
+) -> None:
+    pixels, rows_of = clean.images.numpy(), world.spec.profile.judge_batch
+    labels = clean.labels.tolist()
+    for i, row in enumerate(rows):
+        if hashlib.sha256(pixels[i].tobytes()).hexdigest() != row.image_sha256:
+            tally.clean.append(f"{row.image_id}: the clean image differs from the one here")
+        elif labels[i] != row.label:
+            tally.clean.append(f"{row.image_id}: label {row.label}, here it is {labels[i]}")
+    batch = clean.to(world.device)
+    if source is not None:
+        for row, got in zip(rows, predict(source.model, batch.images, rows_of), strict=True):
+            if got != row.source_prediction:
+                tally.source.append(
+                    f"{row.image_id}: the source predicts {got}, the record says {row.source_prediction}"
+                )
+    if attacked is None:
+        for row, got in zip(rows, predict(world.target.model, batch.images, rows_of), strict=True):
+            if got != row.clean_prediction:
+                tally.clean.append(f"{row.image_id}: clean prediction {got}, the record says {row.clean_prediction}")
+    else:
+        verdicts = judge(world.target.model, batch, attacked.to(world.device), world.spec.ball, rows_of)
+        for row, new in zip(rows, verdicts, strict=True):
+            if wrong := _difference(row, new):
+                tally.verdicts.append(f"{row.image_id}: {wrong}")
+    tally.looked += len(rows)
+
+
+def _difference(row: Row, new: object) -> str | None:
+    for name in ("outcome", "clean_prediction", "adversarial_prediction"):
+        said, got = getattr(row, name), getattr(new, name)
+        if said != got:
+            return f"{name} {got}, the record says {said}"
+    said, got = row.distance, getattr(new, "distance")  # noqa: B009
+    if (said is None) != (got is None) or abs((said or 0) - (got or 0)) > _CLOSE:
+        return f"distance {got}, the record says {said}"
+    return None
+
+
+def _conclude(out: Rejudged, tally: _Tally, rows: list[Row], *, packed: bool, source: bool) -> None:
+    unread = len(rows) - tally.looked
+    for what, wrong, done in (
+        ("clean images, labels" + ("" if packed else " and clean predictions"), tally.clean, True),
+        ("predictions of the source on clean images", tally.source, source),
+        ("adversarial images: outcome, both predictions and distance", tally.verdicts, packed),
+    ):
+        out.disagreements += wrong[:_MOST]
+        if len(wrong) > _MOST:
+            out.disagreements.append(f"{len(wrong) - _MOST} more differ in {what}")
+        if done and not wrong:
+            out.checked.append(f"{what}: {tally.looked} compared")
+    out.images = tally.looked if packed else 0
+    if not packed:
+        out.unchecked.append("adversarial verdicts: not checked: the archive holds no adversarial images "
+                             "(`bench results pack --with-images`)")  # fmt: skip
+    if unread:
+        out.unchecked.append(f"{unread} images: not checked: the submitter could not read them")

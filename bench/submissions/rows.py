@@ -1,0 +1,162 @@
+"""Whether a stranger's verdicts are possible, and whether the record says of them what they say themselves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bench.core.ball import allowance
+from bench.core.nouns import Outcome, Protocol
+from bench.core.selection import IdList
+from bench.core.spec import Spec
+from bench.engine.summarise import metrics_of, sequence_of
+from bench.store.record import Record
+from bench.store.untrusted import RefusedError, tame
+from bench.store.verdicts import Row
+from bench.submissions.verdicts import FILE, Verdicts
+
+_CLOSE = 1e-9  # of figures that two machines compute from the same counts
+_NONE = "none"  # the attack of an image that was judged clean
+
+
+def check_rows(record: Record, verdicts: Verdicts) -> list[Row]:
+    """The rows, once every one of them agrees with itself, with the Spec and with the record.
+
+    Raises:
+        RefusedError: the first thing that does not.
+    """
+    for name, got in (("verdicts", verdicts.digest), ("data", verdicts.data_digest)):
+        if got != getattr(record.digests, name):
+            raise RefusedError(f"digests.{name}", f"is {getattr(record.digests, name)[:12]}, the rows have {got[:12]}")
+    _check_images(record, verdicts)
+    _check_outcomes(record.spec, verdicts)
+    _check_distances(record.spec, verdicts)
+    _check_attacks(record.spec, verdicts)
+    rows = verdicts.rows
+    _check_metrics(record, rows)
+    _check_standing(record)
+    return rows
+
+
+def _check_images(record: Record, verdicts: Verdicts) -> None:
+    """Labels, classes and which images there are."""
+    spec, n = record.spec, record.metrics.images
+    for name in ("label", "clean_prediction", "adversarial_prediction", "source_prediction"):
+        values = verdicts.numbers[name]
+        _first(
+            verdicts,
+            (values < 0) | (values >= spec.profile.classes),
+            name,
+            f"is no class of 0 to {spec.profile.classes - 1}",
+        )
+    if n > record.population or (spec.stop_at is None and n != record.population):
+        raise RefusedError("population", f"is {record.population}, the run has {n} images")
+    for name, most in (("spec.limit", spec.limit), ("spec.ids.count", spec.ids.count if spec.ids else None)):
+        if most is not None and record.population > most:
+            raise RefusedError(name, f"is {most}, population is {record.population}")
+    if spec.ids and spec.stop_at is None and n == spec.ids.count:
+        got = IdList.of(spec.ids.name, verdicts.texts["image_id"]).sha256
+        if got != spec.ids.sha256:
+            raise RefusedError("spec.ids.sha256", f"is {spec.ids.sha256[:12]}, the ids of the rows have {got[:12]}")
+
+
+def _check_outcomes(spec: Spec, verdicts: Verdicts) -> None:
+    """Every outcome against the predictions; null is a wrong prediction."""
+    label, before, after = (verdicts.numbers[name] for name in ("label", "clean_prediction", "adversarial_prediction"))
+    right, still = before == label, after == label
+    outcome = _outcomes(verdicts)
+    _first(verdicts, (outcome == "robust") & ~(right & still), "outcome", "is robust, but a prediction is wrong")
+    _first(verdicts, (outcome == "fooled") & ~right, "outcome", "is fooled, but the clean prediction is wrong already")
+    _first(verdicts, (outcome == "fooled") & still, "outcome", "is fooled, but the adversarial prediction is right")
+    _first(
+        verdicts, (outcome == "misclassified") & right, "outcome", "is misclassified, but the clean prediction is right"
+    )
+    error = outcome == "error"
+    _first(verdicts, error & ~np.isnan(after), "adversarial_prediction", "is there, but the outcome is error")
+    unread = np.array([sha is None for sha in verdicts.texts["image_sha256"]])
+    _first(verdicts, unread & ~error, "image_sha256", "is null, but the outcome is not error")
+    seen = ~np.isnan(before) | ~np.isnan(verdicts.numbers["source_prediction"])
+    _first(verdicts, unread & seen, "clean_prediction", "is there, but the image could not be read")
+
+
+def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
+    """Within the budget as the judge measures it, but for candidates that were INVALID."""
+    distance, outcome = verdicts.numbers["distance"], _outcomes(verdicts)
+    none = np.isnan(distance)
+    counted = ~np.isin(outcome, ["invalid", "error"])
+    most = np.float32(spec.ball.radius + allowance(spec.ball, math.prod(spec.profile.image_shape)))
+    _first(verdicts, counted & none, "distance", "is null, but there is a verdict")
+    _first(verdicts, counted & (distance > most), "distance", f"is more than the budget {spec.budget} allows")
+    _first(verdicts, (outcome == "error") & ~none, "distance", "is there, but the outcome is error")
+
+
+def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
+    """Whose candidate was judged: only where protocol and budget let an image stay clean may there be none."""
+    attack, outcome = np.array(verdicts.texts["attack"], dtype=object), _outcomes(verdicts)
+    known = [spec.attack.name, *([spec.fallback.name] if spec.fallback else []), _NONE]
+    _first(verdicts, ~np.isin(attack, known), "attack", f"is none of {', '.join(known)}")
+    clean, judged = attack == _NONE, outcome != "error"
+    _first(
+        verdicts, clean & judged & ~(verdicts.numbers["distance"] == 0), "distance", "is not 0, but no attack is named"
+    )
+    if spec.ball.eps == 0:
+        _first(verdicts, ~clean & judged, "attack", "is named, but eps is 0")
+    elif spec.protocol is Protocol.STRICT:
+        _first(verdicts, clean & judged, "attack", "is none, but protocol strict attacks every image")
+    else:
+        right = verdicts.numbers["source_prediction"] == verdicts.numbers["label"]
+        _first(
+            verdicts, clean & judged & right, "attack", "is none, but the source is right: protocol paper attacks it"
+        )
+        _first(
+            verdicts, ~clean & judged & ~right, "attack", "is named, but the source is wrong: protocol paper skips it"
+        )
+
+
+def _check_metrics(record: Record, rows: list[Row]) -> None:
+    """Every figure, computed again from the rows."""
+    got = metrics_of(rows, sequence_of(record.spec, len(rows), record.population)).model_dump(mode="json")
+    for name, said in record.metrics.model_dump(mode="json").items():
+        if not _same(said, got[name]):
+            raise RefusedError(f"metrics.{name}", f"is {_short(said)}, the verdicts give {_short(got[name])}")
+
+
+def _check_standing(record: Record) -> None:
+    """Whether the record may be eligible."""
+    bad = {o: record.metrics.outcomes[o] for o in (Outcome.INVALID, Outcome.ERROR) if record.metrics.outcomes[o]}
+    failed = [found.check for found in record.audit if found.status == "fail"]
+    if record.eligible and bad:
+        said = " and ".join(f"{count} rows are {outcome}" for outcome, count in bad.items())
+        raise RefusedError("eligible", f"is true, but {said}")
+    if not record.eligible and not bad and not failed:
+        raise RefusedError(
+            "ineligible_because", "says why, but no row is invalid or error and no check of the audit failed"
+        )
+    if record.eligible and not record.audit and record.spec.ball.eps > 0:
+        raise RefusedError("audit", "is empty; expected the cheap checks of the battery where eps is above 0")
+
+
+def _outcomes(verdicts: Verdicts) -> np.ndarray:
+    return np.array(verdicts.texts["outcome"], dtype=object)
+
+
+def _first(verdicts: Verdicts, wrong: np.ndarray, column: str, text: str) -> None:
+    """Refuse the first row that is marked."""
+    at = np.flatnonzero(wrong)
+    if len(at):
+        image = tame(verdicts.texts["image_id"][int(at[0])], 60)
+        raise RefusedError(f"{FILE}: {column}", f"of image {image!r} {text}")
+
+
+def _same(said: Any, got: Any) -> bool:
+    if isinstance(said, dict):
+        return said.keys() == got.keys() and all(_same(said[name], got[name]) for name in said)
+    if isinstance(said, list | tuple):
+        return len(said) == len(got) and all(map(_same, said, got))
+    return bool(abs(said - got) <= _CLOSE)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else tame(value)

@@ -1,0 +1,168 @@
+"""A stranger's verdict file: what it declares is checked before anything of it is unpacked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bench.core.canonical import digest
+from bench.core.nouns import Outcome
+from bench.store.untrusted import RefusedError, harm, tame
+from bench.store.verdicts import SCHEMA, Row
+from bench.submissions.pages import unpacked_size
+
+FILE = "verdicts.parquet"
+MOST_BYTES = 256_000_000
+MOST_ROWS = 2_000_000
+# For a row, on disk and unpacked: a record's own rows take about 90 bytes, an id that is a long path some hundred more.
+_ROW_BYTES = 4096
+_SLACK = 1 << 20  # of a file with few rows: footer, page headers
+_FOOTER = 10_000_000  # bytes of one text in the footer
+_GROUPS = 10_000
+_CODECS = {"ZSTD", "SNAPPY", "UNCOMPRESSED"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TEXTS = [field.name for field in SCHEMA if field.type == pa.string()]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """A verdict file, by column; numbers are float64 with NaN for null.
+
+    Attributes:
+        texts: Columns of text, null as None.
+        numbers: Columns of numbers, shape (n,).
+        plain: All columns as Python values, in the schema's order: what digests are taken of.
+    """
+
+    texts: dict[str, list[Any]]
+    numbers: dict[str, np.ndarray]
+    plain: list[list[Any]]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows as they are used everywhere else."""
+        at = SCHEMA.names.index("outcome")
+        named = {outcome.value: outcome for outcome in Outcome}
+        columns: list[Any] = [*self.plain]
+        columns[at] = [named[text] for text in columns[at]]
+        return [Row(*values) for values in zip(*columns, strict=True)]
+
+    @property
+    def digest(self) -> str:
+        """That of ``bench.store.verdicts.rows_digest``."""
+        return digest([list(values) for values in zip(*self.plain, strict=True)])
+
+    @property
+    def data_digest(self) -> str:
+        """That of ``bench.store.verdicts.images_digest``."""
+        columns = (self.plain[SCHEMA.names.index(name)] for name in ("image_id", "label", "image_sha256"))
+        return digest([list(values) for values in zip(*columns, strict=True)])
+
+
+def parse_verdicts(data: bytes, images: int) -> Verdicts:
+    """The verdicts in a file's bytes.
+
+    Args:
+        data: The file.
+        images: Rows that there must be.
+
+    Raises:
+        RefusedError: it declares too much, has other columns, or holds a text that could do harm.
+    """
+    try:
+        _check_footer(data, images)
+        table = pq.ParquetFile(
+            pa.BufferReader(data),
+            read_dictionary=_TEXTS,  # else a text that many rows share is written out for each
+            thrift_string_size_limit=_FOOTER,
+            thrift_container_size_limit=_FOOTER,
+        ).read(use_threads=False)
+        if table.num_rows != images:
+            raise RefusedError(f"{FILE}: rows", f"are {table.num_rows}, metrics.images is {images}")
+        plain = [_column(table, field) for field in SCHEMA]
+    except (pa.ArrowException, OSError, ValueError, OverflowError, IndexError, TypeError) as error:
+        raise RefusedError(FILE, f"cannot be read: {' '.join(str(error).split())}") from None
+    named = dict(zip(SCHEMA.names, plain, strict=True))
+    numbers = {name: np.array(named[name], dtype=np.float64) for name in SCHEMA.names if name not in _TEXTS}
+    verdicts = Verdicts({name: named[name] for name in _TEXTS}, numbers, plain)
+    _check_values(verdicts)
+    return verdicts
+
+
+def _check_footer(data: bytes, images: int) -> None:
+    """Everything that can be known of a file without unpacking a page."""
+    if len(data) > min(MOST_BYTES, _SLACK + _ROW_BYTES * images):
+        raise RefusedError(FILE, f"has {len(data)} bytes for {images} images")
+    about = pq.ParquetFile(
+        pa.BufferReader(data), thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_FOOTER
+    ).metadata
+    if about.num_rows != images or images > MOST_ROWS:
+        raise RefusedError(
+            f"{FILE}: rows", f"are {about.num_rows}; expected {images} (metrics.images), at most {MOST_ROWS}"
+        )
+    schema = about.schema.to_arrow_schema().remove_metadata()
+    if schema != SCHEMA:
+        raise RefusedError(
+            f"{FILE}: columns", f"are {', '.join(map(str, schema))}; expected {', '.join(map(str, SCHEMA))}"
+        )
+    if about.num_row_groups > _GROUPS:
+        raise RefusedError(f"{FILE}: row groups", f"are {about.num_row_groups}; expected at most {_GROUPS}")
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != images:
+        raise RefusedError(f"{FILE}: rows", f"of its row groups do not add up to {images}")
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    if bad := next((c for c in chunks if c.compression not in _CODECS), None):
+        raise RefusedError(f"{FILE}: compression", f"of {bad.path_in_schema} is {bad.compression}; expected ZSTD")
+    if any(c.total_uncompressed_size < 0 or not 0 <= c.total_compressed_size <= len(data) for c in chunks):
+        raise RefusedError(f"{FILE}: sizes", "that it declares cannot be true")
+    declared = sum(chunk.total_uncompressed_size for chunk in chunks)
+    unpacked = max(declared, sum(unpacked_size(data, chunk) for chunk in chunks))
+    if unpacked > _SLACK + _ROW_BYTES * images:
+        raise RefusedError(f"{FILE}: sizes", f"it declares {unpacked} bytes unpacked for {images} rows")
+
+
+def _column(table: pa.Table, field: pa.Field) -> list[Any]:
+    """A column as Python values; of a column of text every different value is looked at once."""
+    column = table.column(field.name)
+    if not field.nullable and column.null_count:
+        raise RefusedError(f"{FILE}: {field.name}", "holds null")
+    if field.name not in _TEXTS:
+        found: list[Any] = column.to_pylist()
+        return found
+    out: list[Any] = []
+    for chunk in column.chunks:
+        words = chunk.dictionary
+        if len(words) and pc.max(pc.binary_length(words)).as_py() > _ROW_BYTES:
+            raise RefusedError(f"{FILE}: {field.name}", f"holds a text of more than {_ROW_BYTES} bytes")
+        texts = words.to_pylist()
+        for text in texts:
+            if wrong := harm(text):
+                raise RefusedError(f"{FILE}: {field.name}", wrong)
+        out += [None if at is None else texts[at] for at in chunk.indices.to_pylist()]
+    return out
+
+
+def _check_values(verdicts: Verdicts) -> None:
+    """What each column may hold, whatever the record says."""
+    known = {outcome.value for outcome in Outcome}
+    if odd := next((text for text in set(verdicts.texts["outcome"]) if text not in known), None):
+        raise RefusedError(f"{FILE}: outcome", f"is {tame(odd, 60)!r}; expected one of {', '.join(sorted(known))}")
+    ids = verdicts.texts["image_id"]
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise RefusedError(f"{FILE}: image_id", f"{tame(twice, 60)!r} is there twice; expected every image once")
+    if any(not i for i in ids):
+        raise RefusedError(f"{FILE}: image_id", "is empty")
+    odd = next((t for t in verdicts.texts["image_sha256"] if t is not None and not _SHA256.fullmatch(t)), None)
+    if odd is not None:
+        raise RefusedError(f"{FILE}: image_sha256", f"is {tame(odd, 60)!r}; expected 64 hexadecimal digits")
+    distance = verdicts.plain[SCHEMA.names.index("distance")]
+    if not all(d is None or 0 <= d < float("inf") for d in distance):
+        raise RefusedError(f"{FILE}: distance", "is negative, infinite or not a number")

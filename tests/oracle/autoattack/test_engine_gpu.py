@@ -1,0 +1,27 @@
+"""On a GPU the engine reaches the verdicts that it reaches on the CPU."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from bench.attacks.autoattack.attack import AutoAttack
+from bench.core.budget import Norm
+from bench.core.nouns import Adversary, Precision
+from tests.oracle.autoattack import zoo
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
+def test_verdicts_on_a_gpu_are_those_on_the_cpu(norm: Norm, precision: Precision) -> None:
+    net, images = zoo.zoo("robust"), zoo.batch(200)
+    attack, budget = AutoAttack(iterations=30, queries=250, targets=3), zoo.radius(norm, [0.12, 1.2][norm is Norm.L2])
+    host = zoo.fooled(net, attack.perturb(Adversary(net, budget), images), images.labels)
+    there = Adversary(copy.deepcopy(net).cuda(), budget, precision=precision)
+    candidates = attack.perturb(there, images.to("cuda"))
+    device = zoo.fooled(net, candidates.cpu(), images.labels)
+    assert int((host != device).sum()) <= 2
+    assert all(meter.model_seconds > 0 for meter in there.meters.values() if meter.forwards)
