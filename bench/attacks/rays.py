@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from bench.attacks.autoattack.batching import FLOOR, pad
-from bench.attacks.rays_search import Search, opened
+from bench.attacks.rays_search import RaySearch, opened
 from bench.core.ball import project
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
@@ -63,7 +63,7 @@ class Rays(Plugin):
         meter.seconds += time.perf_counter() - began
         return out
 
-    def _opened(self, adversary: Adversary, batch: Batch, start: int, count: int) -> Search:
+    def _opened(self, adversary: Adversary, batch: Batch, start: int, count: int) -> RaySearch:
         """The images from ``start`` on, as far as there are any."""
         rows = torch.arange(len(batch), device=batch.images.device)[start : start + count]
         seeds = [seed_of(adversary.seed, batch.ids[row], "rays", 0) for row in rows.tolist()]
@@ -72,7 +72,7 @@ class Rays(Plugin):
         return opened(rows, clean, batch.labels[rows], clean.new_tensor(drawn))
 
 
-def _labels(adversary: Adversary, search: Search, shape: torch.Size, meter: Meter) -> Tensor:
+def _labels(adversary: Adversary, search: RaySearch, shape: torch.Size, meter: Meter) -> Tensor:
     """The source's labels (m,) at what the search asks; rows that fill the batch up repeat the first one."""
     points = search.points().unflatten(1, shape)
     padded = pad(points, -(-len(points) // FLOOR) * FLOOR)
@@ -85,7 +85,7 @@ def _labels(adversary: Adversary, search: Search, shape: torch.Size, meter: Mete
     return labels
 
 
-def _hand_back(done: Search, batch: Batch, budget: Budget, out: Tensor, meter: Meter) -> None:
+def _hand_back(done: RaySearch, batch: Batch, budget: Budget, out: Tensor, meter: Meter) -> None:
     """Write the candidates of finished images to ``out`` (B, C, H, W)."""
     near = done.radius <= budget.radius
     found = done.found().view(-1, *out.shape[1:])

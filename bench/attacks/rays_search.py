@@ -18,7 +18,7 @@ _WHOLE = 1.0
 
 
 @dataclass
-class Search:
+class RaySearch:
     """Images of n values under search, m rows.
 
     Attributes:
@@ -60,13 +60,13 @@ class Search:
     def __len__(self) -> int:
         return len(self.row)
 
-    def joined(self, other: Search) -> Search:
+    def joined(self, other: RaySearch) -> RaySearch:
         """The rows of both."""
-        return Search(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+        return RaySearch(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
-    def kept(self, mask: Tensor) -> Search:
+    def kept(self, mask: Tensor) -> RaySearch:
         """The rows where ``mask`` (m,) is true."""
-        return Search(*(getattr(self, f.name)[mask] for f in fields(self)))
+        return RaySearch(*(getattr(self, f.name)[mask] for f in fields(self)))
 
     def points(self) -> Tensor:
         """What each row asks next, (m, n) in [0, 1]."""
@@ -131,11 +131,11 @@ class Search:
         return (self.clean + radius[:, None] * direction).clamp(0, 1)
 
 
-def opened(row: Tensor, clean: Tensor, label: Tensor, offset: Tensor) -> Search:
+def opened(row: Tensor, clean: Tensor, label: Tensor, offset: Tensor) -> RaySearch:
     """Images that have not been looked at: every sign is 1, as in the authors' code."""
     count = torch.zeros_like(label)
     ones, none = torch.ones_like(clean), clean.new_zeros(len(clean))
-    return Search(
+    return RaySearch(
         row=row,
         clean=clean,
         label=label,

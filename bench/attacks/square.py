@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.attacks.autoattack.conduct import Conduct
 from bench.attacks.autoattack.sequence import collected, run_sequence
 from bench.attacks.autoattack.types import Finished
-from bench.attacks.autoattack.versions import Effort, build
+from bench.attacks.autoattack.versions import Lengths, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
 from bench.core.nouns import Access, Adversary, Batch
@@ -60,6 +60,6 @@ class SquareAttack(Plugin):
         slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
         conduct = Conduct(slots, keep="best", ahead=False)
         results: list[Finished] = []
-        attacks = build(["square"], adversary.budget, Effort(queries=limit - _BEFORE))
+        attacks = build(["square"], adversary.budget, Lengths(queries=limit - _BEFORE))
         adversary.meters.update(run_sequence(attacks, asked, [batch], hashed, conduct, results.append))
         return collected(batch, results)

@@ -11,7 +11,7 @@ import typer
 from bench.cli.options import JsonOption, ResultsOption
 
 if TYPE_CHECKING:
-    from bench.studies.compare import Comparison, Pair, Run
+    from bench.studies.compare import Comparison, Pair, Side
 
 RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs, or their first digits.")]
 
@@ -19,11 +19,11 @@ RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs
 def compare(runs: RunsArgument, results: ResultsOption = "results", as_json: JsonOption = False) -> None:
     """Compare runs on the same images: paired difference, exact McNemar test, Holm over all pairs."""
     from bench.store.runs import RunStore
-    from bench.studies.compare import Run
+    from bench.studies.compare import Side
     from bench.studies.compare import compare as compare_runs
 
     store = RunStore(Path(results))
-    comparison = compare_runs([Run.of(*store.find(run).read()) for run in runs])
+    comparison = compare_runs([Side.of(*store.find(run).read()) for run in runs])
     if as_json:
         print(json.dumps(_data(comparison), indent=2, allow_nan=False))
     else:
@@ -87,7 +87,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _run_data(run: Run) -> dict[str, Any]:
+def _run_data(run: Side) -> dict[str, Any]:
     spec = run.record.spec
     return {
         "run_id": run.id,

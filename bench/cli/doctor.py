@@ -54,11 +54,11 @@ def doctor(
     """Look at all that a run would need; takes its flags, trains nothing, exit code 1 if it would fail."""
     from bench.cli.progress import listener
     from bench.doctor.examine import examine
-    from bench.doctor.finding import Finding, Status
+    from bench.doctor.finding import Diagnosis, Health
     from bench.doctor.subject import Question
     from bench.store.home import Home
 
-    found: list[Finding] = []
+    found: list[Diagnosis] = []
     with listener() as progress:
         question = Question(
             home=Home.default(),
@@ -84,12 +84,12 @@ def doctor(
             if not as_json:
                 line = f"{finding.status:<5} {finding.about}: {finding.finding}"
                 print(f"{line}; {finding.advice}" if finding.advice else line, flush=True)
-    count = {status: sum(f.status is status for f in found) for status in Status}
+    count = {status: sum(f.status is status for f in found) for status in Health}
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=2))
     else:
-        print(f"doctor: {count[Status.OK]} ok, {count[Status.WARN]} warnings, {count[Status.FAIL]} failures")
-    if count[Status.FAIL]:
+        print(f"doctor: {count[Health.OK]} ok, {count[Health.WARN]} warnings, {count[Health.FAIL]} failures")
+    if count[Health.FAIL]:
         raise typer.Exit(1)
 
 

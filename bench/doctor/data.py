@@ -11,8 +11,8 @@ from bench.core.errors import BenchError
 from bench.core.plugins import Split
 from bench.core.profile import Profile
 from bench.core.progress import Silent, stage
-from bench.doctor.finding import Finding, Topic
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic
+from bench.doctor.subject import Examined
 from bench.engine.shards import Reader
 from bench.store.files import write_whole
 
@@ -23,7 +23,7 @@ _PART = "complete it, or give --limit or --ids to judge a part on purpose"
 _TRAIN = "complete it before you train; evaluating a trained model needs no training images"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """The test split, which every run needs, then the training split, which not every run does."""
     yield from _split(subject, "test", fatal=True)
     yield from _split(subject, "train", fatal=trains(subject.profile))
@@ -38,7 +38,7 @@ def trains(profile: Profile) -> bool:
     return profile.train_on_demand or any(base.recipe is not None for base in starts)
 
 
-def _split(subject: Subject, name: str, *, fatal: bool) -> Iterator[Finding]:
+def _split(subject: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
     try:
         split, chosen = subject.split(name), subject.chosen(name)
     except BenchError as error:
@@ -62,7 +62,7 @@ def _split(subject: Subject, name: str, *, fatal: bool) -> Iterator[Finding]:
     yield from _decoded(subject, name, split, chosen, fatal=fatal)
 
 
-def _error(name: str, error: Exception, *, fatal: bool) -> Finding:
+def _error(name: str, error: Exception, *, fatal: bool) -> Diagnosis:
     found = _TOPIC.error(error, fatal=fatal)
     return replace(found, finding=f"{name} split: {found.finding}")
 
@@ -72,7 +72,7 @@ def _said(split: Split) -> str:
     return f"{len(split.ids):,} images, {len(set(split.labels)):,} classes" + (f" ({layout})" if layout else "")
 
 
-def _makeup(subject: Subject, name: str, split: Split, *, fatal: bool) -> Iterator[Finding]:
+def _makeup(subject: Examined, name: str, split: Split, *, fatal: bool) -> Iterator[Diagnosis]:
     """What is missing or too much, and whether the profile's classes are the data's."""
     asked, classes = subject.question, subject.profile.classes
     part = name == "test" and (asked.limit is not None or asked.ids is not None)
@@ -88,7 +88,7 @@ def _makeup(subject: Subject, name: str, split: Split, *, fatal: bool) -> Iterat
         yield _TOPIC.warn(there, f"give --set profile.classes={have}, unless classes without images are meant")
 
 
-def _decoded(subject: Subject, name: str, split: Split, chosen: Sequence[int], *, fatal: bool) -> Iterator[Finding]:
+def _decoded(subject: Examined, name: str, split: Split, chosen: Sequence[int], *, fatal: bool) -> Iterator[Diagnosis]:
     """A sample spread over the split, read as a run reads it; every broken image is named."""
     wanted, progress = subject.question.images, subject.question.progress
     count = len(chosen) if wanted is None else min(wanted, len(chosen))
@@ -116,7 +116,9 @@ def _decoded(subject: Subject, name: str, split: Split, chosen: Sequence[int], *
     yield from _shaped(subject, name, of, shape, fatal=fatal)
 
 
-def _shaped(subject: Subject, name: str, of: str, shape: tuple[int, ...] | None, *, fatal: bool) -> Iterator[Finding]:
+def _shaped(
+    subject: Examined, name: str, of: str, shape: tuple[int, ...] | None, *, fatal: bool
+) -> Iterator[Diagnosis]:
     profile = subject.profile
     if shape is None:
         return

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.core.errors import BenchError
-from bench.doctor.finding import Finding, Topic, gigabytes
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic, gigabytes
+from bench.doctor.subject import Examined
 from bench.store.files import check_writable
 
 _TOPIC = Topic("disk")
@@ -21,7 +21,7 @@ _TEMPORARY = 100e6  # bytes
 _HOPELESS = 0.01  # share of the need under which a run cannot even begin
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """BENCH_HOME takes adversarial images and models, the results folder verdicts, the temporary folder little."""
     asked = subject.question
     images = _images(subject)
@@ -37,7 +37,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield _room("temporary folder", Path(tempfile.gettempdir()), _TEMPORARY, "temporary files", "set TMPDIR")
 
 
-def _images(subject: Subject) -> int:
+def _images(subject: Examined) -> int:
     """How many a run would attack; 0 where the data cannot be opened, which is another check's finding."""
     try:
         return len(subject.chosen("test"))
@@ -45,7 +45,7 @@ def _images(subject: Subject) -> int:
         return 0
 
 
-def _room(name: str, folder: Path, need: float, what: str, advice: str) -> Finding:
+def _room(name: str, folder: Path, need: float, what: str, advice: str) -> Diagnosis:
     try:
         check_writable(folder)
     except BenchError as error:

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from bench.doctor.finding import Finding, Topic, reason
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic, reason
+from bench.doctor.subject import Examined
 
 _TOPIC = Topic("environment")
 _PAIR = (
@@ -28,7 +28,7 @@ _OTHERS = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """Python, torch with torchvision, and the other packages by name."""
     yield _TOPIC.ok(f"python {platform.python_version()}, {platform.system()} {platform.machine()}")
     yield _torch()
@@ -36,7 +36,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield _package(package, purpose, needed)
 
 
-def _torch() -> Finding:
+def _torch() -> Diagnosis:
     """The two together: torchvision registers operators in torch as it is imported, and fails if they are no pair."""
     if (error := _import("torch")) is not None:
         return _TOPIC.fail(f"torch cannot be imported ({reason(error)})", "pip install torch torchvision")
@@ -49,7 +49,7 @@ def _torch() -> Finding:
     return _TOPIC.ok(f"torch {_version('torch')} with torchvision {_version('torchvision')}")
 
 
-def _package(package: str, purpose: str, needed: bool) -> Finding:
+def _package(package: str, purpose: str, needed: bool) -> Diagnosis:
     error = _import(package)
     if error is None:
         return _TOPIC.ok(f"{package} {_version(package)}")

@@ -12,7 +12,7 @@ _REPORT = "this is a fault of the installation or of bench: see `bench --debug`,
 _FIRST = "put what is wrong with the environment right first"
 
 
-class Status(StrEnum):
+class Health(StrEnum):
     """How bad a finding is; with a FAIL a run would fail."""
 
     OK = "ok"
@@ -21,10 +21,10 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the report; ``advice`` says what to do, and is empty where all is well."""
 
-    status: Status
+    status: Health
     about: str
     finding: str
     advice: str = ""
@@ -36,23 +36,23 @@ class Topic:
 
     about: str
 
-    def ok(self, finding: str) -> Finding:
+    def ok(self, finding: str) -> Diagnosis:
         """All is well."""
-        return Finding(Status.OK, self.about, finding)
+        return Diagnosis(Health.OK, self.about, finding)
 
-    def warn(self, finding: str, advice: str) -> Finding:
+    def warn(self, finding: str, advice: str) -> Diagnosis:
         """A run would go through; it may not be the run that was meant."""
-        return Finding(Status.WARN, self.about, finding, advice)
+        return Diagnosis(Health.WARN, self.about, finding, advice)
 
-    def fail(self, finding: str, advice: str) -> Finding:
+    def fail(self, finding: str, advice: str) -> Diagnosis:
         """A run would fail."""
-        return Finding(Status.FAIL, self.about, finding, advice)
+        return Diagnosis(Health.FAIL, self.about, finding, advice)
 
-    def wrong(self, finding: str, advice: str, *, fatal: bool) -> Finding:
+    def wrong(self, finding: str, advice: str, *, fatal: bool) -> Diagnosis:
         """:meth:`fail` or :meth:`warn`."""
         return self.fail(finding, advice) if fatal else self.warn(finding, advice)
 
-    def error(self, error: Exception, *, fatal: bool = True) -> Finding:
+    def error(self, error: Exception, *, fatal: bool = True) -> Diagnosis:
         """An error as a finding; a BenchError's line says what to do behind its first semicolon."""
         if not isinstance(error, BenchError):
             advice = _FIRST if isinstance(error, ImportError) or "torchvision::" in str(error) else _REPORT

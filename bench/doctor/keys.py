@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.core.errors import BenchError
-from bench.doctor.finding import Finding, Topic
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic
+from bench.doctor.subject import Examined
 from bench.store.keyring import Keyring
 
 _TOPIC = Topic("keys")
 _OTHERS_WRITE = 0o022
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """Every key is its owner's alone and readable; nothing of what a file holds is shown."""
     keyring, wanted = Keyring(subject.question.home.keys), subject.question.key
     names = keyring.names()

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from bench.core.errors import InputError
-from bench.doctor.finding import Finding, Topic, gigabytes, one_line
-from bench.doctor.subject import Subject, usable_cores
+from bench.doctor.finding import Diagnosis, Topic, gigabytes, one_line
+from bench.doctor.subject import Examined, usable_cores
 
 _DEVICE, _THREADS, _CLOCK = Topic("device"), Topic("threads"), Topic("clock")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -20,7 +20,7 @@ _IDLE = 8  # so many cores for each thread asked for are a mistake rather than a
 _FIRST_YEAR = 2024  # of this package
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """The asked device computes; a GPU that nobody asked for is named."""
     device = subject.question.device
     yield _device(device)
@@ -32,7 +32,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield _CLOCK.warn(f"it says {now.date()}, which would stand in every record", "set the machine's clock")
 
 
-def _device(device: str) -> Finding:
+def _device(device: str) -> Diagnosis:
     try:
         kind = torch.device(device).type
         total = float((torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum())
@@ -53,7 +53,7 @@ def _device(device: str) -> Finding:
     return _DEVICE.ok(f"{device}: {name}, {gigabytes(free)} of {gigabytes(whole)} free, {words}")
 
 
-def _threads(device: str) -> Finding:
+def _threads(device: str) -> Diagnosis:
     asked, cores = os.environ.get("OMP_NUM_THREADS"), usable_cores()
     if asked is None:
         return _THREADS.ok(f"{torch.get_num_threads()} on {cores} cores")

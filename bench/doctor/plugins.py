@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from bench.core.names import KINDS
 from bench.core.registry import registry
-from bench.doctor.finding import Finding, Topic, one_line
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic, one_line
+from bench.doctor.subject import Examined
 
 _TOPIC = Topic("plug-ins")
 _OWN = "keybench"  # the distribution of this package
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """A line for each that is broken; the others are counted. None is fatal to a run that does not name it."""
     good = 0
     for kind in KINDS:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.core.errors import BenchError
-from bench.doctor.finding import Finding, Topic
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic
+from bench.doctor.subject import Examined
 
 _TOPIC = Topic("profile")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """One line; everything about data and weights hangs on it."""
     try:
         profile = subject.profile

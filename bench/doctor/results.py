@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.doctor.finding import Finding, Topic, one_line
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Topic, one_line
+from bench.doctor.subject import Examined
 from bench.store.runs import RunStore
 
 _TOPIC = Topic("results")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """Every record is read with its verdicts; a damaged one stops no other run. Writing is the disk check's."""
     store = RunStore(subject.question.results)
     good = 0

@@ -44,7 +44,7 @@ class Question:
     progress: Progress = field(default_factory=Silent)
 
 
-class Subject:
+class Examined:
     """A Question and the world that it asks about.
 
     Attributes:

@@ -14,8 +14,8 @@ from bench.core.errors import BenchError, InputError
 from bench.core.nouns import Trained
 from bench.core.profile import Base
 from bench.core.seeds import seed_of
-from bench.doctor.finding import Finding, Status, Topic, one_line
-from bench.doctor.subject import Subject
+from bench.doctor.finding import Diagnosis, Health, Topic, one_line
+from bench.doctor.subject import Examined
 from bench.engine.bases import base_model
 from bench.models.checkpoint import check_file
 from bench.models.classifier import backbone
@@ -47,7 +47,7 @@ class _OnlyKept(ModelCache):
         return found
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Examined) -> Iterator[Diagnosis]:
     """The base, and what fine-tuning starts from where that is another model."""
     profile = subject.profile
     roles = {"base": profile.base} | ({"start": profile.start} if profile.start else {})
@@ -55,13 +55,13 @@ def check(subject: Subject) -> Iterator[Finding]:
         try:
             found = list(_pretrained(subject, role, base)) if base.pretrained else []
             yield from found
-            if base.recipe and all(finding.status is Status.OK for finding in found):
+            if base.recipe and all(finding.status is Health.OK for finding in found):
                 yield from _kept(subject, role, base)
         except BenchError as error:
             yield _TOPIC.error(error)
 
 
-def _kept(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
+def _kept(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
     """A base that is trained here: looked up by what it would be made from."""
     if subject.question.weights is not None and not base.pretrained:
         raise InputError(f"{role} {base.name} is trained here, from nothing; leave --weights out")
@@ -80,7 +80,7 @@ def _kept(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
     yield _computes(subject, made, f"{role} {base.name}: kept, digest {made.digest[:12]}")
 
 
-def _pretrained(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
+def _pretrained(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
     """Weights from outside: found without the network, of the pinned digest, loaded."""
     asked = subject.question
     try:
@@ -101,7 +101,7 @@ def _pretrained(subject: Subject, role: str, base: Base) -> Iterator[Finding]:
     yield _computes(subject, made, f"{role} {base.name}: {path}, SHA-256 {sha256_of(path)[:12]} {pinned}")
 
 
-def _computes(subject: Subject, made: Trained, said: str) -> Finding:
+def _computes(subject: Examined, made: Trained, said: str) -> Diagnosis:
     network = cast("nn.Module", made.model)
     subject.model_bytes = max(subject.model_bytes, _size(network))
     with torch.no_grad():
@@ -117,7 +117,7 @@ def _computes(subject: Subject, made: Trained, said: str) -> Finding:
     )
 
 
-def _images(subject: Subject) -> Tensor:
+def _images(subject: Examined) -> Tensor:
     """Two test images; noise where they cannot be read, which is another check's finding."""
     try:
         return subject.split("test").read(subject.chosen("test")[:_IMAGES]).images

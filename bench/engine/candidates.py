@@ -18,7 +18,7 @@ from bench.core.numerics import numerics
 from bench.core.plugins import Attack
 from bench.core.spec import PluginSpec, Spec
 from bench.engine.judge import predict
-from bench.engine.query_oracle import Answers
+from bench.engine.query_oracle import QueryOracle
 from bench.store.candidates import CandidateStore, Made
 
 
@@ -148,10 +148,10 @@ class Attacker:
             }
         )
 
-    def _counted(self, images: int) -> CountedSource | Answers:
+    def _counted(self, images: int) -> CountedSource | QueryOracle:
         """The source behind a counter; where it is asked questions, with the limit for so many images."""
         model = self._source.model
-        if isinstance(model, Answers):
+        if isinstance(model, QueryOracle):
             return model.within(self._queries * images if self._queries is not None else None)
         return CountedSource(self._source)
 
@@ -178,7 +178,7 @@ class Attacker:
                 said[f"the attack raised {type(error).__name__}: {_line(error)}"] = None
         seconds = time.perf_counter() - began
         said.update({_line(w.message): None for w in caught if issubclass(w.category, UserWarning)})
-        asked = (source.asked, 0) if isinstance(source, Answers) else (source.forwards, source.backwards)
+        asked = (source.asked, 0) if isinstance(source, QueryOracle) else (source.forwards, source.backwards)
         meters = adversary.meters or {which.name: Meter(*asked, seconds=seconds)}
         mask = torch.full((len(batch),), failed, device=batch.images.device)
         return Made(images, mask, tuple(said), meters, seconds)

@@ -26,7 +26,7 @@ from bench.engine.provenance import provenance
 from bench.engine.quick_audit import look
 from bench.engine.resolve import access_of
 from bench.engine.shards import Reader, Unread, choose
-from bench.engine.summarise import Effort, Shard, stopping, summarise
+from bench.engine.summarise import Shard, SourceCost, stopping, summarise
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
@@ -93,11 +93,11 @@ class Evaluation:
         ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
-    def effort(self, shards: list[Shard]) -> Effort:
+    def effort(self, shards: list[Shard]) -> SourceCost:
         """Arithmetic of the source for one image, and the peak of the device where this process attacked on it."""
         image = torch.zeros(1, *self.spec.profile.image_shape, device=self.world.device)
         fresh = any(shard.about["meters"] and not (shard.resumed or shard.about["reused"]) for shard in shards)
-        return Effort(
+        return SourceCost(
             arithmetic(self.source.model, image), peak(self.world.device, self.spec.precision) if fresh else None
         )
 

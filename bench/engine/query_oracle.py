@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.core.nouns import Model
 
 
-class Answers:
+class QueryOracle:
     """A model that gives logits without a graph, or labels alone; no module, so that nobody can look inside or copy it.
 
     An image that is repeated in a call only to fill the batch (the rows that equal the first one) is asked once.
@@ -31,9 +31,9 @@ class Answers:
     def __init__(self, model: Model, access: Access, limit: int | None = None) -> None:
         self._model, self.access, self._limit, self.asked = model, access, limit, 0
 
-    def within(self, limit: int | None) -> Answers:
+    def within(self, limit: int | None) -> QueryOracle:
         """The same model with a count and a limit of its own."""
-        return Answers(self._model, self.access, limit)
+        return QueryOracle(self._model, self.access, limit)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Answers to ``images`` (B, C, H, W), shape (B, K).

@@ -26,7 +26,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Effort:
+class SourceCost:
     """What one image costs the source, and the device's measured peak per second (None where nothing was attacked)."""
 
     arithmetic: Arithmetic
@@ -57,7 +57,7 @@ def summarise(
     adversary: AdversaryAbout,
     audit: list[Found],
     population: int,
-    effort: Effort,
+    effort: SourceCost,
     seconds: float,
     provenance: Provenance,
 ) -> Record:
@@ -115,7 +115,7 @@ def _doubted(audit: list[Found]) -> list[str]:
     return [f"unreliable: {found.check}: {found.meaning}" for found in audit if found.status == "fail"]
 
 
-def _cost(spec: Spec, shards: list[Shard], effort: Effort, seconds: float) -> Cost:
+def _cost(spec: Spec, shards: list[Shard], effort: SourceCost, seconds: float) -> Cost:
     about = [shard.about for shard in shards]
     meters: dict[str, Meter] = {}
     for made in (made for a in about for made in a["meters"]):

@@ -6,7 +6,7 @@ from bench.core.canonical import digest
 from bench.core.errors import KnowledgeError
 from bench.core.nouns import Access, Trained
 from bench.core.plugins import Knowledge, Leak, ThreatModel, Workshop
-from bench.engine.query_oracle import Answers
+from bench.engine.query_oracle import QueryOracle
 from bench.engine.world import World
 
 
@@ -46,7 +46,7 @@ class DeclaredView:
         self._need(Knowledge.QUERIES)
         target = self._world.target
         about = digest({"kind": "answers", "of": target.digest, "access": access})
-        return Trained(Answers(target.model, access, limit), about, f"the target's {access}")
+        return Trained(QueryOracle(target.model, access, limit), about, f"the target's {access}")
 
     def leaked(self) -> Leak:
         """The deployed model's weights."""

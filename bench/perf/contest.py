@@ -20,7 +20,7 @@ from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Attack
 from bench.core.registry import registry
 from bench.engine.flops import Arithmetic, arithmetic, peak
-from bench.perf.subjects import Subject, accuracy
+from bench.perf.subjects import Contestant, accuracy
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -51,7 +51,7 @@ class Timing:
 
 
 def contest(
-    found: Subject, budget: Budget, workload: str, *, precision: Precision, batch_size: int | None, peers: list[str],
+    found: Contestant, budget: Budget, workload: str, *, precision: Precision, batch_size: int | None, peers: list[str],
     steps: int | None = None,
 ) -> list[Timing]:  # fmt: skip
     """Time the engine and each peer.
@@ -84,7 +84,7 @@ def rated(timings: list[Timing]) -> list[Timing]:
 
 
 def _engine(
-    found: Subject, budget: Budget, workload: str, precision: Precision, batch_size: int | None, steps: int | None
+    found: Contestant, budget: Budget, workload: str, precision: Precision, batch_size: int | None, steps: int | None
 ) -> Timing:
     options = dict(WORKLOADS[workload])
     if steps is not None:
@@ -106,7 +106,7 @@ def _engine(
     )  # fmt: skip
 
 
-def _official(found: Subject, budget: Budget, workload: str, batch_size: int | None, steps: int | None) -> Timing:
+def _official(found: Contestant, budget: Budget, workload: str, batch_size: int | None, steps: int | None) -> Timing:
     from pyautoattack import AutoAttack  # noqa: PLC0415 (a peer, not a part)
 
     options = WORKLOADS[workload]
@@ -135,7 +135,9 @@ def _official(found: Subject, budget: Budget, workload: str, batch_size: int | N
                   per_step)  # fmt: skip
 
 
-def _torchattacks(found: Subject, budget: Budget, workload: str, batch_size: int | None, steps: int | None) -> Timing:
+def _torchattacks(
+    found: Contestant, budget: Budget, workload: str, batch_size: int | None, steps: int | None
+) -> Timing:
     """torchattacks, with the iterations of the standard attack (its own defaults are weaker)."""
     if importlib.util.find_spec("torchattacks") is None:
         raise InputError("torchattacks is not installed; expected it: uv pip install --no-deps torchattacks")
@@ -171,7 +173,7 @@ def _in_parts(attack: Callable[[Tensor, Tensor], Tensor], batch: Batch, size: in
     return torch.cat([attack(x, y) for x, y in parts])
 
 
-def _peer(name: str) -> Callable[[Subject, Budget, str, int | None, int | None], Timing]:
+def _peer(name: str) -> Callable[[Contestant, Budget, str, int | None, int | None], Timing]:
     known = {"official": _official, "torchattacks": _torchattacks}
     if name not in known:
         raise InputError(f"unknown peer {name!r}; expected one of {', '.join(known)}")

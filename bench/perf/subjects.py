@@ -31,7 +31,7 @@ _PATTERNS = 10
 
 
 @dataclass(frozen=True)
-class Subject:
+class Contestant:
     """A model with images that it gets right, and the radius at which none of them is robust."""
 
     name: str
@@ -40,7 +40,7 @@ class Subject:
     budget: Budget
 
 
-def subject(name: str, images: int, means: Means) -> Subject:
+def subject(name: str, images: int, means: Means) -> Contestant:
     """The undefended ViT of the digits profile, or a ViT-B/16 at 224 with random features on generated images.
 
     Raises:
@@ -51,7 +51,7 @@ def subject(name: str, images: int, means: Means) -> Subject:
     return _digits(images, means) if name == "digits-vit" else _large(images, means.device)
 
 
-def radius_for(found: Subject, robust: float) -> Budget:
+def radius_for(found: Contestant, robust: float) -> Budget:
     """The l-inf radius at which about ``robust`` (a share) of the images withstand a short attack, by bisection."""
     short = {"version": "custom", "attacks": ["apgd-ce", "apgd-t"], "iterations": 40, "targets": 3}
     attack: Attack = registry("attacks").make("autoattack", short)
@@ -65,22 +65,22 @@ def radius_for(found: Subject, robust: float) -> Budget:
     return Budget.parse(f"{Norm.LINF}:{(low + high) / 2:.4f}")
 
 
-def accuracy(found: Subject, candidates: torch.Tensor) -> float:
+def accuracy(found: Contestant, candidates: torch.Tensor) -> float:
     """Share of the images that the model still gets right, in float32."""
     predictions = predict(found.model, candidates)
     right = [bool(p == y) for p, y in zip(predictions, found.batch.labels.tolist(), strict=True)]
     return sum(right) / len(right)
 
 
-def _digits(images: int, means: Means) -> Subject:
+def _digits(images: int, means: Means) -> Contestant:
     spec, key = resolve(Request("plain", "white-box"), Keyring(means.home.keys))
     world = World(spec, key, means)
     batch = world.test_split.read(range(len(world.test_split.ids))).to(means.device)
     right = [i for i, p in enumerate(predict(world.base.model, batch.images)) if p == int(batch.labels[i])]
-    return Subject("digits-vit", world.base.model, batch.take(right[:images]), Budget.parse("linf:0.1"))
+    return Contestant("digits-vit", world.base.model, batch.take(right[:images]), Budget.parse("linf:0.1"))
 
 
-def _large(images: int, device: str) -> Subject:
+def _large(images: int, device: str) -> Contestant:
     """A head on random features that tells ten colour patterns apart, with margins far above the noise of bf16.
 
     Like an undefended model it is broken by the first gradient step at 4/255 and withstands 0.0002.
@@ -103,7 +103,7 @@ def _large(images: int, device: str) -> Subject:
     pixels, labels = pixels[len(features) :], labels[len(features) :]
     right = [i for i, p in enumerate(predict(model, pixels)) if p == int(labels[i])]
     batch = Batch(tuple(f"generated-{i}" for i in range(images)), pixels, labels)
-    return Subject("vit-b-16", model, batch.take(right), Budget.parse("linf:4/255"))
+    return Contestant("vit-b-16", model, batch.take(right), Budget.parse("linf:4/255"))
 
 
 def _patterns(count: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from bench.core.nouns import Precision
 from bench.core.profile import Recipe
 from bench.core.progress import Progress, Silent
 from bench.plan.devices import Device
-from bench.plan.measure import Clocked, Counted, Subject, clock, count
+from bench.plan.measure import Architecture, Clocked, Counted, clock, count
 
 _NUMBER = 4  # bytes of a float32
 # Images of state for each row of an attack: start, best, previous and next point, their gradients, bounds, candidate.
@@ -25,7 +25,7 @@ _OPTIMIZER = {"adamw": 2, "sgd": 1}
 class Work:
     """Passes of images through one architecture, in one precision; ``batch`` of them at once."""
 
-    subject: Subject
+    subject: Architecture
     precision: Precision
     forwards: float
     backwards: float
@@ -61,16 +61,16 @@ class Gauge:
     mfu: float
     progress: Progress = field(default_factory=Silent)
     notes: list[str] = field(default_factory=list)
-    _counts: dict[tuple[Subject, Precision], Counted] = field(default_factory=dict)
-    _clocks: dict[tuple[Subject, Precision], Clocked | None] = field(default_factory=dict)
+    _counts: dict[tuple[Architecture, Precision], Counted] = field(default_factory=dict)
+    _clocks: dict[tuple[Architecture, Precision], Clocked | None] = field(default_factory=dict)
 
-    def counted(self, subject: Subject, precision: Precision) -> Counted:
+    def counted(self, subject: Architecture, precision: Precision) -> Counted:
         """Arithmetic and memory of one image."""
         if (subject, precision) not in self._counts:
             self._counts[subject, precision] = count(subject, precision)
         return self._counts[subject, precision]
 
-    def clocked(self, subject: Subject, precision: Precision, batch: int) -> Clocked | None:
+    def clocked(self, subject: Architecture, precision: Precision, batch: int) -> Clocked | None:
         """Seconds of one image here; None where nothing is timed, or where it does not fit."""
         if self.device is None:
             return None
@@ -99,24 +99,24 @@ class Gauge:
         there = flops / (self.there.peak(work.precision) * self.mfu) if self.there else None
         return Amount(flops, here, there)
 
-    def attack_bytes(self, source: Subject, precision: Precision, batch: int, held: Iterable[Subject]) -> int:
+    def attack_bytes(self, source: Architecture, precision: Precision, batch: int, held: Iterable[Architecture]) -> int:
         """Device memory of an attack: weights of every model at hand, and what one batch keeps for its gradient."""
         counted = self.counted(source, precision)
         weights = sum(self.counted(subject, precision).weights for subject in held)
         state = _STATE * torch.Size(source.shape).numel() * _NUMBER
         return _NUMBER * weights + counted.fixed + batch * (counted.kept + state)
 
-    def training_bytes(self, subject: Subject, recipe: Recipe, batch: int) -> int:
+    def training_bytes(self, subject: Architecture, recipe: Recipe, batch: int) -> int:
         """Device memory of a training: weights, gradients, the optimizer's state, and what one batch keeps."""
         counted = self.counted(subject, Precision(recipe.precision))
         numbers = counted.weights + counted.trained * (1 + _OPTIMIZER[recipe.optimizer])
         return _NUMBER * numbers + counted.fixed + batch * counted.kept
 
-    def model_bytes(self, subject: Subject, recipe: Recipe) -> int:
+    def model_bytes(self, subject: Architecture, recipe: Recipe) -> int:
         """File of what has trained."""
         return _NUMBER * self.counted(subject, Precision(recipe.precision)).trained
 
-    def checkpoint_bytes(self, subject: Subject, recipe: Recipe) -> int:
+    def checkpoint_bytes(self, subject: Architecture, recipe: Recipe) -> int:
         """File from which a broken-off training goes on."""
         return self.model_bytes(subject, recipe) * (1 + _OPTIMIZER[recipe.optimizer])
 

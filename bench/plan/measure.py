@@ -22,7 +22,7 @@ _FEW, _SOME = 2, 16
 
 
 @dataclass(frozen=True)
-class Subject:
+class Architecture:
     """An architecture to be counted: ``build`` makes it with fresh weights.
 
     Attributes:
@@ -76,7 +76,7 @@ class Clocked:
     peak: int | None = None
 
 
-def count(subject: Subject, precision: Precision) -> Counted:
+def count(subject: Architecture, precision: Precision) -> Counted:
     """Count with tensors that have a shape and no storage: the kernels are those of a CPU, nothing is computed."""
     from accelerate import init_empty_weights  # noqa: PLC0415 (seconds to import)
 
@@ -93,7 +93,7 @@ def count(subject: Subject, precision: Precision) -> Counted:
     return Counted(one[0] * n, one[1] * n, sum(weights), trained, kept * n, max(one[2] - kept, 0))
 
 
-def clock(subject: Subject, precision: Precision, counted: Counted, device: str, batch: int) -> Clocked:
+def clock(subject: Architecture, precision: Precision, counted: Counted, device: str, batch: int) -> Clocked:
     """Time a few calls of the architecture with random weights; on a CPU with few images.
 
     Raises:
@@ -123,13 +123,13 @@ def clock(subject: Subject, precision: Precision, counted: Counted, device: str,
     return Clocked(ahead * each, max(both - ahead, 0.0) * each, size, top)
 
 
-def _ready(subject: Subject) -> nn.Module:
+def _ready(subject: Architecture) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         network = subject.build()
     return network.train() if subject.trains else network.eval().requires_grad_(False)
 
 
-def _call(network: nn.Module, subject: Subject, precision: Precision, size: int) -> tuple[int, int, int]:
+def _call(network: nn.Module, subject: Architecture, precision: Precision, size: int) -> tuple[int, int, int]:
     """Operations of a forward and, of one image, its gradient; and the bytes that are kept between them for all."""
     images = torch.zeros(size, *subject.shape, requires_grad=not subject.trains)
     own = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
@@ -152,7 +152,7 @@ def _call(network: nn.Module, subject: Subject, precision: Precision, size: int)
     return ahead.get_total_flops() // size, back.get_total_flops() // size, held
 
 
-def _backward(loss: Tensor, images: Tensor, subject: Subject) -> None:
+def _backward(loss: Tensor, images: Tensor, subject: Architecture) -> None:
     if subject.trains:
         loss.backward()
     elif loss.requires_grad:

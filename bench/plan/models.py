@@ -19,13 +19,13 @@ from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.core.spec import Spec
-from bench.engine.query_oracle import Answers
+from bench.engine.query_oracle import QueryOracle
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.models.classifier import Classifier, backbone
 from bench.models.ensemble import Ensemble
 from bench.models.zoo import zoo_network
-from bench.plan.measure import Subject
+from bench.plan.measure import Architecture
 from bench.training.harden import Hardening
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Training:
     options: dict[str, Any]
     seed: int
     recipe: Recipe
-    subject: Subject
+    subject: Architecture
     times: int = 1
 
 
@@ -57,7 +57,7 @@ class Named:
 
     spec: Spec
     trainings: dict[str, Training] = field(default_factory=dict)
-    subjects: dict[str, Subject] = field(default_factory=dict)
+    subjects: dict[str, Architecture] = field(default_factory=dict)
 
     @cached_property
     def defense(self) -> Defense:
@@ -86,7 +86,7 @@ class Named:
         """What the threat model would attack."""
         threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
         source = threat.source(DeclaredView(cast("World", self), threat))
-        if isinstance(source.model, Answers):
+        if isinstance(source.model, QueryOracle):
             self.subjects[source.digest] = self.subjects[self.target.digest]
         elif source.digest not in self.subjects:
             members = len(source.model.members) if isinstance(source.model, Ensemble) else 1
@@ -157,7 +157,7 @@ class Named:
             self._note(Training(name, digest(about), options, spec.seed, spec.profile.recipes[tuning], trains, members))
         return self._named(name, about, self._architecture(start.name, start, members))
 
-    def _named(self, name: str, made_from: dict[str, Any], subject: Subject) -> Trained:
+    def _named(self, name: str, made_from: dict[str, Any], subject: Architecture) -> Trained:
         found = digest(made_from)
         self.subjects[found] = subject
         return Trained(cast("Model", None), found, name)
@@ -165,15 +165,15 @@ class Named:
     def _note(self, training: Training) -> None:
         self.trainings.setdefault(training.digest, training)
 
-    def _architecture(self, name: str, base: Base, members: int = 1) -> Subject:
+    def _architecture(self, name: str, base: Base, members: int = 1) -> Architecture:
         """A base as it is attacked; a transform of pixels adds no matrix product."""
         profile = self.spec.profile
         shape = [base.architecture, base.arguments, profile.classes, profile.image_shape, members]
-        return Subject(name, digest(shape), profile.image_shape, False, members, lambda: self._classifier(base))
+        return Architecture(name, digest(shape), profile.image_shape, False, members, lambda: self._classifier(base))
 
     def _trained(
         self, name: str, base: Base, made_from: dict[str, Any], asked: Callable[[nn.Module], nn.Module]
-    ) -> Subject:
+    ) -> Architecture:
         profile, defense = self.spec.profile, made_from.get("defense", {})
         rank = [defense.get("name"), defense.get("options", {}).get("rank")]
         shape = [base.architecture, base.arguments, profile.classes, profile.image_shape, rank]
@@ -186,7 +186,7 @@ class Named:
             model.network = asked(model.network)
             return Hardened(model, hardening) if hardening else model
 
-        return Subject(name, digest(shape), profile.image_shape, True, 1, build)
+        return Architecture(name, digest(shape), profile.image_shape, True, 1, build)
 
     def _hardening(self, made_from: dict[str, Any]) -> Hardening | None:
         """The adversary inside the training of the Spec's defense; a base has none."""
@@ -197,10 +197,10 @@ class Named:
     def _classifier(self, base: Base) -> Classifier:
         return Classifier(backbone(base, self.spec.profile.classes, 0), base.mean, base.std)
 
-    def _of_zoo(self, name: str) -> Subject:
+    def _of_zoo(self, name: str) -> Architecture:
         options, shape = self.spec.defense.options, self.spec.profile.image_shape
         threat = str(options.get("threat", "Linf"))
-        return Subject(name, digest(["zoo", name, threat, shape]), shape, build=lambda: zoo_network(name, threat))
+        return Architecture(name, digest(["zoo", name, threat, shape]), shape, build=lambda: zoo_network(name, threat))
 
 
 class Hardened(nn.Module):

@@ -14,7 +14,7 @@ from bench.core.plugins import Attack, Storage
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec, Spec
 from bench.plan.gauge import Work
-from bench.plan.measure import Subject
+from bench.plan.measure import Architecture
 from bench.plan.types import Asked
 
 _NUMBER = 4  # bytes of a float32
@@ -31,7 +31,7 @@ class Unit:
     most: tuple[Work, ...] | None
 
 
-def units_of(spec: Spec, source: str, subject: Subject, images: int, title: str) -> list[Unit]:
+def units_of(spec: Spec, source: str, subject: Architecture, images: int, title: str) -> list[Unit]:
     """What a run attacks: with its attack, and with the fallback what that hands back clean; see candidates.py."""
     if spec.ball.eps == 0:  # the ball is a point: nothing is attacked
         return []
@@ -95,7 +95,7 @@ def _never_clean(spec: Spec) -> bool:
     return spec.attack.options.get("keep") == "best" and spec.attack.options.get("mode") == "budget"
 
 
-def _work(spec: Spec, subject: Subject, passes: Passes, images: int) -> Work:
+def _work(spec: Spec, subject: Architecture, passes: Passes, images: int) -> Work:
     return Work(subject, spec.precision, passes.forwards * images, passes.backwards * images, spec.batch_size)
 
 

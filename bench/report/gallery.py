@@ -23,7 +23,7 @@ _MOST_LETTERS = 80  # of an id in the caption; the tiles have it in full
 
 
 @dataclass(frozen=True)
-class Made:
+class Picture:
     """The figure for print, the smaller picture that stays beside the record, and its description."""
 
     figure: Figure
@@ -31,7 +31,7 @@ class Made:
     gallery: Gallery
 
 
-def gallery(record: Record, images: Sequence[Pictured], choice: str) -> Made:
+def gallery(record: Record, images: Sequence[Pictured], choice: str) -> Picture:
     """Clean, perturbation and adversarial tiles of ``images``, with labels, predictions and outcomes.
 
     Args:
@@ -61,7 +61,7 @@ def gallery(record: Record, images: Sequence[Pictured], choice: str) -> Made:
         caption=caption,
         tiles=[_tile(image.row) for image in images],
     )
-    return Made(figure, picture, about)
+    return Picture(figure, picture, about)
 
 
 def _shot(image: Pictured) -> Shot:

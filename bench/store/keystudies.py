@@ -82,7 +82,7 @@ class FirstLayers(Frozen):
     quantiles: list[float] = Field(description="5, 25, 50, 75, 95%, over filters")
 
 
-class Cell(Frozen):
+class SiblingPair(Frozen):
     """The adversary holds one device and attacks another; on the diagonal, the same."""
 
     compromised: int = Field(ge=0)
@@ -152,7 +152,7 @@ class KeyStudyRecord(Frozen):
     models: list[Model]
     cosines: list[Cosine]
     first_layers: list[FirstLayers]
-    matrix: list[Cell] = Field(description="every ordered pair of devices")
+    matrix: list[SiblingPair] = Field(description="every ordered pair of devices")
     substitutes: list[Substitutes]
     distance: list[AtDistance] = Field(description="empty where the transform has no order")
     keys: Keys | None = Field(description="null where the transform cannot be bound to another key")

@@ -10,7 +10,7 @@ from typing import cast
 
 from torch import nn
 
-from bench.checks.battery import Effort, Status, Subject, answers, battery
+from bench.checks.battery import CheckEffort, Status, Subject, answers, battery
 from bench.checks.battery.draws import pick
 from bench.core.errors import InputError
 from bench.core.key import Key
@@ -43,7 +43,7 @@ def audit_spec(spec: Spec, images: int) -> AuditSpec:
                      key=spec.key, version=BATTERY_VERSION)  # fmt: skip
 
 
-def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: Effort | None = None) -> AuditRecord:
+def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: CheckEffort | None = None) -> AuditRecord:
     """Examine the deployment of a Spec and write what was found; an audit that is there is read back.
 
     Args:

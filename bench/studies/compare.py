@@ -19,14 +19,14 @@ _UNKNOWN = (Outcome.INVALID, Outcome.ERROR)
 
 
 @dataclass(frozen=True)
-class Run:
+class Side:
     """A record with its verdicts, by image id."""
 
     record: Record
     rows: dict[str, Row]
 
     @classmethod
-    def of(cls, record: Record, rows: list[Row]) -> Run:
+    def of(cls, record: Record, rows: list[Row]) -> Side:
         """Of what `RunFolder.read` gives.
 
         Raises:
@@ -107,13 +107,13 @@ class Difference:
 class Comparison:
     """All pairs of the runs, with what a reader must know."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[Side, ...]
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
 
 
-def compare(runs: list[Run]) -> Comparison:
+def compare(runs: list[Side]) -> Comparison:
     """Every pair of runs on the same images: exact McNemar test, paired interval, Holm over the pairs.
 
     Raises:
@@ -137,12 +137,12 @@ def compare(runs: list[Run]) -> Comparison:
     return Comparison(tuple(runs), tuple(pairs), differences, _warnings(runs, differences))
 
 
-def _table(a: Run, b: Run) -> PairedTable:
+def _table(a: Side, b: Side) -> PairedTable:
     robust = [[run.rows[i].outcome is Outcome.ROBUST for i in a.rows] for run in (a, b)]
     return PairedTable.of(*robust)
 
 
-def _check_spec(a: Run, b: Run) -> None:
+def _check_spec(a: Side, b: Side) -> None:
     """Refuse what makes two robust accuracies different quantities."""
     for name, what_a, what_b in zip(
         ("protocol", "budget", "data set", "image shape", "preprocessing"),
@@ -165,7 +165,7 @@ def _world(spec: Spec) -> tuple[str, ...]:
     return spec.protocol.value, str(ball), profile.dataset, shape, done
 
 
-def _check_images(a: Run, b: Run) -> None:
+def _check_images(a: Side, b: Side) -> None:
     """Refuse runs on other images: other ids, labels or pixels. Their order may differ."""
     if a.record.digests.data == b.record.digests.data:
         return
@@ -184,7 +184,7 @@ def _check_images(a: Run, b: Run) -> None:
                              "make both runs on one data set, decoded alike")  # fmt: skip
 
 
-def _overlap(a: Run, b: Run, common: int) -> str:
+def _overlap(a: Side, b: Side, common: int) -> str:
     small, large = sorted((a, b), key=lambda run: len(run.rows))
     if common == len(small.rows):
         return f"the {common} images of run {small.id} are a part of the {len(large.rows)} of run {large.id}"
@@ -222,7 +222,7 @@ def _leaves(name: str, value: Any) -> dict[str, str]:
     return out
 
 
-def _warnings(runs: list[Run], differences: tuple[Difference, ...]) -> tuple[str, ...]:
+def _warnings(runs: list[Side], differences: tuple[Difference, ...]) -> tuple[str, ...]:
     said = []
     for run in runs:
         said += [f"run {run.id} is not eligible: {text}" for text in run.record.ineligible_because]

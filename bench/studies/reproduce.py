@@ -21,7 +21,7 @@ from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
 from bench.store.suites import Cell
 from bench.studies.processes import spread
-from bench.studies.suite import Run
+from bench.studies.suite import SuiteRun
 
 _TELL = 10  # runs between two lines of progress
 
@@ -43,7 +43,9 @@ class Filled:
     left: str = ""
 
 
-def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, jobs: int = 1, render_only: bool = False) -> Filled:
+def fill(
+    runs: Sequence[SuiteRun], keyring: Keyring, means: Means, *, jobs: int = 1, render_only: bool = False
+) -> Filled:
     """Make the records that a suite lacks; what is there is read.
 
     A run that fails leaves its cell empty and the others go on.
@@ -53,14 +55,14 @@ def fill(runs: Sequence[Run], keyring: Keyring, means: Means, *, jobs: int = 1, 
         keyring: The defender's.
         means: Device, folders, who is told.
         jobs: Processes; a row is done by one of them.
-        render_only: Run nothing.
+        render_only: SuiteRun nothing.
 
     Raises:
         InputError: a run of the suite makes no Spec; nothing has been run then.
     """
     asked = [(run, *found) for run in runs if (found := _resolved(run, keyring))]
     out = Filled()
-    missing: dict[str, Run] = {}
+    missing: dict[str, SuiteRun] = {}
     for run, spec, _ in asked:
         if not means.results.run(spec.run_id).record_path.exists():
             missing.setdefault(spec.run_id, run)
@@ -79,14 +81,14 @@ def default_jobs(profile: str, device: str) -> int:
     return torch.get_num_threads() if small else 1
 
 
-def _resolved(run: Run, keyring: Keyring) -> tuple[Spec, Key | None] | None:
+def _resolved(run: SuiteRun, keyring: Keyring) -> tuple[Spec, Key | None] | None:
     try:
         return resolve(run.request, keyring)
     except NotApplicableError:
         return None
 
 
-def _make(runs: Sequence[Run], means: Means, jobs: int, out: Filled) -> None:
+def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> None:
     """Make runs, here or in several processes."""
 
     def done(failed: str | None) -> None:
@@ -109,7 +111,7 @@ def _make(runs: Sequence[Run], means: Means, jobs: int, out: Filled) -> None:
         done(_made(run, means))
 
 
-def _made(run: Run, means: Means) -> str | None:
+def _made(run: SuiteRun, means: Means) -> str | None:
     """Make one run; why it could not be made."""
     try:
         spec, key = resolve(run.request, Keyring(means.home.keys))
@@ -119,7 +121,7 @@ def _made(run: Run, means: Means) -> str | None:
     return None
 
 
-def _cell(run: Run, spec: Spec, means: Means) -> Cell:
+def _cell(run: SuiteRun, spec: Spec, means: Means) -> Cell:
     command = command_of(spec, run.request.key)
     folder = means.results.run(spec.run_id)
     if not folder.record_path.exists():
@@ -140,6 +142,6 @@ def _not_here(spec: Spec, means: Means) -> str:
     return ""
 
 
-def _name(run: Run) -> str:
+def _name(run: SuiteRun) -> str:
     device = f", device {run.request.judge_device}" if run.request.judge_device else ""
     return f"{run.row} {run.column}{device}"

@@ -22,7 +22,7 @@ _MEANS = {"data", "offline", "workers", "train", "results", "device", "backend",
 
 
 @dataclass(frozen=True)
-class Run:
+class SuiteRun:
     """One run of a suite: the row and column of the table that it fills, and what it asks.
 
     A row or column with ``keys: N`` has N runs, one for each of the maker's devices 0 to N - 1: their keys differ, the
@@ -51,7 +51,7 @@ def suite_file(profile: str, name: str) -> Path:
     return path
 
 
-def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None) -> list[Run]:
+def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None) -> list[SuiteRun]:
     """The runs of a suite, or the one run of a file of `bench run --config`.
 
     A suite names ``rows`` (a file of flags for each, beside the suite's) and ``columns`` (flags that are added to
@@ -67,7 +67,7 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
     """
     data = _mapping(path)
     if "suite" not in data:
-        return [Run(path.stem, "", make_request(data, path))]
+        return [SuiteRun(path.stem, "", make_request(data, path))]
     if unknown := sorted(set(data) - _SUITE):
         raise InputError(f"suite {path} sets {unknown[0]!r}{suggestion(unknown[0], _SUITE)}")
     columns, skip = data.get("columns") or {"": {}}, data.get("skip") or {}
@@ -84,7 +84,9 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
     return runs
 
 
-def _devices(row: str, column: str, request: Request, flags: dict[str, Any], keys: int | None, path: Path) -> list[Run]:
+def _devices(
+    row: str, column: str, request: Request, flags: dict[str, Any], keys: int | None, path: Path
+) -> list[SuiteRun]:
     """A run for each device of a keyed defense."""
     asked = flags.get("keys", 1)
     if not isinstance(asked, int) or asked < 1:
@@ -92,7 +94,7 @@ def _devices(row: str, column: str, request: Request, flags: dict[str, Any], key
     keyed = registry("defenses").load(request.defense).keyed
     count = min(asked, keys) if keys and asked > 1 else asked
     first = request.judge_device
-    return [Run(row, column, replace(request, judge_device=first + more)) for more in range(count if keyed else 1)]
+    return [SuiteRun(row, column, replace(request, judge_device=first + more)) for more in range(count if keyed else 1)]
 
 
 def make_request(flags: dict[str, Any], path: Path) -> Request:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checks.battery import Answer, Effort, Finding, Subject, answers, battery, quick
+from bench.checks.battery import Answer, CheckEffort, Finding, Subject, answers, battery, quick
 from bench.core.budget import Norm
 from bench.core.registry import registry
 from bench.engine.means import Means
@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {
     "profile.recipes.lora.steps": 100,
     "profile.recipes.partial.steps": 100,
 }
-SHORT = Effort(steps=20, few=5, queries=200, corners=5)
+SHORT = CheckEffort(steps=20, few=5, queries=200, corners=5)
 IMAGES = 32
 
 

@@ -19,7 +19,7 @@ from bench.core.registry import registry
 from bench.models.classifier import Classifier, backbone, freeze
 from bench.store.runs import RunStore
 from bench.studies.keystudy.distance import by_distance, exchanged
-from bench.studies.keystudy.gradients import Subject, averaged, cosines, first_layers
+from bench.studies.keystudy.gradients import ComparedModel, averaged, cosines, first_layers
 from bench.studies.keystudy.pictures import Pictures, channels_alike
 from bench.studies.keystudy.search import Case, climb
 
@@ -189,9 +189,9 @@ def test_gradients_are_compared_behind_the_transform(pictures):
     plain, keyed = twin(Key.from_seed(0, "test").permutation("twin", 48))
     other = freeze(Classifier(backbone(PROFILE.base, 10, 1), HALF, HALF))
     subjects = {
-        "device 0": Subject(keyed, "device"),
-        "base": Subject(plain, "base"),
-        "free": Subject(other, "key-free"),
+        "device 0": ComparedModel(keyed, "device"),
+        "base": ComparedModel(plain, "base"),
+        "free": ComparedModel(other, "key-free"),
     }
     found = cosines(subjects, pictures, Budget.parse("linf:0.1"), 0, Silent())
     mean = {(c.kind, c.loss): c.mean for c in found}

@@ -18,7 +18,7 @@ from bench.attacks.autoattack.keeper import Keep
 from bench.attacks.autoattack.sequence import Emit, collected, run_sequence
 from bench.attacks.autoattack.square import Square
 from bench.attacks.autoattack.types import Finished, StepAttack
-from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Effort, Part, Version, build
+from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Lengths, Part, Version, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
 from bench.core.nouns import Adversary, Batch, Precision
@@ -113,7 +113,7 @@ class AutoAttack(Plugin):
         return run_sequence(attacks, adversary.source, chain([first], queue), hashed, conduct, emit)
 
     def _sequence(self, budget: Budget) -> list[StepAttack]:
-        effort = Effort(self.iterations, self.queries, self.targets, **EFFORTS.get(self.version, {}))
+        effort = Lengths(self.iterations, self.queries, self.targets, **EFFORTS.get(self.version, {}))
         effort = effort if self.restarts is None else replace(effort, restarts=self.restarts)
         return build(SEQUENCES.get(self.version, self.attacks), budget, effort)
 

@@ -21,7 +21,7 @@ _RUNGS = 32
 
 
 @dataclass
-class Ladder:
+class BatchShapes:
     """The batch shapes of a run: that of all slots, and rungs below it down to the floor; memory may push both lower.
 
     Attributes:
@@ -67,7 +67,7 @@ def pad(x: Tensor, rows: int) -> Tensor:
     return x if len(x) == rows else torch.cat([x, x[:1].expand(rows - len(x), *x.shape[1:])])
 
 
-def measured(forward: Callable[[Tensor], Tensor], images: Tensor, ladder: Ladder) -> Tensor:
+def measured(forward: Callable[[Tensor], Tensor], images: Tensor, ladder: BatchShapes) -> Tensor:
     """Outputs of ``forward`` for all ``images`` in padded batches of the ladder's shapes."""
     parts: list[Tensor] = []
     done = 0

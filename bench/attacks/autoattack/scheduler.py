@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bench.attacks.autoattack.batching import Ladder, attempt
+from bench.attacks.autoattack.batching import BatchShapes, attempt
 from bench.attacks.autoattack.keeper import Keep, noted, opened
 from bench.attacks.autoattack.oracle import Oracle
 from bench.attacks.autoattack.queue import Queue, Seat
@@ -35,7 +35,7 @@ class Scheduler:
 
     attack: StepAttack
     oracle: Oracle
-    ladder: Ladder
+    ladder: BatchShapes
     keep: Keep = "first"
     period: int = 1
     ahead: bool = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.attacks.autoattack.batching import Ladder, measured
+from bench.attacks.autoattack.batching import BatchShapes, measured
 from bench.attacks.autoattack.conduct import Conduct
 from bench.attacks.autoattack.oracle import Oracle, frozen
 from bench.attacks.autoattack.search import Search
@@ -104,7 +104,7 @@ def _first_look(guests: list[Guest], model: Model, search: Model, conduct: Condu
 
 
 def _looked(oracle: Oracle, images: list[torch.Tensor], conduct: Conduct) -> torch.Tensor:
-    ladder, before = Ladder(conduct.slots, climbing=conduct.climbing), oracle.meter.forwards
+    ladder, before = BatchShapes(conduct.slots, climbing=conduct.climbing), oracle.meter.forwards
     logits = measured(oracle.logits, torch.stack(images), ladder)
     oracle.settle()
     filled = oracle.meter.forwards - before - len(images)  # rows that only fill the shape up

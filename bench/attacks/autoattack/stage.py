@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.attacks.autoattack.batching import FLOOR, Ladder, measured
+from bench.attacks.autoattack.batching import FLOOR, BatchShapes, measured
 from bench.attacks.autoattack.conduct import Conduct
 from bench.attacks.autoattack.oracle import Oracle
 from bench.attacks.autoattack.queue import Queue, Seat
@@ -74,7 +74,7 @@ class Stage:
             oracle = Oracle(model, precision, halt=self.halt)
             meters.append(oracle.meter)
             rung = 2 if threads > 1 else FLOOR
-            ladder = Ladder(-(-self.conduct.slots // threads), rung=rung, climbing=self.conduct.climbing)
+            ladder = BatchShapes(-(-self.conduct.slots // threads), rung=rung, climbing=self.conduct.climbing)
             scheduler = Scheduler(
                 self.attack, oracle, ladder, self.conduct.keep, self.conduct.period, self.conduct.ahead
             )
@@ -96,7 +96,7 @@ class Stage:
         if not points:
             return results, []
         oracle = Oracle(self.model, Precision.FP32, self.meter, halt=self.halt)
-        ladder = Ladder(self.conduct.slots, climbing=self.conduct.climbing)
+        ladder = BatchShapes(self.conduct.slots, climbing=self.conduct.climbing)
         predictions = measured(oracle.logits, torch.stack(points), ladder).argmax(1).tolist()
         oracle.settle()
         right = {claim.guest.position for claim, p in zip(claims, predictions, strict=True) if p == claim.guest.label}

@@ -27,7 +27,7 @@ SEQUENCES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Effort:
+class Lengths:
     """How long the attacks try.
 
     Attributes:
@@ -48,7 +48,7 @@ class Effort:
 # Restarts and gradient samples of the official versions.
 EFFORTS: dict[str, dict[str, int]] = {"plus": {"restarts": 5}, "rand": {"samples": 20}}
 
-_BUILDERS: dict[str, Callable[[Budget, Effort], StepAttack]] = {
+_BUILDERS: dict[str, Callable[[Budget, Lengths], StepAttack]] = {
     "apgd-ce": lambda b, e: Apgd(b, e.iterations, e.restarts, e.samples),
     "apgd-dlr": lambda b, e: ApgdDlr(b, e.iterations, e.restarts, e.samples),
     "apgd-t": lambda b, e: ApgdTargeted(b, e.iterations, samples=e.samples, targets=e.targets),
@@ -58,7 +58,7 @@ _BUILDERS: dict[str, Callable[[Budget, Effort], StepAttack]] = {
 }
 
 
-def build(names: Sequence[str], budget: Budget, effort: Effort) -> list[StepAttack]:
+def build(names: Sequence[str], budget: Budget, effort: Lengths) -> list[StepAttack]:
     """The attacks of a sequence by name.
 
     Raises:

@@ -1,9 +1,9 @@
 """The battery: signs that an evaluation flatters the defense, each measured, and answers to those that are found."""
 
 from bench.checks.battery.answers import answers
-from bench.checks.battery.attacking import Effort
+from bench.checks.battery.attacking import CheckEffort
 from bench.checks.battery.examine import battery, quick
 from bench.checks.battery.finding import Answer, Finding, Status
 from bench.checks.battery.subject import Subject
 
-__all__ = ["Answer", "Effort", "Finding", "Status", "Subject", "answers", "battery", "quick"]
+__all__ = ["Answer", "CheckEffort", "Finding", "Status", "Subject", "answers", "battery", "quick"]

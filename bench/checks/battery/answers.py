@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.battery.asking import ask, right, spread
-from bench.checks.battery.attacking import Effort, black_box, white_box
+from bench.checks.battery.attacking import CheckEffort, black_box, white_box
 from bench.checks.battery.bpda import fidelity, fitted, stood_in
 from bench.checks.battery.draws import signs
 from bench.checks.battery.ensemble import Average
@@ -74,7 +74,7 @@ class _Try:
     meaning: str
 
 
-def answers(subject: Subject, findings: Sequence[Finding], effort: Effort | None = None) -> list[Answer]:
+def answers(subject: Subject, findings: Sequence[Finding], effort: CheckEffort | None = None) -> list[Answer]:
     """The adaptive attacks that are known for what was found, each measured on the subject's images.
 
     Args:
@@ -85,7 +85,7 @@ def answers(subject: Subject, findings: Sequence[Finding], effort: Effort | None
     Returns:
         One answer for each attack that could be made; robust accuracy before it and after.
     """
-    lab = Lab(subject, effort or Effort())
+    lab = Lab(subject, effort or CheckEffort())
     bad = {f.check for f in findings if f.status is Status.FAIL}
     seen = bad | {f.check for f in findings if f.status is Status.WARN and f.check == "ensemble"}
     if any(f.check == "outputs" and f.figure is None for f in findings) or not seen:

@@ -17,7 +17,7 @@ from bench.core.registry import registry
 
 
 @dataclass(frozen=True)
-class Effort:
+class CheckEffort:
     """How long the attacks of the checks try.
 
     Attributes:
@@ -61,14 +61,14 @@ class _Finite(torch.autograd.Function):
 
 
 def white_box(
-    model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: Effort, loss: str, steps: int | None = None
+    model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: CheckEffort, loss: str, steps: int | None = None
 ) -> Tensor:
     """Candidates of projected gradient descent for every image, shape of the images."""
     options = {"steps": steps or effort.steps, "loss": loss}
     return _run("pgd", options, Grounded(model), batch, budget, seed)
 
 
-def black_box(model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: Effort) -> Tensor:
+def black_box(model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: CheckEffort) -> Tensor:
     """Candidates of Square (arXiv:1912.00049); the images themselves where it found nothing, and under l1."""
     if budget.norm is Norm.L1:
         return batch.images

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from bench.checks.battery.attacking import Effort
+from bench.checks.battery.attacking import CheckEffort
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.gradients import check_gradient, check_saturation
 from bench.checks.battery.lab import Lab
@@ -40,9 +40,9 @@ def quick(subject: Subject) -> list[Finding]:
     return _examine(Lab(subject), full=False)
 
 
-def battery(subject: Subject, effort: Effort | None = None) -> list[Finding]:
+def battery(subject: Subject, effort: CheckEffort | None = None) -> list[Finding]:
     """Every sign."""
-    return _examine(Lab(subject, effort or Effort()), full=True)
+    return _examine(Lab(subject, effort or CheckEffort()), full=True)
 
 
 def _examine(lab: Lab, *, full: bool) -> list[Finding]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.battery.asking import ask, difference, right, rival, slope
-from bench.checks.battery.attacking import Effort, black_box, white_box
+from bench.checks.battery.attacking import CheckEffort, black_box, white_box
 from bench.checks.battery.draws import edge
 from bench.checks.battery.ensemble import find_average
 from bench.checks.battery.finding import Finding, Status
@@ -38,7 +38,7 @@ class Lab:
     """
 
     subject: Subject
-    effort: Effort = field(default_factory=Effort)
+    effort: CheckEffort = field(default_factory=CheckEffort)
     found: dict[str, Finding] = field(default_factory=dict)
 
     def why_not(self, *checks: str) -> str:

@@ -116,7 +116,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Rung:
+class RungLine:
     """One strict run on the ladder of a deployment, lowest tier first."""
 
     run_id: str
@@ -165,7 +165,7 @@ class RunPage:
     evidence: Evidence
     title: str
     command: str
-    ladder: tuple[Rung, ...]
+    ladder: tuple[RungLine, ...]
     curves: tuple[Curve, ...]
 
 

@@ -11,10 +11,10 @@ from bench.core.nouns import Protocol
 from bench.core.rerun_command import command_of
 from bench.report.board.facts import Fact, Mask, interval_of
 from bench.report.board.line import place
-from bench.report.board.model import Curve, Point, Rung, RunPage
+from bench.report.board.model import Curve, Point, RungLine, RunPage
 from bench.report.board.names import attack_title, run_title, threat_title
 
-Ladder = tuple[Rung, ...]
+Ladder = tuple[RungLine, ...]
 
 
 def run_pages(facts: Sequence[Fact]) -> tuple[RunPage, ...]:
@@ -49,7 +49,7 @@ def _page(fact: Fact, ladder: Ladder, curves: tuple[Curve, ...]) -> RunPage:
 
 def _ladder(facts: Sequence[Fact]) -> Ladder:
     """Lowest tier first; a run with unknown rows is shown, but takes nothing from the worst case."""
-    out: list[Rung] = []
+    out: list[RungLine] = []
     worst: Mask | None = None
     for fact in sorted(facts, key=lambda f: (place(f.tier), f.adversary_title, f.run_id)):
         worst = fact.clean if worst is None else worst
@@ -58,9 +58,9 @@ def _ladder(facts: Sequence[Fact]) -> Ladder:
     return tuple(out)
 
 
-def _rung(fact: Fact, worst: float) -> Rung:
+def _rung(fact: Fact, worst: float) -> RungLine:
     spec = fact.record.spec
-    return Rung(
+    return RungLine(
         run_id=fact.run_id,
         tier=fact.tier,
         threat=threat_title(spec),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.nouns import Outcome
-from bench.report.board.model import Board, Curve, Group, Rung, RunPage, Standing
+from bench.report.board.model import Board, Curve, Group, RungLine, RunPage, Standing
 
 Data = dict[str, Any]
 
@@ -110,7 +110,7 @@ def _standing(standing: Standing, sizes: Counter[Group]) -> Data:
     }
 
 
-def _rung(rung: Rung) -> Data:
+def _rung(rung: RungLine) -> Data:
     return {
         "id": rung.run_id,
         "tier": rung.tier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.report.board.model import Interval, Rung
+from bench.report.board.model import Interval, RungLine
 
 WIDTH = 200.0  # of a bar that stands for 100%, in units of the drawing
 
@@ -26,19 +26,19 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Step:
+class RungBars:
     """A rung with its bars; ``link`` where the board has its page."""
 
-    rung: Rung
+    rung: RungLine
     bar: Bar
     worst: float
     here: bool
     link: bool
 
 
-def steps(rungs: Iterable[Rung], here: str, known: frozenset[str]) -> tuple[Step, ...]:
+def steps(rungs: Iterable[RungLine], here: str, known: frozenset[str]) -> tuple[RungBars, ...]:
     """The ladder of a run's page."""
     return tuple(
-        Step(r, Bar.of(r.robust, r.interval), round(WIDTH * r.worst_so_far, 2), r.run_id == here, r.run_id in known)
+        RungBars(r, Bar.of(r.robust, r.interval), round(WIDTH * r.worst_so_far, 2), r.run_id == here, r.run_id in known)
         for r in rungs
     )

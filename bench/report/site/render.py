@@ -28,7 +28,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters.update(percent=formats.percent, at_most=formats.at_most, limits=formats.limits, value=formats.value)
-    made.globals.update(policy=POLICY, tiers=words.TIERS)
+    made.globals.update(policy=POLICY, tiers=formats.TIERS)
     return made
 
 

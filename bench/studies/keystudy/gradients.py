@@ -39,7 +39,7 @@ _KINDS: dict[frozenset[str], Kind] = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class ComparedModel:
     """A model with what it is to the study; its clean input gradients are those of pixels, behind any transform."""
 
     model: nn.Module
@@ -47,7 +47,7 @@ class Subject:
 
 
 def cosines(
-    subjects: Mapping[str, Subject], pictures: Pictures, budget: Budget, seed: int, progress: Progress
+    subjects: Mapping[str, ComparedModel], pictures: Pictures, budget: Budget, seed: int, progress: Progress
 ) -> list[Cosine]:
     """Of every two models on the same images, and of the first one with what a cosine can be measured against.
 
@@ -71,7 +71,7 @@ def cosines(
     return [_cosine(where, values, shared=shared) for where, values in found.items()]
 
 
-def first_layers(subjects: Mapping[str, Subject], alike: list[int], notes: list[str]) -> list[FirstLayers]:
+def first_layers(subjects: Mapping[str, ComparedModel], alike: list[int], notes: list[str]) -> list[FirstLayers]:
     """Of every two models whose transform folds into the first layer; why others do not is put into ``notes``.
 
     Args:

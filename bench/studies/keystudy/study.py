@@ -29,10 +29,10 @@ from bench.store.keystudies import (
     write_keystudy,
 )
 from bench.studies.keystudy.distance import by_distance, with_keys
-from bench.studies.keystudy.gradients import Role, Subject, cosines, first_layers
+from bench.studies.keystudy.gradients import ComparedModel, Role, cosines, first_layers
 from bench.studies.keystudy.pictures import Pictures
 from bench.studies.keystudy.search import estimation
-from bench.studies.keystudy.transfer import ATTACKS, Plan, plan, run_matrix, run_substitutes
+from bench.studies.keystudy.transfer import ATTACKS, PlannedRuns, plan, run_matrix, run_substitutes
 
 STUDY_VERSION = 1  # raise it when the same study would get other figures
 Part = TypeVar("Part")
@@ -80,7 +80,7 @@ def study(ask: Ask, keyring: Keyring, means: Means) -> KeyStudyRecord:
     return record
 
 
-def _made(spec: KeyStudySpec, planned: Plan, means: Means) -> KeyStudyRecord:
+def _made(spec: KeyStudySpec, planned: PlannedRuns, means: Means) -> KeyStudyRecord:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     notes = list(planned.notes)
     matrix = run_matrix(planned, means, notes)
@@ -90,7 +90,7 @@ def _made(spec: KeyStudySpec, planned: Plan, means: Means) -> KeyStudyRecord:
     chosen, about = choose(item.spec, world.test_split, item.ids)
     pictures = Pictures(world.test_split, chosen, item.spec.profile.judge_batch, means.device)
     models = _models(world, spec.devices, notes)
-    subjects = {name: Subject(cast("nn.Module", trained.model), role) for name, (trained, role) in models.items()}
+    subjects = {name: ComparedModel(cast("nn.Module", trained.model), role) for name, (trained, role) in models.items()}
     target = subjects["device 0"].model
     return KeyStudyRecord(
         study_id=spec.study_id,
@@ -137,7 +137,7 @@ def _maybe(make: Callable[[], Part], notes: list[str]) -> Part | None:
         return None
 
 
-def _spec(ask: Ask, planned: Plan) -> KeyStudySpec:
+def _spec(ask: Ask, planned: PlannedRuns) -> KeyStudySpec:
     return KeyStudySpec(
         run=planned.matrix[0, 0].spec,
         devices=ask.devices,

@@ -14,8 +14,8 @@ from bench.engine.evaluate import evaluate
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.store.keyring import Keyring
-from bench.store.keystudies import Cell, Substitutes
-from bench.studies.compare import Comparison, Run, compare
+from bench.store.keystudies import SiblingPair, Substitutes
+from bench.studies.compare import Comparison, Side, compare
 
 # The stock attack and the one that is made for transfer.
 ATTACKS = ("autoattack", "transfer")
@@ -31,7 +31,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedRuns:
     """All runs of a study, resolved before any is made.
 
     Attributes:
@@ -50,7 +50,7 @@ class Plan:
         return [keyed.spec.attack for keyed, _ in self.substitutes.values()]
 
 
-def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyring) -> Plan:
+def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyring) -> PlannedRuns:
     """Resolve every run.
 
     Raises:
@@ -70,17 +70,17 @@ def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyr
             )
         except NotApplicableError as why:
             notes.append(f"substitutes with {attack}: {why}")
-    return Plan(matrix, pairs, notes)
+    return PlannedRuns(matrix, pairs, notes)
 
 
-def run_matrix(planned: Plan, means: Means, notes: list[str]) -> list[Cell]:
+def run_matrix(planned: PlannedRuns, means: Means, notes: list[str]) -> list[SiblingPair]:
     """The cells, row by row."""
     out = []
     for (i, j), item in planned.matrix.items():
         means.progress.note(f"device {i} attacks device {j}" if i != j else f"white-box on device {i}")
         record = _run(item, means, notes).record
         out.append(
-            Cell(
+            SiblingPair(
                 compromised=i,
                 judged=j,
                 run_id=record.run_id,
@@ -92,7 +92,7 @@ def run_matrix(planned: Plan, means: Means, notes: list[str]) -> list[Cell]:
     return out
 
 
-def run_substitutes(planned: Plan, means: Means, notes: list[str]) -> list[Substitutes]:
+def run_substitutes(planned: PlannedRuns, means: Means, notes: list[str]) -> list[Substitutes]:
     """Both substitutes with every attack, compared image by image; Holm over the attacks."""
     found: dict[str, Comparison] = {}
     for attack, (keyed, free) in planned.substitutes.items():
@@ -138,7 +138,7 @@ def _planned(request: Request, keyring: Keyring) -> Planned:
     return Planned(spec, key, read_ids(request.ids) if request.ids else None)
 
 
-def _run(item: Planned, means: Means, notes: list[str]) -> Run:
+def _run(item: Planned, means: Means, notes: list[str]) -> Side:
     record, _ = evaluate(item.spec, item.key, means, item.ids)
     notes += [f"run {record.run_id} is not eligible: {text}" for text in record.ineligible_because]
-    return Run.of(*means.results.run(record.run_id).read())
+    return Side.of(*means.results.run(record.run_id).read())

@@ -13,7 +13,7 @@ from bench.attacks.autoattack.geometry import length
 from bench.attacks.autoattack.hyperplane import to_plane
 from bench.attacks.autoattack.sequence import run_sequence
 from bench.attacks.autoattack.types import Finished
-from bench.attacks.autoattack.versions import SEQUENCES, Effort, build
+from bench.attacks.autoattack.versions import SEQUENCES, Lengths, build
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Batch
 from tests.oracle.autoattack import zoo
@@ -48,7 +48,7 @@ def grey(count: int) -> tuple[Linear, Batch]:
 
 def outcomes(model: nn.Module, images: Batch, budget: Budget, names: list[str], keep: str = "first") -> list[Finished]:
     results: list[Finished] = []
-    effort = Effort(iterations=40, queries=200)
+    effort = Lengths(iterations=40, queries=200)
     attacks = build(names, budget, effort)
     run_sequence(attacks, model, [images], zoo.seed, Conduct(16, keep=keep), results.append)  # type: ignore[arg-type]
     return sorted(results, key=lambda result: result.guest.position)

@@ -9,7 +9,7 @@ from bench.attacks.autoattack.conduct import Conduct
 from bench.attacks.autoattack.losses import margin
 from bench.attacks.autoattack.sequence import collected, run_sequence
 from bench.attacks.autoattack.types import Finished
-from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Effort, build
+from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Lengths, build
 from bench.core.budget import Norm
 from tests.oracle.autoattack import zoo
 
@@ -21,10 +21,10 @@ RADII = {
     ("robust", Norm.LINF): 0.12,
     ("robust", Norm.L2): 1.2,
 }
-SMALL = Effort(iterations=30, queries=250, targets=3, restarts=2)
+SMALL = Lengths(iterations=30, queries=250, targets=3, restarts=2)
 
 
-def compare(model_name: str, norm: Norm, names: list[str], effort: Effort, count: int) -> None:
+def compare(model_name: str, norm: Norm, names: list[str], effort: Lengths, count: int) -> None:
     model, budget = zoo.zoo(model_name), zoo.radius(norm, RADII[model_name, norm])
     images, results = zoo.batch(count), list[Finished]()
     run_sequence(build(names, budget, effort), model, [images], zoo.seed, Conduct(32), results.append)
@@ -67,14 +67,14 @@ def test_standard_sequence_on_many_images(model: str, norm: Norm) -> None:
 @pytest.mark.parametrize("model", ["vit", "cnn", "robust"])
 def test_standard_attack_at_full_effort(model: str, norm: Norm) -> None:
     """100 iterations, 9 targets, 5,000 queries; ten to thirty minutes each, nearly all of it the official package's."""
-    compare(model, norm, list(SEQUENCES["standard"]), Effort(), 200)
+    compare(model, norm, list(SEQUENCES["standard"]), Lengths(), 200)
 
 
 def test_first_point_and_last_point_are_the_official_ones() -> None:
     """Mode budget hands back the official candidate itself, not only its verdict."""
     model, budget = zoo.zoo("robust"), zoo.radius(Norm.LINF, 0.12)
     images, results = zoo.batch(12), list[Finished]()
-    effort = Effort(iterations=15)
+    effort = Lengths(iterations=15)
     conduct = Conduct(32, keep="last")
     run_sequence(build(["apgd-ce"], budget, effort), model, [images], zoo.seed, conduct, results.append)
     theirs = zoo.official_alone(["apgd-ce"], model, budget, effort, images)

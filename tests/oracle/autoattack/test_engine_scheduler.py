@@ -15,14 +15,14 @@ from bench.attacks.autoattack.conduct import Conduct
 from bench.attacks.autoattack.search import Search
 from bench.attacks.autoattack.sequence import run_sequence
 from bench.attacks.autoattack.types import Finished
-from bench.attacks.autoattack.versions import SEQUENCES, Effort, build
+from bench.attacks.autoattack.versions import SEQUENCES, Lengths, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Meter
 from bench.core.errors import BenchError, InputError
 from bench.core.nouns import Adversary, Batch, Precision
 from tests.oracle.autoattack import zoo
 
-EFFORT = Effort(iterations=20, queries=60, targets=2)
+EFFORT = Lengths(iterations=20, queries=60, targets=2)
 STANDARD = list(SEQUENCES["standard"])
 
 
@@ -77,7 +77,7 @@ def test_a_recorded_model_and_windows_tried_ahead_change_no_bit_either(model: st
     """Enough queries for a recording to be made; fewer images than a batch tries windows for ahead."""
     radii = {"vit": (0.05, 0.7), "cnn": (0.06, 1.0)}[model]
     budget, images = zoo.radius(norm, radii[norm is Norm.L2]), zoo.batch(12)
-    attacks = build(["square"], budget, Effort(queries=510))
+    attacks = build(["square"], budget, Lengths(queries=510))
 
     def found(batch: Batch, conduct: Conduct) -> dict[str, Finished]:
         results: list[Finished] = []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attacks.autoattack.types import Finished
-from bench.attacks.autoattack.versions import Effort, build
+from bench.attacks.autoattack.versions import Lengths, build
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Batch
 
@@ -86,7 +86,7 @@ def seed(image_id: str, attack: str, restart: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{image_id}/{attack}/{restart}".encode()).digest()[:4], "big")
 
 
-def official(name: str, model: nn.Module, norm: Norm, eps: float, effort: Effort) -> object:
+def official(name: str, model: nn.Module, norm: Norm, eps: float, effort: Lengths) -> object:
     """The official attack set to the same effort."""
     kind = {Norm.LINF: "Linf", Norm.L2: "L2"}[norm]
     common = {"norm": kind, "eps": eps, "device": "cpu", "verbose": False}
@@ -105,7 +105,7 @@ def official(name: str, model: nn.Module, norm: Norm, eps: float, effort: Effort
     return SquareAttack(model, n_queries=effort.queries, resc_schedule=False, **common)
 
 
-def official_alone(names: list[str], model: nn.Module, budget: Budget, effort: Effort, images: Batch) -> Tensor:
+def official_alone(names: list[str], model: nn.Module, budget: Budget, effort: Lengths, images: Batch) -> Tensor:
     """Candidates of the official sequence, run on each image alone; the image itself where nothing fools it."""
     candidates = images.images.clone()
     for row, image_id in enumerate(images.ids):
@@ -132,7 +132,7 @@ def radius(norm: Norm, eps: float) -> Budget:
     return Budget(norm, Fraction(eps).limit_denominator(10_000))
 
 
-def attacks(names: list[str], budget: Budget, effort: Effort) -> list[object]:
+def attacks(names: list[str], budget: Budget, effort: Lengths) -> list[object]:
     return list(build(names, budget, effort))
 
 

@@ -15,17 +15,17 @@ from bench.engine.candidates import CountedSource
 from bench.engine.flops import arithmetic
 from bench.models.classifier import Classifier, backbone
 from bench.plan.devices import devices
-from bench.plan.measure import Subject, clock, count
+from bench.plan.measure import Architecture, clock, count
 
 
-def vit(trains: bool = False) -> Subject:
+def vit(trains: bool = False) -> Architecture:
     profile = load_profile("digits")
     base = profile.base
 
     def build() -> torch.nn.Module:
         return Classifier(backbone(base, profile.classes, 0), base.mean, base.std)
 
-    return Subject("vit", f"vit {trains}", profile.image_shape, trains, 1, build)
+    return Architecture("vit", f"vit {trains}", profile.image_shape, trains, 1, build)
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
