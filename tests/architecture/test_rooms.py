@@ -53,6 +53,14 @@ def test_imports_follow_the_arrows(path):
     assert imports(path) <= allowed, f"{room} may import {sorted(allowed)}"
 
 
+def test_no_room_holds_too_much_of_the_house():
+    lines = {room: 0 for room in ARROWS}
+    for path in FILES:
+        lines[path.relative_to(ROOT).parts[0]] += len(path.read_text().splitlines())
+    total = sum(lines.values())
+    assert not {room: f"{n / total:.0%}" for room, n in lines.items() if n > 0.15 * total}, "no room over 15%"
+
+
 def test_the_arrows_make_no_circle():
     left = dict(ARROWS)
     while left:
