@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # they import torch, which may be what is broken
     from bench.core.plugins import Split
     from bench.core.profile import Profile
     from bench.core.spec import Spec
+    from bench.engine.making import Making
     from bench.engine.means import Means
-    from bench.engine.world import World
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Examined:
         Raises:
             InputError: it cannot be opened.
         """
-        return self._world.train_split if name == "train" else self._world.test_split
+        return self._making.split(name)
 
     def chosen(self, name: str) -> list[int]:
         """Positions of the images that a run would use.
@@ -127,10 +127,10 @@ class Examined:
         return everything[: asked.limit]
 
     @cached_property
-    def _world(self) -> World:
-        from bench.engine.world import World  # noqa: PLC0415 (torch)
+    def _making(self) -> Making:
+        from bench.engine.making import Making  # noqa: PLC0415 (torch)
 
-        return World(self.spec, None, self.means)
+        return Making(self.spec, self.means)
 
 
 def usable_cores() -> int:

@@ -12,6 +12,8 @@ from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.nouns import Trained
 from bench.core.spec import Spec
+from bench.engine.holders import Holder
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.world import World
 
@@ -37,23 +39,21 @@ def train_models(
     Raises:
         InputError: there is nothing to train, or no data to train on.
     """
-    world = World(spec, key, means)
+    world = World(Making(spec, means), key)
     if not (world.defense.recipe(spec.profile) or spec.profile.base.recipe):
         raise InputError(f"defense {spec.defense.name} trains nothing; expected one that does, e.g. key-lora")
-    yield _timed("target", spec, key, means, lambda: world.target)
+    holders = world.holders
+    yield _timed(holders.target(), spec, means, lambda: world.target)
     for i in range(substitutes):
-        guess = Key.from_seed(spec.seed, "adversary", i) if world.defense.keyed else None
-        yield _timed(f"substitute {i}", spec, guess, means, partial(world.substitute, i))
-    for i in range(siblings):
-        other = Key.from_seed(spec.seed, "sibling", i)
-        yield _timed(f"device {i + 1}", spec, other, means, partial(world.sibling, i + 1))
+        yield _timed(holders.substitute(i), spec, means, partial(world.substitute, i))
+    for i in range(1, siblings + 1):
+        yield _timed(holders.sibling(i), spec, means, partial(world.sibling, i))
 
 
-def _timed(role: str, spec: Spec, key: Key | None, means: Means, make: Callable[[], Trained]) -> Deployed:
+def _timed(holder: Holder, spec: Spec, means: Means, make: Callable[[], Trained]) -> Deployed:
     began = time.monotonic()
     made = make()
     seconds = time.monotonic() - began
     log = means.home.models.parent / "training" / made.folder.name / "log.csv" if made.folder else None
-    fingerprint = key.fingerprint if key else None
     kept = log if log and log.exists() else None
-    return Deployed(role, spec.seed, fingerprint, made.digest, made.folder, kept, round(seconds, 2))
+    return Deployed(holder.note, spec.seed, holder.fingerprint, made.digest, made.folder, kept, round(seconds, 2))

@@ -21,6 +21,7 @@ from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.flops import arithmetic, peak
 from bench.engine.judge import judge
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.quick_audit import look
@@ -55,7 +56,7 @@ class Evaluation:
     ) -> None:
         _check_device(means.device)
         self.spec = spec
-        self.world = World(spec, key, means)
+        self.world = World(Making(spec, means), key)
         self.chosen, self.about_data = choose(spec, self.world.test_split, ids, in_order=only_kept)
         self.target = self.world.target
         self.threat: ThreatModel = registry("threats").make(spec.threat.name, spec.threat.options)

@@ -16,6 +16,7 @@ from bench.core.profile import Base, Profile, load_profile
 from bench.core.registry import Registry, registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
+from bench.engine.holders import seeded_key
 from bench.models.checkpoint import expect_digest
 from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.store.keyring import Keyring
@@ -120,7 +121,7 @@ def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
     """
     if spec.key is None:
         return None
-    return Key.from_seed(spec.seed, "defender") if spec.key.origin == "seed" else keyring.find(spec.key.fingerprint)
+    return seeded_key(spec.seed) if spec.key.origin == "seed" else keyring.find(spec.key.fingerprint)
 
 
 def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> Profile:
@@ -162,7 +163,7 @@ def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:
         if request.key:
             raise InputError(f"defense {request.defense} has no key; expected no --key")
         return None
-    return keyring.read(request.key) if request.key else Key.from_seed(request.seed, "defender")
+    return keyring.read(request.key) if request.key else seeded_key(request.seed)
 
 
 def access_of(threat: ThreatModel) -> Access:

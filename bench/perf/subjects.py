@@ -17,6 +17,7 @@ from bench.core.plugins import Attack
 from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
 from bench.engine.judge import predict
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.world import World
@@ -74,7 +75,7 @@ def accuracy(found: Contestant, candidates: torch.Tensor) -> float:
 
 def _digits(images: int, means: Means) -> Contestant:
     spec, key = resolve(Request("plain", "white-box"), Keyring(means.home.keys))
-    world = World(spec, key, means)
+    world = World(Making(spec, means), key)
     batch = world.test_split.read(range(len(world.test_split.ids))).to(means.device)
     right = [i for i, p in enumerate(predict(world.base.model, batch.images)) if p == int(batch.labels[i])]
     return Contestant("digits-vit", world.base.model, batch.take(right[:images]), Budget.parse("linf:0.1"))

@@ -1,10 +1,9 @@
-"""The models that a Spec stands for, by name and architecture: none of them is made."""
+"""The maker of a plan: the models that a Spec stands for, by name and architecture; none of them is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -12,16 +11,15 @@ from torch import Tensor, nn
 
 from bench.core.canonical import digest
 from bench.core.errors import InputError
-from bench.core.key import Key
 from bench.core.nouns import Trained
-from bench.core.plugins import Defense, ThreatModel, Workshop
+from bench.core.plugins import Leak, Split, ThreatModel, Workshop
 from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
-from bench.core.seeds import seed_of
 from bench.core.spec import Spec
+from bench.engine.holders import Holder
 from bench.engine.query_oracle import QueryOracle
 from bench.engine.view import DeclaredView
-from bench.engine.world import World
+from bench.engine.world import Maker, World
 from bench.models.classifier import Classifier, backbone
 from bench.models.ensemble import Ensemble
 from bench.models.zoo import zoo_network
@@ -45,89 +43,28 @@ class Training:
     times: int = 1
 
 
-@dataclass
-class Named:
-    """The world of a Spec in which every model is a name; it notes which are asked for.
+class Counting(Maker):
+    """Makes no model: each is a name and an architecture, and it notes which are asked for.
+
+    Args:
+        spec: What would be evaluated.
 
     Attributes:
-        spec: What would be evaluated.
         trainings: By digest, in the order in which they are needed.
         subjects: Architecture of every model asked for, by digest.
     """
 
-    spec: Spec
-    trainings: dict[str, Training] = field(default_factory=dict)
-    subjects: dict[str, Architecture] = field(default_factory=dict)
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.trainings: dict[str, Training] = {}
+        self.subjects: dict[str, Architecture] = {}
 
-    @cached_property
-    def defense(self) -> Defense:
-        """The Spec's."""
-        made: Defense = registry("defenses").make(self.spec.defense.name, self.spec.defense.options)
-        return made
+    def split(self, name: str) -> Split:
+        """No images are read."""
+        raise InputError(f"a plan reads no images of {self.spec.profile.dataset}, its split {name} was asked for")
 
-    @cached_property
-    def base(self) -> Trained:
-        """The undefended model."""
-        return self._base(self.spec.profile.base)
-
-    @cached_property
-    def start(self) -> Trained:
-        """What fine-tuning starts from."""
-        start = self.spec.profile.start
-        return self._base(start) if start else self.base
-
-    @cached_property
-    def target(self) -> Trained:
-        """What would be shipped."""
-        return self.sibling(self.spec.device)
-
-    @cached_property
-    def source(self) -> Trained:
-        """What the threat model would attack."""
-        threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
-        source = threat.source(DeclaredView(cast("World", self), threat))
-        if isinstance(source.model, QueryOracle):
-            self.subjects[source.digest] = self.subjects[self.target.digest]
-        elif source.digest not in self.subjects:
-            members = len(source.model.members) if isinstance(source.model, Ensemble) else 1
-            start = self.spec.profile.start or self.spec.profile.base
-            self.subjects[source.digest] = self._architecture(source.note, start, members)
-        return source
-
-    def substitute(self, guess: int) -> Trained:
-        """An adversary's model with a key of their own."""
-        return self._defended(self._key("adversary", guess), seed_of(self.spec.seed, "adversary", guess),
-                              f"substitute {guess}")  # fmt: skip
-
-    def key_free(self, draw: int) -> Trained:
-        """An adversary's model without a key."""
-        if not self.defense.keyed:
-            return self.substitute(draw)
-        return self._defended(None, seed_of(self.spec.seed, "key-free", draw), f"key-free substitute {draw}")
-
-    def workshop(self) -> Workshop:
-        """Nothing is known of what an adversary makes there."""
-        raise InputError(f"what threat {self.spec.threat.name} trains cannot be foreseen; expected a plan without it")
-
-    leaked = workshop
-
-    def sibling(self, index: int) -> Trained:
-        """Another device of the same maker."""
-        if index == 0:
-            return self._named_key()
-        if not self.defense.keyed:
-            raise InputError(f"{self.spec.defense.name} has no key, so no siblings; expected a keyed defense")
-        return self._defended(self._key("sibling", index - 1), seed_of(self.spec.seed, "sibling", index - 1),
-                              f"device {index}")  # fmt: skip
-
-    def _named_key(self) -> Trained:
-        key = self.spec.key.fingerprint if self.spec.key else None
-        return self._defended(key, seed_of(self.spec.seed, "defender"), "target")
-
-    def _key(self, whose: str, number: int) -> str | None:
-        return Key.from_seed(self.spec.seed, whose, number).fingerprint if self.defense.keyed else None
-
-    def _base(self, base: Base) -> Trained:
+    def pretrained(self, base: Base) -> Trained:
+        """An undefended model, and its training where it is trained here."""
         profile = self.spec.profile
         made_from: dict[str, Any] = {"base": base.model_dump(mode="json"), "classes": profile.classes}
         name = f"base {base.name}"
@@ -138,17 +75,18 @@ class Named:
             self._note(Training(name, digest(made_from), {}, base.seed, base.recipe, trains))
         return self._named(name, made_from, subject)
 
-    def _defended(self, key: str | None, seed: int, role: str) -> Trained:
+    def defended(self, holder: Holder) -> Trained:
+        """A holder's model, and its training where it has one."""
         spec, defense = self.spec, self.defense
-        recipe = defense.recipe(spec.profile)
-        if not recipe:
-            return self.base
-        name = f"{spec.defense.name} {role}"
-        about: dict[str, Any] = {"defense": spec.defense.model_dump(mode="json"), "recipe": recipe}
+        name = f"{spec.defense.name} {holder.note}"
+        about: dict[str, Any] = {
+            "defense": spec.defense.model_dump(mode="json"),
+            "recipe": defense.recipe(spec.profile),
+        }
         if getattr(defense, "ready", False):
             name = str(spec.defense.options.get("model", name))
             return self._named(name, {"kind": "ready", **about}, self._of_zoo(name))
-        about |= {"start": self.start.digest, "key": key, "seed": seed}
+        about |= {"start": self.start.digest, "key": holder.fingerprint, "seed": holder.seed}
         start, members = spec.profile.start or spec.profile.base, int(getattr(defense, "embeddings", 1))
         tuning = getattr(defense, "tuning", None)
         if tuning in spec.profile.recipes and hasattr(defense, "trainable"):
@@ -156,6 +94,29 @@ class Named:
             options = spec.defense.options
             self._note(Training(name, digest(about), options, spec.seed, spec.profile.recipes[tuning], trains, members))
         return self._named(name, about, self._architecture(start.name, start, members))
+
+    def leaked(self, holder: Holder) -> Leak:
+        """What an adversary makes of leaked files is not known."""
+        raise self._unforeseen()
+
+    def workshop(self) -> Workshop:
+        """Nothing is known of what an adversary makes there."""
+        raise self._unforeseen()
+
+    def source(self, world: World) -> Trained:
+        """What the threat model would attack, which may consist of several models that were asked for."""
+        threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
+        source = threat.source(DeclaredView(world, threat))
+        if isinstance(source.model, QueryOracle):
+            self.subjects[source.digest] = self.subjects[world.target.digest]
+        elif source.digest not in self.subjects:
+            members = len(source.model.members) if isinstance(source.model, Ensemble) else 1
+            start = self.spec.profile.start or self.spec.profile.base
+            self.subjects[source.digest] = self._architecture(source.note, start, members)
+        return source
+
+    def _unforeseen(self) -> InputError:
+        return InputError(f"what threat {self.spec.threat.name} trains cannot be foreseen; expected a plan without it")
 
     def _named(self, name: str, made_from: dict[str, Any], subject: Architecture) -> Trained:
         found = digest(made_from)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from bench.core.nouns import Precision
 from bench.core.spec import Spec
+from bench.engine.world import World
 from bench.plan.gauge import Amount, Gauge, Work, check_device
-from bench.plan.models import Named, Training
+from bench.plan.models import Counting, Training
 from bench.plan.notes import notes_on
 from bench.plan.types import Asked, Plan, PlannedRun, PlannedTraining, Totals
 from bench.plan.units import Unit, calls_of, images_of, units_of
@@ -47,9 +48,10 @@ class _Planner:
     needed: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, row: str, column: str, spec: Spec) -> None:
-        named, title = Named(spec), " ".join(part for part in (row, column) if part)
-        target, source = named.target, named.source
-        reached, attacked = named.subjects[target.digest], named.subjects[source.digest]
+        counting, title = Counting(spec), " ".join(part for part in (row, column) if part)
+        world = World(counting)
+        target, source = world.target, counting.source(world)
+        reached, attacked = counting.subjects[target.digest], counting.subjects[source.digest]
         images, batch = images_of(spec, self.asked), spec.batch_size
         calls = calls_of(spec, spec.attack)
         units = units_of(spec, source.digest, attacked, images, title)
@@ -59,7 +61,7 @@ class _Planner:
             Work(attacked, Precision.FP32, _LOOKED * images, 0, batch),
         ]
         self.judging += judging
-        for found, training in named.trainings.items():
+        for found, training in counting.trainings.items():
             self.trainings.setdefault(found, training)
             self.needed.setdefault(found, []).append(title)
         known = [unit.most for unit in units if unit.most is not None]
@@ -82,10 +84,10 @@ class _Planner:
                 calls=calls,
                 least=gauge.amount([*(work for unit in units for work in unit.least), *judging]),
                 most=gauge.amount(most) if len(known) == len(units) else None,
-                memory=gauge.attack_bytes(attacked, spec.precision, batch, named.subjects.values()),
+                memory=gauge.attack_bytes(attacked, spec.precision, batch, counting.subjects.values()),
                 measured=clocked.peak if clocked else None,
                 shares=owners[0] if owners and owners[0] != title else None,
-                trains=tuple(training.name for training in named.trainings.values()),
+                trains=tuple(training.name for training in counting.trainings.values()),
             )
         )
 

@@ -17,6 +17,7 @@ from bench.core.key import Key
 from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Split
 from bench.core.spec import Spec
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.quick_audit import found_of
@@ -62,7 +63,7 @@ def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: CheckE
     if path.exists():
         return read_audit(path)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    world = World(spec, key, means)
+    world = World(Making(spec, means), key)
     notes: list[str] = []
     sources = sources_of(world, notes)
     subject = subject_of(world, images, sources, notes)

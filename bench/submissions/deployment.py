@@ -12,6 +12,8 @@ from bench.core.plugins import Defense, Leak, ThreatModel, Workshop
 from bench.core.profile import Profile, load_profile, profile_names
 from bench.core.registry import registry
 from bench.core.spec import Spec
+from bench.engine.holders import Holder
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import defender_key
 from bench.engine.view import DeclaredView
@@ -28,35 +30,36 @@ class CannotError(BenchError):
     """Why a submission cannot be judged again here."""
 
 
-class Sparing(World):
-    """A world in which no model is made for an adversary: that may take hours, and a stranger would choose them."""
+class Refusing(Making):
+    """Makes the undefended model and the one that is judged; the adversary's may take hours, and a stranger chose them.
 
-    def substitute(self, guess: int) -> Trained:
-        """Not made."""
-        _not_made("substitute")
+    Args:
+        spec: A submission's, with this side's profile.
+        means: Device, folders.
+    """
 
-    def key_free(self, draw: int) -> Trained:
-        """Not made."""
-        _not_made("substitute without a key")
+    def defended(self, holder: Holder) -> Trained:
+        """The model of the judged device.
 
-    def sibling(self, index: int) -> Trained:
-        """Not made, but for the device that is judged."""
-        return self.target if index == self.spec.device else _not_made("model of another device")
+        Raises:
+            CannotError: it is of another holder.
+        """
+        return super().defended(holder) if holder.judged else _refuse(holder.note)
+
+    def leaked(self, holder: Holder) -> Leak:
+        """Not handed out: what is made of it may take hours."""
+        _refuse(f"model from the leaked weights of {holder.note}")
 
     def workshop(self) -> Workshop:
         """Not opened."""
-        _not_made("model of its own")
-
-    def leaked(self) -> Leak:
-        """Not handed out: what is made of it may take hours."""
-        _not_made("model from the leaked weights")
+        _refuse("model of its own")
 
 
-def _not_made(what: str) -> NoReturn:
+def _refuse(what: str) -> NoReturn:
     raise CannotError(f"its adversary has a {what}, which is not made for a check")
 
 
-def world_of(spec: Spec, means: Means) -> Sparing:
+def world_of(spec: Spec, means: Means) -> World:
     """The world of a submission's Spec with the packaged profile in place of the submission's.
 
     Raises:
@@ -64,10 +67,11 @@ def world_of(spec: Spec, means: Means) -> Sparing:
     """
     defense = _defense(spec)
     profile = _profile(spec.profile, defense)
-    return Sparing(spec.model_copy(update={"profile": profile}), _key(spec, defense, means), means)
+    maker = Refusing(spec.model_copy(update={"profile": profile}), means)
+    return World(maker, _key(spec, defense, means))
 
 
-def source_of(world: Sparing, threat: ThreatModel) -> Trained:
+def source_of(world: World, threat: ThreatModel) -> Trained:
     """The source of a threat that comes with this distribution, where it needs no model of the adversary's own.
 
     Raises:

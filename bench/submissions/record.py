@@ -10,12 +10,12 @@ from pathlib import PurePath
 from typing import Any
 
 from bench.core.errors import BenchError
-from bench.core.key import Key
 from bench.core.nouns import Protocol
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec, Spec
 from bench.core.tiers import TIERS
 from bench.engine.evaluate import adversary_about
+from bench.engine.holders import seeded_key
 from bench.store.record import Record
 from bench.store.untrusted import RefusedError, check_name, parse_document, tame
 from bench.submissions.verdicts import MOST_ROWS
@@ -138,7 +138,7 @@ def _check_key(spec: Spec) -> None:
     """A key that is derived from the seed has one fingerprint."""
     if spec.key is None or spec.key.origin != "seed":
         return
-    expected = Key.from_seed(spec.seed, "defender").fingerprint
+    expected = seeded_key(spec.seed).fingerprint
     if spec.key.fingerprint != expected:
         raise RefusedError(
             "spec.key.fingerprint", f"is {spec.key.fingerprint}; the key of seed {spec.seed} has {expected}"

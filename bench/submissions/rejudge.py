@@ -16,9 +16,10 @@ from bench.core.registry import registry
 from bench.engine.judge import judge, predict
 from bench.engine.means import Means
 from bench.engine.shards import choose
+from bench.engine.world import World
 from bench.store.evidence import Evidence
 from bench.store.verdicts import Row
-from bench.submissions.deployment import CannotError, Sparing, source_of
+from bench.submissions.deployment import CannotError, source_of
 
 _CLOSE = 1e-5  # of distances that two machines measure
 _MOST = 20  # disagreements that are named
@@ -52,7 +53,7 @@ class _Tally:
     verdicts: list[str] = field(default_factory=list)
 
 
-def rejudge(evidence: Evidence, world: Sparing, images: Callable[[int], Tensor] | None, means: Means) -> Rejudged:
+def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | None, means: Means) -> Rejudged:
     """Judge again what can be.
 
     Args:
@@ -86,7 +87,7 @@ def rejudge(evidence: Evidence, world: Sparing, images: Callable[[int], Tensor] 
     return out
 
 
-def _positions(world: Sparing, rows: list[Row], out: Rejudged) -> list[int]:
+def _positions(world: World, rows: list[Row], out: Rejudged) -> list[int]:
     """Where the images stand in the data here; a disagreement where they are not those that the Spec asks for."""
     spec, split = world.spec, world.test_split
     at = {image_id: i for i, image_id in enumerate(split.ids)}
@@ -101,7 +102,7 @@ def _positions(world: Sparing, rows: list[Row], out: Rejudged) -> list[int]:
     return [at[image_id] for image_id in ids]
 
 
-def _source(evidence: Evidence, world: Sparing, out: Rejudged) -> Trained | None:
+def _source(evidence: Evidence, world: World, out: Rejudged) -> Trained | None:
     record = evidence.record
     threat: ThreatModel | None = None
     try:
@@ -118,7 +119,7 @@ def _source(evidence: Evidence, world: Sparing, out: Rejudged) -> Trained | None
     return source
 
 
-def _parts(world: Sparing, rows: list[Row]) -> Iterator[tuple[int, int, list[Row]]]:
+def _parts(world: World, rows: list[Row]) -> Iterator[tuple[int, int, list[Row]]]:
     """Shards with where they begin."""
     size = min(world.spec.shard_size, len(rows))
     for shard, start in enumerate(range(0, len(rows), size)):
@@ -126,7 +127,7 @@ def _parts(world: Sparing, rows: list[Row]) -> Iterator[tuple[int, int, list[Row
 
 
 def _compare(
-    world: Sparing,
+    world: World,
     rows: list[Row],
     positions: list[int],
     start: int,
@@ -146,7 +147,7 @@ def _compare(
 
 
 def _compare_some(
-    world: Sparing, rows: list[Row], clean: Batch, attacked: Tensor | None, source: Trained | None, tally: _Tally
+    world: World, rows: list[Row], clean: Batch, attacked: Tensor | None, source: Trained | None, tally: _Tally
 ) -> None:
     pixels, rows_of = clean.images.numpy(), world.spec.profile.judge_batch
     labels = clean.labels.tolist()

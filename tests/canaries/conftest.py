@@ -13,6 +13,7 @@ import torch
 from bench.checks.battery import Answer, CheckEffort, Finding, Subject, answers, battery, quick
 from bench.core.budget import Norm
 from bench.core.registry import registry
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.world import World
@@ -49,7 +50,7 @@ class Lab:
             own = {f"defense.{name}": value for name, value in settings.items()}
             request = Request(defense, "white-box", attack="pgd", norm=norm, settings={**SMALL, **own})
             spec, key = resolve(request, Keyring(self._home / "keys"))
-            world = World(spec, key, Means(RunStore(self._home / "results"), Home(self._home)))
+            world = World(Making(spec, Means(RunStore(self._home / "results"), Home(self._home))), key)
             notes: list[str] = []
             self._subjects[which] = subject_of(world, images, sources_of(world, notes), notes)
             assert not notes

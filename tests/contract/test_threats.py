@@ -10,6 +10,7 @@ from bench.core.key import Key
 from bench.core.nouns import Access
 from bench.core.plugins import Knowledge
 from bench.core.registry import registry
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.view import DeclaredView
@@ -27,12 +28,16 @@ THREATS = registry("threats").names()
 KEYED = [d for d in registry("defenses").names() if registry("defenses").load(d).keyed]
 
 
+def means(home) -> Means:
+    return Means(RunStore(home / "results"), Home(home))
+
+
 def world(tmp_path, threat: str, defense: str, key: str) -> World:
     ring = Keyring(tmp_path / "keys")
     if key not in ring.names():
         ring.new(key)
     spec, secret = resolve(Request(defense, threat, key=key, settings={**SHORT, **QUICK.get(threat, {})}), ring)
-    return World(spec, secret, Means(RunStore(tmp_path / "results"), Home(tmp_path)))
+    return World(Making(spec, means(tmp_path)), secret)
 
 
 def make(name: str):
@@ -100,7 +105,7 @@ def test_leaked_weights_are_attacked_without_the_key(tmp_path, defense, how):
     deployed = world(tmp_path, "leaked-weights", defense, "first")
     assert deployed.target.digest
     images = deployed.test_split.read(range(8)).images
-    ring, spec, means = Keyring(tmp_path / "keys"), deployed.spec, deployed.means
+    ring, spec = Keyring(tmp_path / "keys"), deployed.spec
     path = tmp_path / "keys" / "first.key"
     seen = []
     for change in ("as it was", "another", "gone"):
@@ -109,7 +114,7 @@ def test_leaked_weights_are_attacked_without_the_key(tmp_path, defense, how):
         if change == "gone":
             path.unlink()
         shutil.rmtree(tmp_path / "cache" / "models" / seen[-1][2]) if seen else None  # made anew each time
-        source = threat.source(DeclaredView(World(spec, None, means), threat))  # no key is at hand at all
+        source = threat.source(DeclaredView(World(Making(spec, means(tmp_path))), threat))  # no key is at hand at all
         with torch.no_grad():
             seen.append((source.digest, source.model(images), source.folder.name))
     assert len({digest for digest, _, _ in seen}) == 1
@@ -128,7 +133,7 @@ def test_devices_are_numbered_and_number_0_holds_the_named_key(tmp_path):
     digests = {}
     for judged in (0, 1):
         spec, key = resolve(Request("key-full", "cross-key", judge_device=judged, settings=SHORT), ring)
-        w = World(spec, key, Means(RunStore(tmp_path), Home(tmp_path)))
+        w = World(Making(spec, means(tmp_path)), key)
         digests[judged] = [w.target.digest, *(w.sibling(i).digest for i in range(3))]
     assert digests[0][0] == digests[0][1] == digests[1][1]
     assert digests[1][0] == digests[1][2] == digests[0][2]
@@ -140,7 +145,7 @@ def test_the_same_recipe_makes_the_same_weights_and_another_seed_others(tmp_path
     digests = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         spec, _ = resolve(Request("key-lora", "white-box", seed=seed, settings=SHORT), ring)
-        w = World(spec, Key.from_seed(0, "defender"), Means(RunStore(tmp_path), Home(tmp_path / folder)))
+        w = World(Making(spec, means(tmp_path / folder)), Key.from_seed(0, "defender"))
         digests.append(w.target.digest)
     assert digests[0] == digests[1] != digests[2]
 

@@ -13,6 +13,7 @@ from torch import nn
 from bench.core.errors import InputError, NotApplicableError
 from bench.core.nouns import Trained
 from bench.core.registry import registry
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.resolve import Request
@@ -86,7 +87,7 @@ def _made(spec: KeyStudySpec, planned: PlannedRuns, means: Means) -> KeyStudyRec
     matrix = run_matrix(planned, means, notes)
     substitutes = run_substitutes(planned, means, notes)
     item = planned.matrix[0, 0]
-    world, told, seed = World(item.spec, item.key, means), means.progress, item.spec.seed
+    world, told, seed = World(Making(item.spec, means), item.key), means.progress, item.spec.seed
     chosen, about = choose(item.spec, world.test_split, item.ids)
     pictures = Pictures(world.test_split, chosen, item.spec.profile.judge_batch, means.device)
     models = _models(world, spec.devices, notes)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from bench.core.budget import Budget, Norm
 from bench.core.errors import InputError
+from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.world import World
@@ -41,7 +42,7 @@ def world(home: Path, settings=None, *, micro_batch: int | None = None, seed: in
         Request("adversarial", "white-box", seed=seed, settings={**SMALL, **(settings or {})}), Keyring(home)
     )
     means = Means(RunStore(home / "results"), Home(home))
-    return World(spec, key, replace(means, training=replace(means.training, micro_batch=micro_batch)))
+    return World(Making(spec, replace(means, training=replace(means.training, micro_batch=micro_batch))), key)
 
 
 def weights(made: World) -> dict[str, torch.Tensor]:

@@ -1,0 +1,182 @@
+"""The maker of an evaluation: data and models, each loaded where it is kept and made where it is not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from bench.core.canonical import sha256_of
+from bench.core.errors import InputError
+from bench.core.nouns import Trained
+from bench.core.plugins import Dataset, Kit, Leak, Split, Storage, Workshop
+from bench.core.profile import Base
+from bench.core.registry import registry
+from bench.core.seeds import seed_of
+from bench.core.spec import Spec
+from bench.engine.bases import base_model, check_may_train
+from bench.engine.holders import Holder
+from bench.engine.means import Means
+from bench.engine.world import Maker
+from bench.store.models import ModelCache
+from bench.training.fit import forget
+from bench.training.processes import leads, meet, together
+
+
+class Making(Maker):
+    """Makes or loads what a World needs.
+
+    Args:
+        spec: What to evaluate.
+        means: Device, folders, who is told.
+    """
+
+    def __init__(self, spec: Spec, means: Means) -> None:
+        super().__init__(spec)
+        self.means, self.device = means, means.device
+        self._cache = ModelCache(
+            means.home.models, rebuild=means.rebuild, leads=leads(), meet=meet, together=together()
+        )
+        self._training = replace(means.training, device=means.device, progress=means.progress)
+        self._splits: dict[str, Split] = {}
+
+    def split(self, name: str) -> Split:
+        """A split of the profile's data set, opened once.
+
+        Raises:
+            InputError: it cannot be read, or has more classes than the profile.
+        """
+        if name not in self._splits:
+            self._splits[name] = self._opened(name)
+        return self._splits[name]
+
+    def pretrained(self, base: Base) -> Trained:
+        """An undefended model, on the device.
+
+        Raises:
+            InputError: weights or images are missing, or do not fit.
+        """
+        data = self.split("train") if base.recipe else None
+        return base_model(base, self.spec.profile, data, self._cache, replace(self.means, training=self._training))
+
+    def defended(self, holder: Holder) -> Trained:
+        """The model of a holder, made where it is not kept.
+
+        Raises:
+            InputError: it is not kept, and the key or the images to make it are missing.
+        """
+        made_from, folder, digest = self._files(holder)
+        return Trained(self.defense.load(self._kit(holder, made_from), folder), digest, holder.note, folder)
+
+    def leaked(self, holder: Holder) -> Leak:
+        """The files of a holder's model, made where they are not kept, and read without the key."""
+        made_from, folder, digest = self._files(holder)
+        kit = self._kit(holder.leaked(), made_from)
+        return Leak(self.defense.leak(kit, folder), digest, self.spec.defense.options)  # type: ignore[attr-defined]
+
+    def workshop(self) -> Workshop:
+        """With what an adversary makes a model that is not the defender's."""
+        about = {"base": self.base.digest, "seed": self.spec.seed}
+
+        def keep(made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
+            made_from = {"kind": "adversary", **about, "data": self.split("train").digest(), **made_from}
+
+            def checked(part: Path) -> None:
+                check_may_train("the adversary's model", self.spec.profile, self.means)
+                build(part)
+
+            return self._cache.fetch(made_from, checked)
+
+        return Workshop(
+            start=lambda: _fresh(self.base),
+            data=lambda: self.split("train"),
+            profile=self.spec.profile,
+            seed=seed_of(self.spec.seed, "workshop"),
+            training=self._training,
+            keep=keep,
+        )
+
+    def _opened(self, name: str) -> Split:
+        profile, means = self.spec.profile, self.means
+        dataset: Dataset = registry("datasets").make(profile.dataset)
+        storage = Storage(means.data, profile.image_shape, profile.preprocessing, means.workers, means.home.indexes)
+        split = dataset.split(name, storage)
+        classes = max(split.labels) + 1
+        if classes > profile.classes:
+            raise InputError(f"the data has {classes} classes, profile {profile.name} tells {profile.classes} apart; "
+                             f"give --set profile.classes={classes}")  # fmt: skip
+        return split
+
+    def _files(self, holder: Holder) -> tuple[dict[str, Any], Path, str]:
+        """What a model is made from, its folder and its digest; it is made where it is not kept."""
+        recipe = self.defense.recipe(self.spec.profile)
+        ready = getattr(self.defense, "ready", False)
+        made_from = self._ready_from(recipe) if ready else self._tuned_from(recipe, holder)
+        try:
+            made_from.update(self._weights() if ready else {"data": self.split("train").digest()})
+        except InputError as why:
+            return made_from, *self._kept(made_from, holder.note, why)
+        folder, digest = self._cache.fetch(made_from, lambda part: self._make(made_from, holder, part))
+        forget(self._kit(holder, made_from).training)
+        return made_from, folder, digest
+
+    def _ready_from(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """What a model that comes with its own weights is made from, without the digest of its file."""
+        return {"kind": "ready", "defense": self.spec.defense.model_dump(mode="json"), "recipe": recipe}
+
+    def _weights(self) -> dict[str, Any]:
+        """The digest of its file.
+
+        Raises:
+            InputError: there is no file here, and one that was taken over earlier may be.
+        """
+        path: Path | None = self.defense.weights_file(self.means.weights)  # type: ignore[attr-defined]
+        if path is None and self._cache.like(self._ready_from(self.defense.recipe(self.spec.profile))):
+            raise InputError(f"{self.spec.defense.name}: the file of the weights is not at hand")
+        return {"weights": sha256_of(path) if path else None}
+
+    def _tuned_from(self, recipe: dict[str, Any], holder: Holder) -> dict[str, Any]:
+        """What a fine-tuned model is made from, without the images that it is trained on."""
+        return {
+            "kind": "defended",
+            "defense": self.spec.defense.model_dump(mode="json"),
+            "recipe": recipe,
+            "start": self.start.digest,
+            "key": holder.fingerprint,
+            "seed": holder.seed,
+        }
+
+    def _kept(self, made_from: dict[str, Any], note: str, why: InputError) -> tuple[Path, str]:
+        """A model that was trained earlier, found without the images that it was trained on."""
+        found = self._cache.like(made_from)
+        if found is None:
+            raise InputError(f"{note}: no trained model is kept, and there is nothing to train it on: {why}") from None
+        self.notes.append(f"{note}: the kept model {found[0].name[:12]}, taken without what it was made from ({why})")
+        return found
+
+    def _make(self, made_from: dict[str, Any], holder: Holder, part: Path) -> None:
+        if not getattr(self.defense, "ready", False):
+            check_may_train(holder.note, self.spec.profile, self.means)
+        if made_from.get("key") and holder.key is None:
+            raise InputError(f"{holder.note}: no trained model is kept, and the key to train it with is not at hand")
+        self.defense.train(self._kit(holder, made_from), part)
+
+    def _kit(self, holder: Holder, made_from: dict[str, Any]) -> Kit:
+        return Kit(
+            start=lambda: _fresh(self.start),
+            weights=self.means.weights,
+            offline=self.means.offline,
+            key=holder.key,
+            data=lambda: self.split("train"),
+            profile=self.spec.profile,
+            seed=holder.seed,
+            training=replace(self._training, workspace=self._cache.workspace(made_from)),
+        )
+
+
+def _fresh(trained: Trained) -> nn.Module:
+    return copy.deepcopy(cast("nn.Module", trained.model)).requires_grad_(True)
