@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +39,7 @@ def read_ids(name: str) -> tuple[str, ...]:
     """
     path = _robustbench_list() if name == ROBUSTBENCH else Path(name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError:
         hint = suggestion(name, [ROBUSTBENCH])
         raise UnknownNameError(f"id list {name!r} is no file that can be read{hint}") from None
@@ -48,7 +49,7 @@ def read_ids(name: str) -> tuple[str, ...]:
     if not ids:
         raise InputError(f"id list {name!r} is empty; expected one image id a line")
     if len(set(ids)) != len(ids):
-        twice = next(i for k, i in enumerate(ids) if i in ids[:k])
+        twice = Counter(ids).most_common(1)[0][0]
         raise InputError(f"id list {name!r} has {twice!r} twice; expected every image once")
     return ids
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from bench.core.errors import InputError
 from bench.core.plugins import Plugin, Storage
 from bench.data.readers.listing import Listing, check_split, data_folder
 from bench.data.readers.makeup import census
 from bench.data.readers.memory import ArraySource, Pixels
+from bench.data.readers.parquet import whole_labels
+from bench.data.readers.pixels import decode
 from bench.data.readers.split import FileSplit
 
 _BINARY, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
@@ -100,9 +100,9 @@ def _parquet(shards: list[Path]) -> Arrays:
         try:
             table = pq.read_table(shard, columns=["img", "label"])
             rows = table.column("img").to_pylist()
-            pixels += [np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in rows]
-            labels += table.column("label").to_pylist()
-        except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+            pixels += [np.asarray(decode(row["bytes"])) for row in rows]
+            labels += whole_labels(table.column("label"), str(shard))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{shard} cannot be read: {reason}; expected the columns img and label") from None
     if {p.shape for p in pixels} != {(32, 32, 3)}:

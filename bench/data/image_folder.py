@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 from bench.core.errors import InputError
 from bench.core.plugins import Plugin, Storage
-from bench.data.readers.folders import FolderSource, below, subfolders
+from bench.data.readers.folders import SUFFIXES, FolderSource, below, image_names, in_order, left_out, subfolders
 from bench.data.readers.listing import Listing, check_split, data_folder
 from bench.data.readers.makeup import census
 from bench.data.readers.split import FileSplit
@@ -16,7 +17,7 @@ _FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 
 
 class ImageFolder(Plugin):
-    """Images of your own: train/CLASS/** and test/CLASS/** (or val), classes in the order of their names."""
+    """Images of your own: train/CLASS/** and test/CLASS/** (or val), classes in the order of their names or numbers."""
 
     needs_root: ClassVar[bool] = True
 
@@ -34,7 +35,7 @@ class ImageFolder(Plugin):
         if folder is None:
             wanted = " or ".join(f"{n}/CLASS/*.jpg" for n in _FOLDERS[name])
             raise InputError(f"{root} holds no {name} images; expected {wanted}: check --data")
-        classes = subfolders(folder)
+        classes = in_order(subfolders(folder))
         other = folders["train" if name == "test" else "test"]
         if other is not None and (differ := sorted({*classes} ^ {*subfolders(other)})):
             raise InputError(
@@ -43,7 +44,20 @@ class ImageFolder(Plugin):
         files = [(f"{cls}/{path}", label) for label, cls in enumerate(classes) for path in below(folder / cls)]
         names, labels = [name for name, _ in files], [label for _, label in files]
         listing = Listing([n.rpartition(".")[0] for n in names], labels, FolderSource(folder, names))
-        return FileSplit(listing, storage, problems=census(labels, len(classes), classes.__getitem__))
+        problems = [*_unread(folder, classes), *census(labels, len(classes), classes.__getitem__)]
+        return FileSplit(listing, storage, problems=problems)
+
+
+def _unread(folder: Path, classes: list[str]) -> list[str]:
+    """Files that are not read, so that no set is smaller than its user thinks."""
+    lines = []
+    if beside := image_names(folder):
+        lines.append(f"{len(beside)} images lie in {folder} outside the class folders, first {beside[0]}; expected "
+                     "every image in the folder of its class")  # fmt: skip
+    if found := sum((left_out(folder / name) for name in classes), Counter[str]()):
+        said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items()))
+        lines.append(f"{found.total()} files in {folder} are left out ({said}); expected {' '.join(SUFFIXES)}")
+    return lines
 
 
 def _folder(root: Path, split: str) -> Path | None:

@@ -133,12 +133,17 @@ def _webdataset(base: Path, root: Path, part: _Part, cache: Path | None) -> List
     """WebDataset's shards; an id is the base name of the key."""
     for folder in (base, base / "data"):
         found = sorted(folder.glob("*.tar")) if folder.is_dir() else []
-        shards = [p for p in found if part.folders[0] in p.name.lower() and not p.name.startswith("ILSVRC2012_")]
+        shards = [p for p in found if _words(p) & {*part.folders} and not p.name.startswith("ILSVRC2012_")]
         if shards:
             index = remembered(cache, "webdataset", shards, lambda: webdataset(shards))  # noqa: B023 (called here)
             ids = [name.rpartition("/")[2] for name in index.names]
             return Listing(ids, index.labels.tolist(), TarSource(shards, index))
     return None
+
+
+def _words(path: Path) -> set[str]:
+    """The words of a file's name: `interval-train-00.tar` is of train, not of val."""
+    return set(re.split(r"[^a-z]+", path.name.lower()))
 
 
 def _labelled(names: list[str], source: Source, near: list[Path]) -> Listing:

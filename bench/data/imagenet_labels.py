@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +126,27 @@ def _synset_list(path: Path) -> list[str]:
 def _kaggle(path: Path) -> dict[str, str]:
     """ImageId,PredictionString with the synset before its boxes."""
     with path.open(newline="", encoding="ascii") as file:
-        return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+        return _once((row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file))
 
 
 def _caffe(path: Path) -> dict[str, str]:
     """NAME LABEL, labels in the order of sorted synsets."""
     synsets = list(synset_labels())
-    found = {}
+    found = []
     for line in path.read_text("ascii").splitlines():
         if line.strip():
             name, label = line.split()
-            if not 0 <= int(label) < CLASSES:
+            if not label.isdecimal() or int(label) >= CLASSES:
                 raise ValueError(f"label {label} of {name} is not from 0 to {CLASSES - 1}")
-            found[name.rpartition("/")[2].rpartition(".")[0]] = synsets[int(label)]
+            found.append((name.rpartition("/")[2].rpartition(".")[0], synsets[int(label)]))
+    return _once(found)
+
+
+def _once(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Rows by name, of which each may be there once."""
+    found: dict[str, str] = {}
+    for name, synset in rows:
+        if name in found:
+            raise ValueError(f"{name} is there twice")
+        found[name] = synset
     return found

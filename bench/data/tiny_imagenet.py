@@ -57,7 +57,12 @@ def _test(folder: Path, classes: dict[str, int]) -> Listing:
     images, path = folder / "val/images", folder / "val/val_annotations.txt"
     _require(images, "val/images/*.JPEG")
     rows = [line.split() for line in _text(path).splitlines()]
-    wnids = {stem(row[0]): row[1] for row in rows if len(row) > 1}
+    wnids: dict[str, str] = {}
+    for name, synset in (row[:2] for row in rows if len(row) > 1):
+        if wnids.setdefault(stem(name), synset) != synset:
+            raise InputError(
+                f"{path} says {wnids[stem(name)]} and {synset} of {name}; expected one line for each image"
+            )
     names = image_names(images)
     for name in names:
         if wnids.get(stem(name)) not in classes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 from bench.core.errors import InputError
 from bench.data.readers.listing import Listing
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+SUFFIXES = (
+    ".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
+)  # fmt: skip
+_COMPANIONS = (".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".yaml", ".yml", ".html", ".db", ".ini", ".log", ".mat")
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,36 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in ``folder``, sorted."""
-    return [e.name for e in entries(folder) if e.is_dir()]
+    """Names of the folders in ``folder``, sorted; a link to a folder is one.
+
+    Raises:
+        InputError: a name is not UTF-8 or holds a control character.
+    """
+    return [_readable(folder, e.name) for e in entries(folder) if e.is_dir()]
 
 
 def image_names(folder: Path) -> list[str]:
-    """Names of the image files in ``folder``, sorted."""
-    return [e.name for e in entries(folder) if is_image(e.name)]
+    """Names of the image files in ``folder``, sorted.
+
+    Raises:
+        InputError: a name is not UTF-8 or holds a control character.
+    """
+    return [_readable(folder, e.name) for e in entries(folder) if is_image(e.name) and not e.is_dir()]
+
+
+def _readable(folder: Path, name: str) -> str:
+    """A name that can be an id: written to records and lists, one a line."""
+    try:
+        name.encode("utf-8")
+        sound = not any(ord(c) < 32 or ord(c) == 127 for c in name)
+    except UnicodeEncodeError:
+        sound = False
+    if not sound:
+        raise InputError(
+            f"{os.fsencode(name)!r} in {os.fsencode(folder).decode('utf-8', 'backslashreplace')} is no name that a "
+            "record can hold; expected UTF-8 without control characters: rename it"
+        )
+    return name
 
 
 def is_image(name: str) -> bool:
@@ -89,8 +116,35 @@ def class_folders(folder: Path, classes: Mapping[str, int], *, expected: str, in
 
 
 def below(folder: Path) -> Iterator[str]:
-    """Paths under ``folder`` of all image files, at any depth."""
-    for top, _, files in os.walk(folder):
-        for file in files:
-            if is_image(file):
-                yield (Path(top) / file).relative_to(folder).as_posix()
+    """Paths under ``folder`` of all image files, at any depth, sorted within each folder; links are followed.
+
+    Raises:
+        InputError: a folder cannot be listed, a link leads back to a folder above it, or a name cannot be an id.
+    """
+    return _below(folder, "", (os.path.realpath(folder),))
+
+
+def _below(folder: Path, path: str, above: tuple[str, ...]) -> Iterator[str]:
+    yield from (path + name for name in image_names(folder))
+    for name in subfolders(folder):
+        here = os.path.realpath(folder / name)
+        if here in above:
+            raise InputError(f"{folder / name} is a link to a folder above it; expected no circle: remove the link")
+        yield from _below(folder / name, f"{path}{name}/", (*above, here))
+
+
+def left_out(folder: Path) -> Counter[str]:
+    """How many files under ``folder`` are no images by their suffix, by suffix; hidden files and texts aside."""
+    found: Counter[str] = Counter()
+    for entry in entries(folder):
+        if entry.is_dir():
+            found += left_out(folder / entry.name)
+        elif not entry.name.lower().endswith((*SUFFIXES, *_COMPANIONS)):
+            found[Path(entry.name).suffix.lower() or "no suffix"] += 1
+    return found
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Class folders in the order of their labels: by number where all are numbers, else by name."""
+    numbers = all(name.isascii() and name.isdecimal() for name in names)
+    return sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)

@@ -84,15 +84,32 @@ def _rows(shard: Path, number: int, column: str) -> list[Row]:
         present = file.schema_arrow.names
         if column not in present or "label" not in present:
             raise InputError(f"{shard} has the columns {', '.join(present)}; expected {column} and label")
+        kind = file.schema_arrow.field(column).type
+        inside = [kind.field(i).name for i in range(kind.num_fields)] if pa.types.is_struct(kind) else []
+        if not {"bytes", "path"} <= {*inside}:
+            raise InputError(f"column {column} of {shard} is {kind}; expected a struct of bytes and path, as datasets "
+                             "writes images")  # fmt: skip
         table = file.read(columns=["label", f"{column}.path"], use_threads=False)
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
     places = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
-    structs = table.column(column).combine_chunks()
-    names, labels = structs.field("path").to_pylist(), table.column("label").to_pylist()
+    names = table.column(column).combine_chunks().field("path").to_pylist()
+    labels = whole_labels(table.column("label"), str(shard))
     return [
-        (name or "", -1 if label is None else label, number, group, row)
-        for name, label, (group, row) in zip(names, labels, places, strict=True)
+        (name or "", label, number, group, row) for name, label, (group, row) in zip(names, labels, places, strict=True)
     ]
+
+
+def whole_labels(column: Any, where: str) -> list[int]:
+    """The labels of a column as whole numbers, -1 where there is none.
+
+    Raises:
+        InputError: they are texts, or numbers that are not whole.
+    """
+    values = column.to_pylist()
+    for value in values:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1):
+            raise InputError(f"{where} has the label {str(value)[:40]!r}; expected the whole number of a class")
+    return [-1 if value is None else int(value) for value in values]
 
 
 def _trim(held: OrderedDict[Any, Any], most: int) -> None:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 
+import numpy as np
 from PIL import Image
 
 from bench.core.preprocessing import Interpolation, Preprocessing
@@ -15,12 +16,30 @@ from bench.core.seeds import words
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _TRIES = 10  # of torchvision's RandomResizedCrop before it cuts the middle
 _WORD = 1 << 32
+_MOST_PIXELS = 1 << 26  # of an image once resized: 200 MB as RGB; a strip of 1 x 20,000 would take gigabytes
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of grey images deeper than 8 bits
+_SIXTEEN = ("PNG", "PPM")  # formats whose mode "I" holds 16 bits, 65535 being white
 
 
 def decode(data: bytes) -> Image.Image:
-    """A whole image as RGB; grey and CMYK are converted. Raises what Pillow raises."""
+    """A whole image as 8-bit RGB; grey, CMYK and 16-bit grey are converted.
+
+    Raises:
+        ValueError: its pixels are floats or 32-bit numbers, whose range the file does not say.
+        Exception: what Pillow raises for a damaged file.
+    """
     with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")
+        if image.mode == "F":
+            raise ValueError("its pixels are floats of unknown range; expected 8 or 16 bits")
+        return _from_grey16(image) if image.mode in _DEEP else image.convert("RGB")
+
+
+def _from_grey16(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits, rounded; Pillow's own conversion cuts every value at 255, which is white."""
+    if image.mode == "I" and image.format not in _SIXTEEN:
+        raise ValueError("its pixels are 32-bit numbers of unknown range; expected 8 or 16 bits")
+    values = np.asarray(image).astype(np.float64)
+    return Image.fromarray(np.rint(values / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 def fit(image: Image.Image, how: Preprocessing) -> Image.Image:
@@ -83,7 +102,11 @@ def _uniform(seed: int) -> Iterator[float]:
 
 
 def _resize(image: Image.Image, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
-    return image if image.size == size else image.resize(size, _FILTERS[interpolation])
+    if image.size == size:
+        return image
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} would become {size[0]} x {size[1]} when resized; too narrow")
+    return image.resize(size, _FILTERS[interpolation])
 
 
 def _margin(side: int, crop: int) -> int:

@@ -67,7 +67,7 @@ class FileSplit:
             InputError: an image has not the profile's shape after preprocessing.
         """
         test = self._storage.preprocessing
-        images = self._each(positions, lambda at: fit(self._picture(positions[at]), test))
+        images = self._each(positions, lambda at: self._picture(positions[at], lambda image: fit(image, test)))
         labels = torch.tensor([self.labels[p] for p in positions], dtype=torch.int64)
         return Batch(tuple(self.ids[p] for p in positions), images.to(torch.float32).div_(255), labels)
 
@@ -81,7 +81,8 @@ class FileSplit:
         _, height, width = self._storage.image_shape
         test = self._storage.preprocessing
         images = self._each(
-            positions, lambda at: vary(self._picture(positions[at]), how, test, (width, height), seeds[at])
+            positions,
+            lambda at: self._picture(positions[at], lambda image: vary(image, how, test, (width, height), seeds[at])),
         )
         return images, torch.tensor([self.labels[p] for p in positions], dtype=torch.int64)
 
@@ -119,10 +120,11 @@ class FileSplit:
             self._threads = (os.getpid(), ThreadPoolExecutor(self._storage.workers, thread_name_prefix="decode"))
         return self._threads[1]
 
-    def _picture(self, position: int) -> Image.Image:
+    def _picture(self, position: int, make: Callable[[Image.Image], Image.Image]) -> Image.Image:
+        """An image decoded and brought to its shape."""
         place = int(self._places[position])
         try:
-            return decode(self._source.encoded(place))
+            return make(decode(self._source.encoded(place)))
         except MemoryError:
             raise
         except Exception as error:  # Pillow's decoders raise what they like

@@ -113,8 +113,11 @@ def webdataset(shards: Sequence[Path]) -> Index:
         with shard.open("rb") as file:
             for member in _members(shard, file):
                 if match := _KEY.match(member.name):
-                    kind = match[2].lower()
-                    parts.setdefault(match[1], {})["image" if kind in _IMAGES else kind] = member
+                    kind = "image" if match[2].lower() in _IMAGES else match[2].lower()
+                    twin = parts.setdefault(match[1], {}).setdefault(kind, member)
+                    if twin is not member:
+                        raise InputError(f"{shard} holds {twin.name} and {member.name} under one key; expected one "
+                                         "image and one label for each key")  # fmt: skip
             rows += [_sample(shard, file, number, key, found) for key, found in parts.items()]
     return Index.of(rows)
 
@@ -135,7 +138,11 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """Regular members, headers only."""
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            yield from (member for member in archive if member.isreg())
+            for member in archive:
+                if (member.issym() or member.islnk()) and is_image(member.name):
+                    raise InputError(f"{member.name} in {path} is a link; expected the image itself")
+                if member.isreg():
+                    yield member
     except tarfile.TarError as error:
         raise InputError(f"{path} is no whole tar file: {error}; expected it as it was downloaded") from None
 
