@@ -1,1 +1,1 @@
-"""Attacks, one a file, reached by name through the registry; they see core alone."""
+"""Attacks, one per file, looked up by name in the registry; they import core only."""

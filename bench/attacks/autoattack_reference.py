@@ -1,4 +1,4 @@
-"""The official AutoAttack package, as it is."""
+"""The official AutoAttack package, unmodified."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NORMS = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
 
 
 class AutoAttackReference(Plugin):
-    """The official AutoAttack package (standard, plus, rand, custom); images it cannot fool come back clean."""
+    """The official AutoAttack package (standard, plus, rand, custom); images it cannot fool are returned clean."""
 
-    # Its random start is drawn for the batch and Square moves one window over all of it.
+    # Its random start is drawn for the whole batch, and Square moves one window over all images.
     per_image: ClassVar[bool] = False
     norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
     precisions: ClassVar[frozenset[Precision]] = frozenset({Precision.FP32})
@@ -37,16 +37,16 @@ class AutoAttackReference(Plugin):
     @model_validator(mode="after")
     def _parts_with_custom(self) -> AutoAttackReference:
         if (self.version == "custom") != bool(self.attacks):
-            raise ValueError("attacks= goes with version=custom, and only with it")
+            raise ValueError("attacks= is only valid, and required, with version=custom")
         return self
 
     def calls(self, classes: int, budget: Budget) -> Calls:
-        """From fooled by the first run of the first attack to standing through all."""
+        """From images fooled by the first run of the first attack to images that survive all."""
         parts = SEQUENCES.get(self.version, self.attacks)
         return reference_calls(parts, self.version, budget.norm, classes)
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """Images that fool the source, and clean ones where the source was wrong or withstood.
+        """Return images that fool the source, and clean ones where the source was wrong or robust.
 
         Source: Croce and Hein, arXiv:2003.01690; package pyautoattack.
         """
@@ -69,7 +69,7 @@ class AutoAttackReference(Plugin):
 
 
 class _AsModule(nn.Module):
-    """The package wants a module; the source is any callable."""
+    """Wraps the source, which is any callable, as the module that the package expects."""
 
     def __init__(self, source: object) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _AsModule(nn.Module):
 
 @contextmanager
 def _warnings_of(logger: str) -> Iterator[None]:
-    """Turn what the package logs as a warning into a Python warning, so that the record can keep it."""
+    """Convert warnings that the package logs into Python warnings, so that the record can store them."""
 
     class Forward(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

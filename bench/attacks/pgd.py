@@ -1,4 +1,4 @@
-"""Projected gradient descent with a random start that belongs to the image."""
+"""Projected gradient descent with a per-image random start."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Pgd(Plugin):
     loss: Literal["margin", "cross-entropy"] = "margin"
 
     def calls(self, classes: int, budget: Budget) -> Calls:
-        """A gradient at the start and after every step, whatever becomes of the image."""
+        """One gradient at the start and one after every step, whether the image is fooled or not."""
         passes = Passes(1, 1) * (self.restarts * (self.steps + 1))
         return Calls(passes, passes)
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """The iterate of highest loss over steps and restarts, for every image; shape and dtype of the images.
+        """Return the highest-loss iterate over steps and restarts for every image; shape and dtype of the images.
 
         Source: Madry et al., arXiv:1706.06083; the margin loss as in Carlini and Wagner, arXiv:1608.04644.
         """
@@ -77,6 +77,6 @@ class Pgd(Plugin):
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Largest wrong logit minus the right one, shape (B,): positive where the source is fooled."""
+    """Largest wrong logit minus the correct one, shape (B,): positive where the source is fooled."""
     right = logits.gather(1, labels[:, None]).squeeze(1)
     return logits.scatter(1, labels[:, None], -torch.inf).amax(1) - right

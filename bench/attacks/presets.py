@@ -1,7 +1,7 @@
 """Transfer attacks by their published names: the composable attack with published parameters.
 
-The papers attack at eps 16/255 on images of 224 or 299 pixels with 10 steps of eps/10 and momentum 1; what they give in
-pixels of 16/255 is kept as a multiple of eps, so that it carries over to any budget. All raise the cross-entropy and
+The papers attack at eps 16/255 on images of 224 or 299 pixels with 10 steps of eps/10 and momentum 1. Parameters in
+pixel units are expressed as multiples of eps, so that they carry over to any budget. All maximise the cross-entropy and
 start from the clean image.
 """
 
@@ -19,15 +19,15 @@ class Mi(Transfer):
     steps: int = Field(10, ge=1)
     loss: Loss = "cross-entropy"
     samples: int = Field(1, ge=1, description="random copies that a gradient is averaged over")
-    shift: int = Field(0, ge=0, description="copies are moved by up to so many pixels")
+    shift: int = Field(0, ge=0, description="largest shift of the copies in pixels")
     noise: float = Field(0.0, ge=0, description="standard deviation of the noise on copies, in eps")
     translation: int = Field(0, ge=0, description="side of the kernel in pixels, odd; 0: none")
 
 
 class Ni(Mi):
-    """NI-FGSM, the gradient taken where momentum leads to (arXiv 1908.06281)."""
+    """NI-FGSM, the gradient taken at the Nesterov look-ahead point (arXiv 1908.06281)."""
 
-    nesterov: bool = Field(True, description="take the gradient where momentum leads to")
+    nesterov: bool = Field(True, description="take the gradient at the Nesterov look-ahead point")
 
 
 class Di(Mi):
@@ -49,15 +49,15 @@ class Si(Mi):
 
 
 class Vmi(Mi):
-    """VMI-FGSM, variance tuning of the momentum's gradient (arXiv 2103.15571)."""
+    """VMI-FGSM, variance tuning of the momentum gradient (arXiv 2103.15571)."""
 
-    neighbours: int = Field(20, ge=0, description="points that variance is measured on")
+    neighbours: int = Field(20, ge=0, description="points that the variance is measured on")
 
 
 class Vni(Vmi):
-    """VNI-FGSM, variance tuning with Nesterov's look ahead (arXiv 2103.15571)."""
+    """VNI-FGSM, variance tuning with Nesterov look-ahead (arXiv 2103.15571)."""
 
-    nesterov: bool = Field(True, description="take the gradient where momentum leads to")
+    nesterov: bool = Field(True, description="take the gradient at the Nesterov look-ahead point")
 
 
 class Pgn(Mi):
@@ -76,12 +76,12 @@ class Bsr(Mi):
 class Pna(Mi):
     """PNA-PatchOut for ViT sources: constant attention, random patches perturbed (arXiv 2109.04176)."""
 
-    pna: bool = Field(True, description="attention maps are constants")
-    patch_out: float = Field(130 / 196, gt=0, le=1, description="share of patches that is perturbed in a step")
+    pna: bool = Field(True, description="treat attention maps as constants")
+    patch_out: float = Field(130 / 196, gt=0, le=1, description="share of patches that is perturbed in each step")
     stretch: float = Field(0.1, ge=0, description="weight of the perturbation's length in the loss")
 
 
 class Tgr(Mi):
     """TGR for ViT sources: extreme gradients of tokens removed (arXiv 2303.15754)."""
 
-    tgr: bool = Field(True, description="extreme gradients of tokens are removed")
+    tgr: bool = Field(True, description="remove extreme gradients of tokens")

@@ -1,4 +1,4 @@
-"""RayS: the direction in which the boundary is nearest, found from labels alone."""
+"""RayS: find the direction with the nearest boundary from labels only."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from bench.core.nouns import Access, Adversary, Batch
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
-# Rows per batch where the user names none, as for autoattack.
+# Default rows per batch, as for autoattack.
 _SLOTS, _SLOTS_ELSEWHERE = 128, 1024
 
 
 class Rays(Plugin):
-    """RayS (arXiv:2006.12792): a search over sign vectors from labels alone; every query of an image is counted."""
+    """RayS (arXiv:2006.12792): a search over sign vectors from labels only; every query of an image is counted."""
 
     needs: ClassVar[Access] = Access.LABELS
     per_image: ClassVar[bool] = True
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF})
 
-    queries: int = Field(10000, ge=1, description="images asked per image at most, the clean look included")
+    queries: int = Field(10000, ge=1, description="maximum queries per image, including the clean image")
 
     def calls(self, classes: int, budget: Budget) -> Calls:
-        """From misclassified as it is to standing to the last query."""
+        """From misclassified clean images to images that survive to the last query."""
         return Calls(Passes(1), Passes(self.queries))
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """The nearest point found, moved into the ball where it is farther; misclassified images stay clean.
+        """Return the nearest point found, moved into the ball if outside; misclassified images stay clean.
 
         An image is done when its point is within eps or when its queries are spent. Images in different phases share a
-        batch, one query each. A row of the source's answer is read for its largest entry alone.
+        batch, one query each. Only the largest entry of each row of the source's answer is used.
 
         Source: Chen and Gu, KDD 2020, arXiv:2006.12792, algorithms 2 and 3, with start, blocks and tolerance of
-        github.com/uclaml/RayS. That code begins every level at its first block, and flips single values again and again
-        where none helps. Here an image begins at a block drawn for it, where no single value helps it starts from the
-        whole image on with blocks that are moved, and a point found before the queries run out in a bisection counts.
+        github.com/uclaml/RayS. That code starts every level at its first block, and repeatedly flips single values when
+        none helps. Here an image starts at a random block, restarts from the whole image with shifted blocks when no
+        single value helps, and a point found before the queries run out in a bisection counts.
         """
         began = time.perf_counter()
         meter = adversary.meters.setdefault("rays", Meter())
@@ -64,7 +64,7 @@ class Rays(Plugin):
         return out
 
     def _opened(self, adversary: Adversary, batch: Batch, start: int, count: int) -> RaySearch:
-        """The images from ``start`` on, as far as there are any."""
+        """The images from ``start`` on, as many as remain."""
         rows = torch.arange(len(batch), device=batch.images.device)[start : start + count]
         seeds = [seed_of(adversary.seed, batch.ids[row], "rays", 0) for row in rows.tolist()]
         drawn = [float(torch.rand((), generator=Generator().manual_seed(seed))) for seed in seeds]
@@ -73,7 +73,7 @@ class Rays(Plugin):
 
 
 def _labels(adversary: Adversary, search: RaySearch, shape: torch.Size, meter: Meter) -> Tensor:
-    """The source's labels (m,) at what the search asks; rows that fill the batch up repeat the first one."""
+    """The source's labels (m,) at the queried points; rows that pad the batch repeat the first one."""
     points = search.points().unflatten(1, shape)
     padded = pad(points, -(-len(points) // FLOOR) * FLOOR)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The search of RayS for a batch of images, each in a phase of its own, one query each at a time."""
+"""The search of RayS for a batch of images, each in its own phase, with one query each at a time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-# Phases of an image: a look at it as it is; is a flipped block nearer?; how near?
+# Phases of an image: is the clean image right? does the flipped block bring the boundary nearer? how near is it?
 _LOOK, _CHECK, _BISECT = 0, 1, 2
-# Where bisection ends: 1e-3 along the unit l2 vector of the signs, in the authors' code.
+# End of the bisection: 1e-3 along the unit l2 vector of the signs, in the authors' code.
 _TOLERANCE = 1e-3
-# By how much of the image the blocks are moved on for another round: the golden ratio spreads the rounds evenly.
+# Shift of the blocks per further round, as a share of the image: the golden ratio spreads the rounds evenly.
 _GOLDEN = 0.618
 # A radius that reaches every corner of the box from every image in it.
 _WHOLE = 1.0
@@ -22,22 +22,22 @@ class RaySearch:
     """Images of n values under search, m rows.
 
     Attributes:
-        row: (m,) where the image stands in the caller's batch.
+        row: (m,) position of the image in the caller's batch.
         clean: (m, n) images, flat.
         label: (m,) true classes.
-        offset: (m,) in [0, 1): at which of a level's blocks the image begins.
+        offset: (m,) in [0, 1): the block of each level at which the image starts.
         sign: (m, n) direction of the nearest point found so far, -1 and 1.
         trial: (m, n) direction that is being tried.
-        radius: (m,) how far the nearest point found is along ``sign``; infinite before the first.
-        low: (m,) radius along ``trial`` at which the label is right, while it is bisected.
-        high: (m,) radius along ``trial`` at which it is wrong, while it is bisected.
-        phase: (m,) what the next query asks.
+        radius: (m,) distance of the nearest point found along ``sign``; infinite before the first.
+        low: (m,) radius along ``trial`` at which the label is right, during bisection.
+        high: (m,) radius along ``trial`` at which it is wrong, during bisection.
+        phase: (m,) purpose of the next query.
         level: (m,) a level has 2**level blocks, or n.
         block: (m,) number of the block in the order of the image.
         idle: (m,) single values flipped since the radius last fell.
-        shift: (m,) by how many values the blocks are moved; 0 in the first round.
+        shift: (m,) number of values by which the blocks are shifted; 0 in the first round.
         asked: (m,) queries spent.
-        over: (m,) wrong as it is, so that nothing is to be done.
+        over: (m,) misclassified clean, so that no search is needed.
     """
 
     row: Tensor
@@ -61,24 +61,24 @@ class RaySearch:
         return len(self.row)
 
     def joined(self, other: RaySearch) -> RaySearch:
-        """The rows of both."""
+        """Concatenate the rows of both."""
         return RaySearch(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
     def kept(self, mask: Tensor) -> RaySearch:
-        """The rows where ``mask`` (m,) is true."""
+        """Select the rows where ``mask`` (m,) is true."""
         return RaySearch(*(getattr(self, f.name)[mask] for f in fields(self)))
 
     def points(self) -> Tensor:
-        """What each row asks next, (m, n) in [0, 1]."""
+        """The next query of each row, (m, n) in [0, 1]."""
         asked = torch.where(self.phase == _BISECT, (self.low + self.high) / 2, self.radius.clamp(max=_WHOLE))
         return self._at(torch.where(self.phase == _LOOK, 0.0, asked), self.trial)
 
     def found(self) -> Tensor:
-        """The nearest misclassified point of each row, (m, n); far off in the box where there is none yet."""
+        """The nearest misclassified point of each row, (m, n); a distant point in the box if there is none yet."""
         return self._at(self.radius.clamp(max=_WHOLE), self.sign)
 
     def answered(self, wrong: Tensor) -> None:
-        """Go on with the answers to :meth:`points`: whether each row's label was ``wrong`` (m,)."""
+        """Advance with the answers to :meth:`points`: whether each row's label was ``wrong`` (m,)."""
         look, check, bisect = (self.phase == phase for phase in (_LOOK, _CHECK, _BISECT))
         self.asked = self.asked + 1
         middle = torch.where(bisect, (self.low + self.high) / 2, self.radius.clamp(max=_WHOLE))
@@ -95,7 +95,7 @@ class RaySearch:
         self.phase = torch.where(check & wrong, _BISECT, self.phase)
 
     def _next_block(self, rows: Tensor, first: Tensor) -> None:
-        """Let ``rows`` (m,) try their next block; those that see their ``first`` one stay where they are."""
+        """Advance ``rows`` (m,) to their next block; rows that evaluate their ``first`` block stay there."""
         n = self.clean.shape[1]
         on = rows & ~first
         size, count = self._blocks()
@@ -115,14 +115,14 @@ class RaySearch:
         self.phase = torch.where(rows, _CHECK, self.phase)
 
     def _another_round(self, stuck: Tensor) -> None:
-        """From the whole image on again with blocks that lie elsewhere, where no flip of a single value helps."""
+        """Restart from the whole image with shifted blocks, for rows where no flip of a single value helps."""
         moved = (self.offset + _GOLDEN) % 1
         self.offset = torch.where(stuck, moved, self.offset)
         self.shift = torch.where(stuck, (moved * self.clean.shape[1]).long(), self.shift)
         self.level, self.block = torch.where(stuck, 0, self.level), torch.where(stuck, 0, self.block)
 
     def _blocks(self) -> tuple[Tensor, Tensor]:
-        """Values in a block of each row's level, and blocks that cover the image, (m,) each."""
+        """Number of values in a block of each row's level, and of blocks that cover the image, (m,) each."""
         n = self.clean.shape[1]
         size = -(-n // 2**self.level)
         return size, -(-n // size)
@@ -132,7 +132,7 @@ class RaySearch:
 
 
 def opened(row: Tensor, clean: Tensor, label: Tensor, offset: Tensor) -> RaySearch:
-    """Images that have not been looked at: every sign is 1, as in the authors' code."""
+    """New images: every sign is 1, as in the authors' code."""
     count = torch.zeros_like(label)
     ones, none = torch.ones_like(clean), clean.new_zeros(len(clean))
     return RaySearch(

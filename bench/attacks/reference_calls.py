@@ -1,4 +1,4 @@
-"""How often the official AutoAttack package calls its model for one image, counted in its source (pyautoattack 0.2)."""
+"""Number of model calls of the official AutoAttack package per image, counted in its source (pyautoattack 0.2)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from bench.core.budget import Norm
 from bench.core.cost import Calls, Passes
 
-# What the package sets: iterations of APGD and FAB, queries of Square, target classes, restarts, samples of `rand`.
+# The package's settings: iterations of APGD and FAB, queries of Square, target classes, restarts, samples of `rand`.
 _ITERATIONS, _QUERIES, _TARGETS, _TARGETS_L1, _RESTARTS, _SAMPLES = 100, 5000, 9, 5, 5, 20
-# Under l1 a standard APGD begins anew at three radii, and evaluates each of the three starts.
+# Under l1 a standard APGD restarts at three radii, and evaluates each of the three starts.
 _RADII_L1 = 3
-# Looks at the first batch for randomness, range and dynamics, and at every image for its clean prediction.
+# Checks of the first batch for randomness, range and dynamics, and of every image for its clean prediction.
 _CHECKS = {"rand": 2}
 _CHECKS_ELSE = 7
 _LOOK = Passes(1)
 
 
 def reference_calls(parts: Sequence[str], version: str, norm: Norm, classes: int) -> Calls:
-    """Least: the first attack's first run fools the image, and is run to its end all the same. Most: it stands.
+    """Least: the first attack's first run fools the image, and still runs to full length. Most: the image survives.
 
-    ``most`` counts the package's checks, which are of the first batch alone.
+    ``most`` includes the package's checks, which are made on the first batch only.
     """
     runs = [_runs(part, version, norm, classes) for part in parts]
     one = [_run(part, version, norm, classes) for part in parts]
-    # Every attack looks at the image first, and is looked at when it is done.
+    # Every attack evaluates the image before and after.
     most = sum((run * times + _LOOK * 2 for run, times in zip(one, runs, strict=True)), _LOOK)
     first = _LOOK * 3 + (_LOOK * 2 if parts[0] == "square" else one[0])
     return Calls(first, most + _LOOK * _CHECKS.get(version, _CHECKS_ELSE))
@@ -40,11 +40,11 @@ def _runs(part: str, version: str, norm: Norm, classes: int) -> int:
 
 
 def _run(part: str, version: str, norm: Norm, classes: int) -> Passes:
-    """One run with what is looked at around it."""
+    """One run with the evaluations around it."""
     if part.startswith("apgd"):
         starts = _RADII_L1 if norm is Norm.L1 and version == "standard" else 1
         gradients = Passes(1, 1) * ((_ITERATIONS + starts) * (_SAMPLES if version == "rand" else 1))
-        return gradients + _LOOK if part == "apgd-t" else gradients  # apgd-t looks for its target
+        return gradients + _LOOK if part == "apgd-t" else gradients  # apgd-t evaluates once to select its target
     if part == "fab-t":
         return Passes(2, 1) * _ITERATIONS + _LOOK * 3
     if part == "fab":

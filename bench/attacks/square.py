@@ -1,4 +1,4 @@
-"""Square Attack alone, against a source that answers with scores and counts what it is asked."""
+"""Square Attack alone, against a source that returns scores and counts queries."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from bench.core.nouns import Access, Adversary, Batch
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
-# Rows per batch where the user names none, as for autoattack.
+# Default rows per batch, as for autoattack.
 _SLOTS, _SLOTS_ELSEWHERE = 128, 1024
-# Queries of an image besides the windows: the clean image, and the start that the windows improve on.
+# Queries of an image besides the windows: the clean image, and the start that the windows improve.
 _BEFORE = 2
 
 
 class SquareAttack(Plugin):
-    """Square Attack (arXiv:1912.00049) from scores alone; every query of an image is counted and the limit is kept."""
+    """Square Attack (arXiv:1912.00049) from scores only; counts every query of an image and keeps the limit."""
 
     needs: ClassVar[Access] = Access.SCORES
     per_image: ClassVar[bool] = True
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
 
-    queries: int = Field(5000, ge=_BEFORE + 1, description="images asked per image at most, the clean look included")
+    queries: int = Field(5000, ge=_BEFORE + 1, description="maximum queries per image, including the clean image")
 
     def calls(self, classes: int, budget: Budget) -> Calls:
-        """From fooled by the start to standing to the last query."""
+        """From images fooled at the start to images that survive to the last query."""
         return Calls(Passes(_BEFORE), Passes(self.queries))
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """The point of highest loss that was kept, for every image that the source gets right; the others stay clean.
+        """Return the highest-loss point for every image that the source classifies correctly; others stay clean.
 
         One window is tried at a time and an image leaves with the query that fools it, so no query is spent that a
         real attacker would not spend. The source is called in one thread, and never copied.
@@ -50,7 +50,7 @@ class SquareAttack(Plugin):
             warnings.warn(f"square did not run: {limit} queries leave no window to try", stacklevel=2)
             return batch.images.clone()
 
-        def asked(images: Tensor) -> Tensor:  # a plain function: what the engine calls is the source itself
+        def asked(images: Tensor) -> Tensor:  # a plain function, so that the engine calls the source itself
             return adversary.source(images)
 
         def hashed(image_id: str, attack: str, restart: int) -> int:

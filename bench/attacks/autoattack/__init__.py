@@ -1,1 +1,1 @@
-"""AutoAttack image by image in a batch that is always full: the scheduler, the attacks and the model calls."""
+"""Per-image AutoAttack in a batch that is kept full: the scheduler, the attacks and the model calls."""

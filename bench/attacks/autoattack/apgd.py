@@ -1,4 +1,4 @@
-"""APGD on the cross-entropy (Croce and Hein, arXiv:2003.01690, algorithm 1), each image by its own clock."""
+"""APGD on the cross-entropy (Croce and Hein, arXiv:2003.01690, algorithm 1), with a schedule per image."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.attacks.autoattack.types import Newcomers, Probe, State
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Passes
 
-# arXiv:2003.01690, section 3: momentum; first step in units of eps; checkpoints after 22% of the iterations, then each
-# 3% closer down to 6%; a step is halved unless the loss rose in more than 75% of the steps since the last checkpoint.
+# arXiv:2003.01690, section 3: momentum; first step in units of eps; checkpoints after 22% of the iterations, then at
+# intervals that shrink by 3% down to 6%; the step is halved unless the loss rose in over 75% of the steps in between.
 _MOMENTUM = 0.75
 _FIRST_STEP = 2.0
 _FIRST_CHECK, _CLOSER, _LEAST_CHECK = 0.22, 0.03, 0.06
@@ -24,12 +24,12 @@ _RHO = 0.75
 
 @dataclass(frozen=True)
 class Apgd:
-    """Auto-PGD on the cross-entropy; other losses are subclasses that change ``name`` and ``loss``.
+    """Auto-PGD on the cross-entropy; subclasses for other losses override ``name`` and ``loss``.
 
     Attributes:
         budget: l-inf or l2 ball.
         iterations: Steps per run.
-        restarts: Random starts, one after the other while the image stands.
+        restarts: Random starts, run in turn while the image remains robust.
         samples: Gradients averaged per step, for randomised models (EOT).
     """
 
@@ -41,7 +41,7 @@ class Apgd:
 
     @property
     def steps(self) -> int:
-        """The start is evaluated too."""
+        """Iterations per run plus one, because the start is evaluated too."""
         return self.iterations + 1
 
     def runs(self, classes: int) -> int:
@@ -49,11 +49,11 @@ class Apgd:
         return self.restarts
 
     def passes(self, classes: int) -> Passes:
-        """A gradient for each sample."""
+        """One gradient per sample."""
         return Passes(1, 1) * self.samples
 
     def loss(self, logits: Tensor, state: State) -> Tensor:
-        """What is raised, (S,)."""
+        """The loss to maximise, (S,)."""
         return cross_entropy(logits, state["label"])
 
     def begin(self, newcomers: Newcomers) -> State:
@@ -84,7 +84,7 @@ class Apgd:
         return state
 
     def step(self, state: State, oracle: Oracle) -> tuple[State, Probe]:
-        """Evaluate the point, keep the best, mind the checkpoint, move on."""
+        """Evaluate the point, keep the best, adapt the step size at checkpoints, take a step."""
         logits, loss, gradient = oracle.gradient(state["point"], lambda z: self.loss(z, state), self.samples)
         after = _remember(state, loss, gradient)
         point, gradient = self._checkpoint(after, state["point"], gradient)
@@ -94,7 +94,7 @@ class Apgd:
         return after, Probe(state["point"], logits)
 
     def _checkpoint(self, state: State, point: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Halve the step and go back to the best point where progress has stalled (conditions 1 and 2)."""
+        """Halve the step and return to the best point where progress has stalled (conditions 1 and 2)."""
         due = state["since"] == state["span"]
         if can_skip(due):
             return point, gradient
@@ -111,7 +111,7 @@ class Apgd:
         return chosen(halve, state["best_point"], point), chosen(halve, state["best_gradient"], gradient)
 
     def _advance(self, state: State, previous: Tensor, gradient: Tensor) -> Tensor:
-        """Gradient step, momentum, projection; ``state["previous"]`` is where the step starts."""
+        """Gradient step, momentum, projection; ``state["previous"]`` is the start of the step."""
         point, size = state["previous"], per_image(state["step"], gradient)
         weight = per_image(torch.where(state["age"] > 0, _MOMENTUM, 1.0), point)
         direction = gradient.sign() if self.budget.norm is Norm.LINF else unit(gradient, self.budget.norm)
@@ -129,7 +129,7 @@ class Apgd:
 
 
 def _remember(state: State, loss: Tensor, gradient: Tensor) -> State:
-    """Best point so far, and how often the loss rose; the official code compares the first step's loss with 0."""
+    """Best point so far and the number of loss increases; the official code compares the first step's loss with 0."""
     first = state["age"] == 0
     better = loss > state["best"]
     after = dict(state)

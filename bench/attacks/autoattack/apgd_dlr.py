@@ -1,4 +1,4 @@
-"""APGD on the untargeted DLR loss: the whole of what a further APGD needs."""
+"""APGD on the untargeted DLR loss; shows all that a further APGD variant needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ApgdDlr(Apgd):
     name: str = "apgd-dlr"
 
     def runs(self, classes: int) -> int:
-        """One run per restart; none with two classes, where the loss is not defined."""
+        """One run per restart; none with two classes, for which the loss is undefined."""
         return self.restarts if classes >= 3 else 0
 
     def loss(self, logits: Tensor, state: State) -> Tensor:

@@ -13,21 +13,21 @@ from bench.attacks.autoattack.types import Newcomers, State
 
 @dataclass(frozen=True)
 class ApgdTargeted(Apgd):
-    """Auto-PGD on the targeted DLR (arXiv:2003.01690, eq. 7) against the likeliest other classes in turn.
+    """Auto-PGD on the targeted DLR (arXiv:2003.01690, eq. 7) against the most likely other classes in turn.
 
     Attributes:
-        targets: Target classes per image, by falling clean logit; no more than there are other classes.
+        targets: Target classes per image, by descending clean logit; capped at the number of other classes.
     """
 
     name: str = "apgd-t"
     targets: int = 9
 
     def runs(self, classes: int) -> int:
-        """Every target, and for each of them every restart; none below four classes, where the loss is not defined."""
+        """Every target with every restart; none below four classes, for which the loss is undefined."""
         return 0 if classes < 4 else min(self.targets, classes - 1) * self.restarts
 
     def begin(self, newcomers: Newcomers) -> State:
-        """As APGD, with the class to aim at."""
+        """As APGD, with the target class."""
         state = super().begin(newcomers)
         ranks = newcomers.labels.new_tensor([1 + run // self.restarts for run in newcomers.runs])
         return state | {"target": ranked_targets(newcomers.logits, newcomers.labels, ranks)}

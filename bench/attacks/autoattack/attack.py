@@ -1,4 +1,4 @@
-"""AutoAttack by the project's own engine; the official package is :mod:`bench.attacks.autoattack_reference`."""
+"""AutoAttack on the project's own engine; the official package is :mod:`bench.attacks.autoattack_reference`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 from bench.core.seeds import seed_of
 
-# Rows per batch where the user names none: on a CPU larger ones leave the cache, on an accelerator the batch is halved
-# until it fits.
+# Default rows per batch: larger batches exceed the cache of a CPU; on an accelerator the batch is halved until it fits.
 _SLOTS = 128
 _SLOTS_ELSEWHERE = 1024
-# Steps between looks at who is fooled: a look costs nothing on a CPU, and waits for an accelerator.
+# Steps between checks for fooled images: a check is free on a CPU, but synchronises an accelerator.
 _PERIOD_ELSEWHERE = 8
 
 
 class AutoAttack(Plugin):
-    """AutoAttack (arXiv:2003.01690) image by image, continuously batched: the official attack at batch size 1."""
+    """AutoAttack (arXiv:2003.01690) image by image with continuous batching: the official attack at batch size 1."""
 
     per_image: ClassVar[bool] = True
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
@@ -44,11 +43,11 @@ class AutoAttack(Plugin):
     attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")
     mode: Literal["first", "budget"] = Field(
         "first",
-        description="first: an image is done when fooled; budget: the attack that fools it runs to its end, and images "
-        "that the source misclassifies are attacked too",
+        description="first: an image is done when fooled; budget: the attack that fools it runs to full length, and "
+        "images that the source misclassifies are attacked too",
     )
     keep: Literal["last", "best"] = Field(
-        "last", description="budget only: hand back the last misclassified iterate (official) or the highest-loss one"
+        "last", description="budget only: return the last misclassified iterate (official) or the highest-loss one"
     )
     iterations: int = Field(100, ge=1, description="steps of APGD and FAB per run")
     queries: int = Field(5000, ge=1, description="queries of Square")
@@ -62,9 +61,9 @@ class AutoAttack(Plugin):
         return self
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """Candidates of the shape of ``batch.images``; images that no attack fooled stay clean.
+        """Return candidates with the shape of ``batch.images``; images that no attack fooled stay clean.
 
-        In mode ``budget`` with keep ``best`` those get their highest-loss point instead. Source: arXiv:2003.01690.
+        In mode ``budget`` with keep ``best``, unfooled images get their highest-loss point. Source: arXiv:2003.01690.
         """
         results: list[Finished] = []
         said = doubts_of_model(adversary.source, batch.images, averaged=self.version == "rand")
@@ -75,10 +74,10 @@ class AutoAttack(Plugin):
         return collected(batch, results)
 
     def calls(self, classes: int, budget: Budget) -> Calls:
-        """From fooled by the first attack's first step to standing through every run.
+        """From images fooled at the first attack's first step to images that survive every run.
 
-        In mode ``budget`` the run that fools goes to its end; Square ends where it fools. In mode ``first`` an image
-        that the source misclassifies costs one forward. A claim that float32 measures again is one more.
+        In mode ``budget`` the run that fools an image runs to full length, except for Square, which stops. In mode
+        ``first`` a misclassified clean image costs one forward. Confirming a claim in float32 costs one more.
         """
         attacks = [attack for attack in self._sequence(budget) if attack.runs(classes)]
         look = Passes(1)
@@ -90,7 +89,7 @@ class AutoAttack(Plugin):
         return Calls(look + first.passes(classes) * steps, most)
 
     def stream(self, adversary: Adversary, batches: Iterable[Batch], emit: Emit) -> dict[str, Meter]:
-        """Attack the images of ``batches``, read as they are needed; ``emit`` gets each as its fate is decided.
+        """Attack the images of ``batches``, which are read as needed; ``emit`` gets each image when it is decided.
 
         Args:
             adversary: Source, budget and seed of the run.
@@ -121,14 +120,14 @@ class AutoAttack(Plugin):
         host = device.type == "cpu"
         keep: Keep = "first" if self.mode == "first" else self.keep
         slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
-        # Where the first success ends an attack, an image that is wrong as it is has nothing left to be done to it.
+        # Where the first success ends an attack, a misclassified clean image needs no attack.
         misclassified = self.mode == "budget"
         period, threads = (1, torch.get_num_threads()) if host else (_PERIOD_ELSEWHERE, 1)
         return Conduct(slots, keep, adversary.precision, misclassified, period, min(threads, slots))
 
 
 def _tell(meters: dict[str, Meter]) -> None:
-    """Warn of what the record should say."""
+    """Warn of everything that the record should mention."""
     for name, meter in meters.items():
         if meter.skipped:
             warnings.warn(f"{name} did not run: its loss needs more classes than the model has", stacklevel=3)

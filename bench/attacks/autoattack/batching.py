@@ -1,4 +1,4 @@
-"""Fixed batch shapes: the ladder of sizes, padding to them, and memory that runs out."""
+"""Fixed batch shapes: the ladder of sizes, padding to them, and recovery from running out of memory."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from bench.core.errors import BenchError
 
 T = TypeVar("T")
 # Smallest batch that the model is given. Matrix kernels round differently for very few rows: on two ViTs and a
-# ResNet-18 (float32, CPU, a thread for each product) logits and gradients were bit for bit the same from 4 rows on, and
-# differed by up to 1e-6 at 1, 2 and 3. With two threads on one product they were so at multiples of 4.
+# ResNet-18 (float32, CPU, one thread per product) logits and gradients were bit-identical from 4 rows on, and
+# differed by up to 1e-6 at 1, 2 and 3 rows. With two threads per product they were identical at multiples of 4.
 FLOOR = 4
-# Shapes below the full one that a batch may shrink to when few images are left.
+# Shapes below the full one to which a batch may shrink when few images are left.
 _RUNGS = 32
 
 
 @dataclass
 class BatchShapes:
-    """The batch shapes of a run: that of all slots, and rungs below it down to the floor; memory may push both lower.
+    """The batch shapes of a run, from all slots down to the floor in rungs; running out of memory may lower both.
 
     Attributes:
-        slots: Images at a time; fewer than the floor are padded to it.
+        slots: Images at a time; padded to the floor if fewer.
         floor: Smallest shape.
         rung: Step between the shapes.
-        climbing: Whether smaller shapes may be used when few images are left (they must round alike).
+        climbing: Whether smaller shapes may be used when few images are left (they must round identically).
     """
 
     slots: int
@@ -49,10 +49,10 @@ class BatchShapes:
         return min(max(-(-rows // rung) * rung, self.floor), self.top)
 
     def halve(self) -> None:
-        """Give up half the batch.
+        """Halve the batch.
 
         Raises:
-            BenchError: a single image does not fit.
+            BenchError: if a single image does not fit.
         """
         if self.top == 1:
             raise BenchError("out of memory with a single image in the batch; use a smaller model or another device")
@@ -63,7 +63,7 @@ class BatchShapes:
 
 
 def pad(x: Tensor, rows: int) -> Tensor:
-    """``x`` with its first row repeated until there are ``rows``."""
+    """Return ``x`` padded to ``rows`` rows by repeating its first row."""
     return x if len(x) == rows else torch.cat([x, x[:1].expand(rows - len(x), *x.shape[1:])])
 
 
@@ -84,7 +84,7 @@ def measured(forward: Callable[[Tensor], Tensor], images: Tensor, ladder: BatchS
 
 
 def attempt(work: Callable[[], T]) -> T | None:
-    """The result of ``work``, or None where memory ran out (its tensors are released by then)."""
+    """Return the result of ``work``, or None if memory ran out (its tensors are released by then)."""
     try:
         return work()
     except torch.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""How a sequence of attacks is run."""
+"""Settings for running a sequence of attacks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bench.core.nouns import Precision
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a sequence is run; nothing here but ``keep`` and ``misclassified`` changes an image's outcome in float32.
+    """Settings for running a sequence; only ``keep`` and ``misclassified`` change an image's outcome in float32.
 
     Attributes:
         slots: Images at a time.
         keep: See :class:`bench.attacks.autoattack.scheduler.Scheduler`.
         precision: Precision of the search; verdicts are in float32.
         misclassified: Whether images that the source misclassifies are attacked too.
-        period: Steps between looks at who is fooled.
-        threads: Threads side by side, each with its share of the slots.
+        period: Steps between checks for fooled images.
+        threads: Parallel threads, each with its share of the slots.
         climbing: Whether smaller batch shapes may be used when few images are left.
-        ahead: Whether points may be evaluated that are thrown away if an earlier one is kept; where not, an image is
-            sent forward once for each query that it spends, and rows without an image repeat another row.
+        ahead: Whether points may be evaluated speculatively and discarded if an earlier one is kept. If not, an image
+            is sent forward exactly once per query that it spends, and rows without an image repeat another row.
     """
 
     slots: int

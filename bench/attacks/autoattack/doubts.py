@@ -1,4 +1,4 @@
-"""What makes an attack's failure worth little: the signs that AutoAttack warns of (arXiv:2003.01690)."""
+"""Signs that an attack's failure is unreliable, as AutoAttack warns of them (arXiv:2003.01690)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from bench.core.cost import Meter
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Images to look at; two calls of two are little beside the first step of an attack.
+# Images to check; two calls on two images cost little compared with the first step of an attack.
 _LOOKED_AT = 2
-# Differences that count, as in the official package: of logits scaled to length 1, of probabilities, of robust
+# Significant differences, as in the official package: of logits scaled to length 1, of probabilities, of robust
 # accuracy.
 _RANDOM, _PROBABILITY, _GAIN = 1e-4, 1e-5, 0.002
 
 
 def doubts_of_model(model: Model, images: Tensor, *, averaged: bool) -> list[str]:
-    """Signs that the model draws lots, or hands out probabilities, at the first of ``images`` (B, C, H, W).
+    """Signs that the model is randomised or returns probabilities, on the first of ``images`` (B, C, H, W).
 
     Args:
         model: The source.
         images: Clean images.
-        averaged: The attack averages gradients, as it should for a model that draws lots.
+        averaged: Whether the attack averages gradients, as it should for a randomised model.
     """
     with torch.no_grad():
         twice = attempt(lambda: [model(images[:_LOOKED_AT]).float() for _ in range(2)])
@@ -43,7 +43,7 @@ def doubts_of_model(model: Model, images: Tensor, *, averaged: bool) -> list[str
 
 
 def doubts_of_search(meters: dict[str, Meter], images: int) -> list[str]:
-    """Signs of masked gradients in what the attacks on ``images`` images met."""
+    """Signs of masked gradients in the meters of the attacks on ``images`` images."""
     said = [
         f"{name}: the gradient is zero at {meter.flat} images of its first batch, so it had nothing to follow"
         for name, meter in meters.items()
@@ -52,7 +52,7 @@ def doubts_of_search(meters: dict[str, Meter], images: int) -> list[str]:
     before = [name for name in meters if name not in ("clean", "square")]
     if before and "square" in meters and meters["square"].fooled > _GAIN * images:
         said.append(
-            f"square fooled {meters['square'].fooled} images that {', '.join(before)} left standing: gradients may be "
+            f"square fooled {meters['square'].fooled} images that {', '.join(before)} left robust: gradients may be "
             "masked, and a stronger query attack may fool more"
         )
     return said

@@ -1,4 +1,4 @@
-"""FAB: the nearest misclassified point by steps along the linearised boundary (arXiv:1907.02044)."""
+"""FAB: find the nearest misclassified point with steps along the linearised boundary (arXiv:1907.02044)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.core.cost import Passes
 
 # arXiv:1907.02044, section 4: overshoot, backward step, largest pull towards the clean image.
 _OVERSHOOT, _BACKWARD, _MOST_PULL = 1.05, 0.9, 0.1
-# Random starts lie at half the radius; shortest distance that is told from zero (both as in the official code).
+# Random starts lie at half the radius; distances below this count as zero (both as in the official code).
 _START, _LEAST = 0.5, 1e-8
 
 
@@ -26,9 +26,9 @@ class Fab:
     """Fast adaptive boundary attack, untargeted: every class is a candidate in each step.
 
     Attributes:
-        budget: l-inf or l2; points within it count as fooled, the search itself is not bound to it.
+        budget: l-inf or l2; points within it count as fooled, but the search itself may leave it.
         iterations: Steps per run.
-        restarts: The first run starts at the image, further ones at random.
+        restarts: The first run starts at the image, further runs at random points.
     """
 
     budget: Budget
@@ -38,7 +38,7 @@ class Fab:
 
     @property
     def steps(self) -> int:
-        """Each step takes a gradient and then a forward pass at the new point."""
+        """Two calls per iteration: a gradient, then a forward pass at the new point."""
         return self.iterations
 
     def runs(self, classes: int) -> int:
@@ -46,7 +46,7 @@ class Fab:
         return self.restarts
 
     def passes(self, classes: int) -> Passes:
-        """The gradient of every logit, and a look at the new point."""
+        """The gradient of every logit, and a forward at the new point."""
         return Passes(2, classes)
 
     def begin(self, newcomers: Newcomers) -> State:
@@ -60,7 +60,7 @@ class Fab:
         }
 
     def step(self, state: State, oracle: Oracle) -> tuple[State, Probe]:
-        """Project the point and the image on the boundary's plane, mix, look, step back."""
+        """Project the point and the image onto the boundary's plane, mix, evaluate, step back."""
         norm, image, label = self.budget.norm, state["image"], state["label"]
         gap, normal = self._boundary(state, oracle)
         point = self._land(state["point"], image, gap, normal)
@@ -75,7 +75,7 @@ class Fab:
     def _land(self, point: Tensor, image: Tensor, gap: Tensor, normal: Tensor) -> Tensor:
         norm, flat, origin, w = self.budget.norm, point.flatten(1), image.flatten(1), normal.flatten(1)
         near = to_plane(flat, w, gap, norm)
-        # The plane seen from the clean image: the same one, so its gap follows from the point's.
+        # The plane as seen from the clean image: it is the same plane, so its gap follows from the point's.
         far = to_plane(origin, w, gap + (w * (origin - flat)).sum(1), norm)
         here, there = length(near, norm).clamp(min=_LEAST), length(far, norm).clamp(min=_LEAST)
         pull = (here / (here + there)).clamp(max=_MOST_PULL)[:, None]
@@ -93,7 +93,7 @@ class Fab:
         return starts
 
     def _boundary(self, state: State, oracle: Oracle) -> tuple[Tensor, Tensor]:
-        """Logit difference (S,) to the class whose linearised boundary is nearest, and its gradient."""
+        """Logit difference (S,) to the class with the nearest linearised boundary, and its gradient."""
         logits, jacobian = oracle.jacobian(state["point"])
         rows, label = torch.arange(len(logits), device=logits.device), state["label"]
         gaps = logits - logits[rows, label][:, None]
@@ -108,10 +108,10 @@ class Fab:
 
 @dataclass(frozen=True)
 class FabTargeted(Fab):
-    """FAB against one class at a time, the likeliest other classes in turn: one gradient per step.
+    """FAB against one class at a time, the most likely other classes in turn: one gradient per step.
 
     Attributes:
-        targets: Target classes per image, by falling clean logit; no more than there are other classes.
+        targets: Target classes per image, by descending clean logit; capped at the number of other classes.
     """
 
     restarts: int = 1
@@ -119,15 +119,15 @@ class FabTargeted(Fab):
     targets: int = 9
 
     def runs(self, classes: int) -> int:
-        """Every target, and for each of them every restart."""
+        """Every target with every restart."""
         return min(self.targets, classes - 1) * self.restarts
 
     def passes(self, classes: int) -> Passes:
-        """One gradient, and a look at the new point."""
+        """One gradient, and a forward at the new point."""
         return Passes(2, 1)
 
     def begin(self, newcomers: Newcomers) -> State:
-        """As FAB, with the class to aim at."""
+        """As FAB, with the target class."""
         ranks = newcomers.labels.new_tensor([1 + run // self.restarts for run in newcomers.runs])
         target = ranked_targets(newcomers.logits, newcomers.labels, ranks)
         return super().begin(newcomers) | {"target": target}

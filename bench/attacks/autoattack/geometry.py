@@ -1,4 +1,4 @@
-"""Noise and norms of image batches, written so that an image's numbers do not depend on its batch."""
+"""Noise and norms of image batches, computed so that the result for an image does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TINY = 1e-12
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """One value per image (B,), shaped to broadcast over ``like`` (B, ...)."""
+    """Reshape one value per image (B,) to broadcast over ``like`` (B, ...)."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
@@ -24,14 +24,14 @@ def length(x: Tensor, norm: Norm) -> Tensor:
 
 
 def unit(x: Tensor, norm: Norm) -> Tensor:
-    """Images scaled to norm 1; zero stays zero."""
+    """Scale images to norm 1; zero stays zero."""
     return x / per_image(length(x, norm) + _TINY, x)
 
 
 def noise(images: Tensor, streams: Sequence[torch.Generator], norm: Norm) -> Tensor:
     """A raw random direction per image: uniform in [-1, 1] under l-inf, normal under l2.
 
-    Drawn image by image in the shape that the official code uses for a batch of one, so that the stream is the same.
+    Drawn image by image in the shape that the official code uses for a batch of one, so that the streams agree.
     """
     shape = (1, *images.shape[1:])
     if norm is Norm.LINF:
@@ -42,13 +42,13 @@ def noise(images: Tensor, streams: Sequence[torch.Generator], norm: Norm) -> Ten
 
 
 def unit_noise(images: Tensor, streams: Sequence[torch.Generator], norm: Norm) -> Tensor:
-    """:func:`noise` of norm 1, scaled image by image so that a lone image rounds as one in a crowd."""
+    """:func:`noise` of norm 1, scaled image by image so that rounding does not depend on the batch."""
     raw = noise(images, streams, norm)
     return torch.cat([unit(raw[row : row + 1], norm) for row in range(len(raw))])
 
 
 def chosen(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``new`` in the rows that ``mask`` (B,) sets, ``old`` elsewhere; ``old`` itself where none is seen to be set."""
+    """Take ``new`` in the rows that ``mask`` (B,) sets, ``old`` elsewhere; ``old`` itself if none is seen to be set."""
     if mask.device.type != "cpu":
         return torch.where(per_image(mask, new), new, old)
     rows = mask.nonzero().squeeze(1)
@@ -56,5 +56,5 @@ def chosen(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def can_skip(mask: Tensor) -> bool:
-    """Whether nothing in ``mask`` is set, where asking is free; on an accelerator never, since asking waits for it."""
+    """Whether ``mask`` is empty, where checking is free; always False on an accelerator, where it synchronises."""
     return mask.device.type == "cpu" and not bool(mask.any())

@@ -1,8 +1,8 @@
-"""Nearest point of a hyperplane inside the box [0, 1], exactly, without sorting.
+"""Exact nearest point of a hyperplane inside the box [0, 1], without sorting.
 
 Croce and Hein (arXiv:1907.02044, section 3.1) sort the pixels by where they hit the box. Here the same piecewise linear
-equation is solved by Newton's method: it is concave and rising, so the steps climb monotonically to the root and stop
-there after a few passes.
+equation is solved by Newton's method: it is concave and increasing, so the steps rise monotonically to the root and
+converge after a few passes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from torch import Tensor
 from bench.attacks.autoattack.geometry import can_skip
 from bench.core.budget import Norm
 
-# More steps than any row was seen to need (mostly 3 to 8); on an accelerator all of them are taken without asking.
+# More steps than any row was observed to need (mostly 3 to 8); an accelerator runs all of them without checking.
 _MOST_STEPS = 24
 # Weights below this count as zero under l2, as in the official code.
 _NEGLIGIBLE = 1e-8
 
 
 def to_plane(points: Tensor, weights: Tensor, gap: Tensor, norm: Norm) -> Tensor:
-    """Shortest move (B, n) that brings each point onto its plane, or as near as the box allows.
+    """Shortest move (B, n) that brings each point onto its plane, or as close as the box allows.
 
     Args:
         points: (B, n) in [0, 1].
         weights: (B, n), normals of the planes.
         gap: (B,), weights . points - offset.
-        norm: l-inf or l2, in which the move is shortest.
+        norm: l-inf or l2, the norm in which the move is shortest.
     """
     slope_sign = torch.where(gap >= 0, 1.0, -1.0)[:, None]
     w = weights * slope_sign
@@ -42,10 +42,10 @@ def to_plane(points: Tensor, weights: Tensor, gap: Tensor, norm: Norm) -> Tensor
 
 
 def _shift(slope: Tensor, limit: Tensor, gap: Tensor) -> Tensor:
-    """Root (B,) of sum(slope * min(shift, limit)) = gap; infinite where the box ends before the plane.
+    """Root (B,) of sum(slope * min(shift, limit)) = gap; infinite if the box ends before the plane.
 
-    A row moves only upwards, so further passes leave a row that has arrived as it is: the number of passes, which the
-    slowest row of the batch decides, changes no other row.
+    Rows only increase, and a converged row no longer changes: the number of passes, which depends on the slowest row of
+    the batch, does not affect the other rows.
     """
     full = slope * limit
     shift = gap / slope.sum(1).clamp(min=1e-30)

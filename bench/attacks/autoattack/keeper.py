@@ -1,4 +1,4 @@
-"""Which of the points that an image visits is handed back."""
+"""Choice of the point that is returned for an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Keep = Literal["first", "last", "best"]
 
 
 def opened(images: Tensor) -> State:
-    """Rows of the keeper for images (n, C, H, W) that have just come."""
+    """Keeper rows for newly seated images (n, C, H, W)."""
     return {
         "fooled": torch.zeros(len(images), dtype=torch.bool, device=images.device),
         "over": torch.zeros(len(images), dtype=torch.bool, device=images.device),
@@ -25,10 +25,10 @@ def opened(images: Tensor) -> State:
 
 
 def noted(keep: Keep, kept: State, probe: Probe, labels: Tensor) -> State:
-    """The keeper's rows after a step; functional, as the attacks are.
+    """Return the keeper's rows after a step; functional, like the attacks.
 
-    ``first`` keeps the first misclassified point, ``last`` the last one (the official code), ``best`` the one of
-    highest cross-entropy, misclassified ones before others.
+    ``first`` keeps the first misclassified point, ``last`` the last one (the official code), ``best`` the one with the
+    highest cross-entropy, misclassified points before others.
     """
     wrong = probe.logits.argmax(1) != labels
     wrong = wrong if probe.eligible is None else wrong & probe.eligible

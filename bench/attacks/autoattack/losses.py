@@ -1,4 +1,4 @@
-"""Losses that the attacks raise, one value per image; logits (B, K), labels (B,)."""
+"""Losses that the attacks maximise, one value per image; logits (B, K), labels (B,)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Keeps the denominators of the DLR losses from zero, as in the official code.
+# Keeps the denominators of the DLR losses above zero, as in the official code.
 _TINY = 1e-12
 
 
@@ -32,13 +32,13 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Own logit minus the best other (B,); negative where the image is misclassified."""
+    """True-class logit minus the best other (B,); negative where the image is misclassified."""
     column = labels[:, None]
     own = logits.gather(1, column).squeeze(1)
     return own - logits.scatter(1, column, -float("inf")).amax(1)
 
 
 def ranked_targets(logits: Tensor, labels: Tensor, ranks: Tensor) -> Tensor:
-    """The class that stands ``ranks`` places behind the own one (B,), by falling logit."""
+    """The class at rank ``ranks`` among the other classes (B,), by descending logit."""
     order = logits.scatter(1, labels[:, None], float("inf")).sort(dim=1).indices
     return order.gather(1, logits.shape[1] - 1 - ranks[:, None]).squeeze(1)

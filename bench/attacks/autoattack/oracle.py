@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Oracle:
     """The source in one precision.
 
-    ``live`` says how many rows of the batch count, ``room`` how many images may be sent at once, ``halt`` ends all
+    ``live`` is the number of batch rows that count, ``room`` the maximum number of images per call, ``halt`` ends all
     calls.
-    On an accelerator the time in the model is read from events, so that nothing waits for it.
+    On an accelerator the time in the model is read from events, without synchronisation.
     """
 
     model: Model
@@ -78,7 +78,7 @@ class Oracle:
         return logits.detach(), torch.stack(rows, dim=1)
 
     def settle(self) -> None:
-        """Add the pending event times of an accelerator to the meter; waits for it."""
+        """Add the pending event times of an accelerator to the meter; synchronises."""
         for start, end in self._spans:
             end.synchronize()
             self.meter.model_seconds += start.elapsed_time(end) / 1000
@@ -106,7 +106,7 @@ class Oracle:
 
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
-    """No parameter of ``model`` asks for a gradient inside; what they asked before is restored."""
+    """Disable gradients for the parameters of ``model`` inside; restores their settings on exit."""
     asking = [p for p in model.parameters() if p.requires_grad] if isinstance(model, nn.Module) else []
     for parameter in asking:
         parameter.requires_grad_(False)

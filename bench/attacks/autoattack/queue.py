@@ -1,8 +1,8 @@
-"""The images that wait for a slot, shared by the threads that attack them.
+"""The images that wait for a slot, shared by the attacking threads.
 
-Every thread gets its fair share, and one that has more than it gives images back with their state: images that are
-fooled early leave holes, and on a CPU a thread without images is a core that does nothing. An image depends on nothing
-but itself, so who attacks it changes nothing.
+Every thread gets its fair share, and a thread with more returns images with their state: images that are fooled early
+leave gaps, and on a CPU a thread without images is an idle core. The result for an image does not depend on the thread
+that attacks it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SLACK = 4
 
 @dataclass
 class Seat:
-    """One image under attack: its stream, which of the attack's runs it is in, and for how many steps.
+    """One image under attack: its random stream, the current run of the attack, and the steps taken.
 
-    ``parked`` is the state of its row while it waits for a slot again.
+    ``parked`` is the state of its row while it waits for another slot.
     """
 
     guest: Guest
@@ -36,11 +36,11 @@ class Seat:
 
 
 class Queue:
-    """Seats for ``threads`` schedulers.
+    """Seats shared by ``threads`` schedulers.
 
     Args:
         seats: All images, in order.
-        threads: How many schedulers draw from it; each of them until it is handed nothing.
+        threads: Number of schedulers that take from it; each continues until it receives nothing.
         halt: Set to end all of them.
     """
 
@@ -51,10 +51,10 @@ class Queue:
         self._changed = threading.Condition()
 
     def take(self, live: int, slots: int) -> list[Seat]:
-        """Seats for a thread that has ``live`` images in ``slots`` slots; waits where it has none and others may give.
+        """Seats for a thread with ``live`` images in ``slots`` slots; waits if it has none and others may return some.
 
         Raises:
-            StoppedError: the run was stopped.
+            StoppedError: if the run was stopped.
         """
         with self._changed:
             self._note(live)
@@ -70,14 +70,14 @@ class Queue:
             return taken
 
     def give_back(self, seats: list[Seat]) -> None:
-        """Let others go on with these images."""
+        """Return these images for other threads to continue."""
         with self._changed:
             self._waiting.extendleft(reversed(seats))
             self._live[threading.get_ident()] = self._live.get(threading.get_ident(), 0) - len(seats)
             self._changed.notify_all()
 
     def surplus(self, live: int) -> int:
-        """How many of its ``live`` images a thread should give back."""
+        """How many of its ``live`` images a thread should return."""
         if self._threads == 1:
             return 0
         with self._changed:
@@ -91,5 +91,5 @@ class Queue:
             self._changed.notify_all()
 
     def _share(self) -> int:
-        """What each thread should have of all images, where they are too few to fill every slot."""
+        """Each thread's share of all images if there are too few to fill every slot."""
         return -(-(len(self._waiting) + sum(self._live.values())) // self._threads)

@@ -1,7 +1,7 @@
-"""Continuous batching: a fixed number of slots, each with the state of one image, always as full as the queue allows.
+"""Continuous batching: a fixed number of slots, each with the state of one image, kept as full as the queue allows.
 
-Knows nothing of any attack: it seats images, steps all rows at once, and lets an image go when it is fooled, when its
-attack has nothing left to try, or when its last run has ended.
+The scheduler is independent of the attack: it seats images, steps all rows at once, and releases an image when it is
+fooled, when its attack has nothing left to try, or when its last run has ended.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _KEEPER = "keeper."
 
 @dataclass
 class Scheduler:
-    """One attack over a queue of images, which other schedulers may share.
+    """Runs one attack on a queue of images, which other schedulers may share.
 
     Attributes:
-        attack: What steps the rows.
+        attack: Steps the rows.
         oracle: The model.
         ladder: Batch shapes.
-        keep: ``first`` lets an image go the moment it is fooled; ``last`` and ``best`` end the run first.
-        period: Steps between looks at who is fooled; more than 1 spares an accelerator the waiting.
+        keep: ``first`` releases an image as soon as it is fooled; ``last`` and ``best`` finish the run first.
+        period: Steps between checks for fooled images; more than 1 reduces synchronisation on an accelerator.
         ahead: See :class:`bench.attacks.autoattack.conduct.Conduct`.
     """
 
@@ -44,7 +44,7 @@ class Scheduler:
     _ticks: int = 0
 
     def run(self, queue: Queue) -> Iterator[Finished]:
-        """Attack what ``queue`` hands out until it has no more; results leave in the order they are reached."""
+        """Attack images from ``queue`` until it is exhausted; results are emitted in order of completion."""
         while True:
             newcomers = queue.take(self._live(), self.ladder.slots)
             if not newcomers and not self._live():
@@ -60,7 +60,7 @@ class Scheduler:
         return sum(seat is not None for seat in self._seats)
 
     def _seat(self, newcomers: list[Seat]) -> None:
-        """Fit the shape to the number of images and seat the newcomers: begin new images, go on with parked ones."""
+        """Fit the shape to the number of images and seat new arrivals: start new images, resume parked ones."""
         self._reshape(self.ladder.shape(self._live() + len(newcomers)))
         free = [row for row, seat in enumerate(self._seats) if seat is None]
         fresh: list[int] = []
@@ -76,7 +76,7 @@ class Scheduler:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Tell the oracle what counts; where nothing may be asked in vain, rows without an image repeat another row."""
+        """Tell the oracle what counts; if speculation is off, rows without an image repeat another row."""
         self.oracle.live, self.oracle.room = self._live(), self.ladder.top if self.ahead else 1
         empty = [row for row, seat in enumerate(self._seats) if seat is None]
         if empty and not self.ahead and self._live():
@@ -85,7 +85,7 @@ class Scheduler:
                 value[empty] = value[first : first + 1].clone()
 
     def _begin(self, rows: list[int]) -> None:
-        """Start the run that each row's seat is at."""
+        """Start each row's current run."""
         seats = [seat for row in rows if (seat := self._seats[row])]
         images = torch.stack([seat.guest.image for seat in seats])
         labels = torch.tensor([seat.guest.label for seat in seats], device=images.device)
@@ -109,7 +109,7 @@ class Scheduler:
             self._state[name][rows] = value
 
     def _park(self, most: int) -> list[Seat]:
-        """Clear all rows but ``most`` and return their images with their states."""
+        """Clear all but ``most`` rows and return their images with their states."""
         rows = [row for row, seat in enumerate(self._seats) if seat][most:]
         parked = []
         for row in rows:
@@ -121,7 +121,7 @@ class Scheduler:
         return parked
 
     def _reshape(self, shape: int) -> None:
-        """Move the live rows into a batch of ``shape`` rows, which holds them."""
+        """Move the live rows into a batch of ``shape`` rows that holds them."""
         if shape == len(self._seats):
             return
         rows = [row for row, seat in enumerate(self._seats) if seat]
@@ -130,7 +130,7 @@ class Scheduler:
         self._state = {name: value[index] for name, value in self._state.items()} if rows else {}
 
     def _tick(self, queue: Queue) -> None:
-        """One step of all rows; where memory runs out, half of them go back to the queue and it is tried again."""
+        """Step all rows; if memory runs out, return half of them to the queue and retry."""
         while True:
             stepped = attempt(self._stepped)
             if stepped is not None:
@@ -154,7 +154,7 @@ class Scheduler:
         return own | {_KEEPER + name: value for name, value in kept.items()}
 
     def _harvest(self) -> list[Finished]:
-        """Let go who is fooled or through, and start the next run of who is not."""
+        """Release images that are fooled or finished, and start the next run of the others."""
         due = [seat is not None and seat.age >= self.attack.steps for seat in self._seats]
         if self._ticks % self.period and not any(due):
             return []

@@ -1,13 +1,13 @@
-"""A copy of the source that computes the same function faster, for the search alone.
+"""A copy of the source that computes the same function faster, used for the search only.
 
-What the search finds is measured again on the source itself, so rounding may differ here. Changes that are made:
+The search's findings are measured again on the source itself, so rounding may differ here. The changes:
 
 - On a CPU, patch embeddings become one matrix product. As a convolution, their gradient takes a sixth of a small ViT's
-  step (3 x 32 x 32 images, patch 8, 64 rows, one thread: 0.39 ms an image with the convolution, 0.33 ms without).
-- On a CPU, the calls are recorded once and replayed without Python, which threads would wait for one another in (two
-  threads on the same ViT, forward, us an image: 94 as it is and 60 replayed with 8 rows each, 79 and 55 with 32).
+  step (3 x 32 x 32 images, patch 8, 64 rows, one thread: 0.39 ms per image with the convolution, 0.33 ms without).
+- On a CPU, the calls are recorded once and replayed without Python, for which threads would wait on each other (two
+  threads on the same ViT, forward, us per image: 94 unchanged and 60 replayed with 8 rows each, 79 and 55 with 32).
 - Under bf16, weights of linear layers and convolutions are rounded once instead of in every call; on a CPU, timm's
-  attention is left as two products (ViT-B/16, gradient, ms an image: 152 with the fused kernel, 123 without).
+  attention runs as two products (ViT-B/16, gradient, ms per image: 152 with the fused kernel, 123 without).
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from bench.core.numerics import numerics
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Packages whose modules do the same to every input, so that a recording stands for them; other modules say
-# ``traceable = True`` if they do (no randomness, no choice by value).
+# Packages with modules that treat every input alike, so that a recording is valid; other modules declare
+# ``traceable = True`` if they do (no randomness, no data-dependent branches).
 _TRACEABLE = ("torch", "timm", "peft")
-# Larger models spend no time worth saving outside their products (ViT-B/16: 87 million), and are slow to record.
+# Larger models spend negligible time outside their products (ViT-B/16: 87 million), and are slow to record.
 _MOST_WEIGHTS = 20_000_000
 _MANY_CALLS = 500
-# A copy must give the logits of the model, and a recording those of the copy, up to this share of the largest.
+# A copy must reproduce the logits of the model, and a recording those of the copy, up to this share of the largest.
 _AGREES = {Precision.FP32: 1e-4, Precision.TF32: 1e-3, Precision.BF16: 5e-2}
-# Gradients round more than logits do, and bfloat16 may turn a choice of the network.
+# Gradients round more than logits do, and bfloat16 may change a branch of the network.
 _SLOPE_AGREES = {Precision.FP32: 1e-2, Precision.TF32: 5e-2, Precision.BF16: 0.5}
 
 
 @dataclass
 class Search:
-    """What the search calls in place of ``model``.
+    """What the search calls instead of ``model``.
 
     Args:
         model: The source.
@@ -57,13 +57,13 @@ class Search:
 
     @cached_property
     def copy(self) -> Model:
-        """The faster copy, or the model itself where there is nothing to gain or a copy does not do what it does."""
+        """The faster copy, or the model itself if a copy gains nothing or behaves differently."""
         fast = _copied(self.model, self.precision, host=self.example.device.type == "cpu")
         return fast if self._alike(fast, self.model, 4) else self.model
 
     @cached_property
     def recording(self) -> Model:
-        """The copy as a recording, where that can stand for it."""
+        """The copy as a recording, if that is valid for it."""
         if self.example.device.type != "cpu":
             return self.copy
         replay = _recorded(self.copy, self.precision, self._rows(8))
@@ -86,7 +86,7 @@ class Search:
     def _same_slope(self, fast: Model, slow: Model, rows: int) -> bool:
         """Whether two models that give the same logits have the same gradient.
 
-        A recording drops ``detach``, so that what stands in for the gradient of a step that has none is lost.
+        A recording drops ``detach``, which loses the substitute gradient of a non-differentiable step.
         """
         if fast is slow:
             return True
@@ -109,7 +109,7 @@ class Search:
         return self.example[torch.arange(count, device=self.example.device) % len(self.example)]
 
     def for_calls(self, calls: int) -> Model:
-        """What to call for an attack of so many ``calls`` an image: recording takes as long as a hundred steps."""
+        """The model for an attack with ``calls`` calls per image; recording takes as long as a hundred steps."""
         return self.recording if calls >= _MANY_CALLS else self.copy
 
 
@@ -146,7 +146,7 @@ def _recorded(model: Model, precision: Precision, example: Tensor) -> Model:
         with warnings.catch_warnings(), torch.no_grad(), numerics(precision, "cpu"):
             warnings.simplefilter("ignore")
             replay: nn.Module = torch.jit.freeze(torch.jit.trace(model, example, check_trace=False))
-    except Exception:  # whatever the recorder cannot do, the copy itself does
+    except Exception:  # the copy itself handles whatever the recorder cannot
         return model
     return replay
 
@@ -156,7 +156,7 @@ def _traceable(layer: nn.Module) -> bool:
 
 
 class PatchProduct(nn.Module):
-    """A convolution whose windows neither overlap nor leave the image, as a matrix product; (B, C, H, W) in and out."""
+    """A convolution with non-overlapping windows and no padding, as a matrix product; (B, C, H, W) in and out."""
 
     traceable = True
 
@@ -167,7 +167,7 @@ class PatchProduct(nn.Module):
         self.weight, self.bias, self.stride = layer.weight, layer.bias, layer.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the convolution gives, but for rounding."""
+        """The output of the convolution, up to rounding."""
         (high, wide), (count, channels, height, width) = self.weight.shape[2:], x.shape
         if not torch.jit.is_tracing() and (height % high or width % wide):  # type: ignore[attr-defined, no-untyped-call]
             return F.conv2d(x, self.weight, self.bias, self.stride)

@@ -1,4 +1,4 @@
-"""Attacks one after the other: an image goes to the next one only while it stands."""
+"""Attacks in sequence: an image continues to the next one only while it remains robust."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.core.nouns import Model
 
 Emit = Callable[[Finished], None]
-# Images that are taken in together, as a multiple of the slots.
+# Images that are loaded together, as a multiple of the slots.
 _WINDOW = 4
 
 
@@ -33,19 +33,19 @@ def run_sequence(
     conduct: Conduct,
     emit: Emit,
 ) -> dict[str, Meter]:
-    """Attack every image of ``batches``, which are read lazily, with each attack in turn while it stands.
+    """Attack every image of ``batches``, which are read lazily, with each attack in turn while it remains robust.
 
     Args:
         attacks: In order.
         model: Images in [0, 1] to logits; its weights are frozen meanwhile.
-        batches: The images, of any sizes; small ones are taken in together, so that the slots are filled.
+        batches: The images, in batches of any size; small ones are combined to fill the slots.
         seeds: Seed of an image's stream in an attack.
         conduct: Slots, precision and the like.
-        emit: Called once per image as its fate is decided. An image that the model misclassifies as it is comes as
+        emit: Called once per image when it is decided. An image that the model misclassifies clean is emitted as
             fooled without a candidate, unless such images are attacked.
 
     Returns:
-        The meter of each attack; ``clean`` for the first look at the images.
+        The meter of each attack; ``clean`` for the clean evaluation of the images.
     """
     clean, meters = Meter(), {attack.name: Meter() for attack in attacks}
     with frozen(model):
@@ -75,7 +75,7 @@ def run_sequence(
 
 
 def _windows(batches: Iterable[Batch], slots: int) -> Iterator[list[Guest]]:
-    """Images to attack together: whole batches until every slot would be filled a few times."""
+    """Images to attack together: whole batches, enough to fill every slot a few times."""
     window, position = list[Guest](), 0
     for batch in batches:
         for row, (image, label) in enumerate(zip(batch.images, batch.labels.tolist(), strict=True)):
@@ -89,7 +89,7 @@ def _windows(batches: Iterable[Batch], slots: int) -> Iterator[list[Guest]]:
 
 
 def _first_look(guests: list[Guest], model: Model, search: Model, conduct: Conduct, meter: Meter) -> list[Guest]:
-    """The images with their clean logits: those of the search, but where it calls one wrong, the true model's."""
+    """The images with their clean logits: from the search, or from the true model if the search calls one wrong."""
     quick = Oracle(search, conduct.precision, meter)
     logits = _looked(quick, [guest.image for guest in guests], conduct)
     seen = [replace(guest, logits=row) for guest, row in zip(guests, logits, strict=True)]
@@ -107,14 +107,14 @@ def _looked(oracle: Oracle, images: list[torch.Tensor], conduct: Conduct) -> tor
     ladder, before = BatchShapes(conduct.slots, climbing=conduct.climbing), oracle.meter.forwards
     logits = measured(oracle.logits, torch.stack(images), ladder)
     oracle.settle()
-    filled = oracle.meter.forwards - before - len(images)  # rows that only fill the shape up
+    filled = oracle.meter.forwards - before - len(images)  # rows that only pad the shape
     oracle.meter.forwards -= filled
     oracle.meter.padding += filled
     return logits
 
 
 def _survivors(stage: Stage, guests: list[Guest], emit: Emit) -> list[Guest]:
-    """The images that stand after the stage, each with its best candidate so far; the others are emitted."""
+    """The images that survive the stage, each with its best candidate so far; the others are emitted."""
     standing = []
     for result in sorted(stage.run(guests), key=lambda result: result.guest.position):
         guest = result.guest

@@ -16,7 +16,7 @@ from bench.attacks.autoattack.types import Newcomers, Probe, State
 from bench.core.budget import Budget
 from bench.core.cost import Passes
 
-# Points at a time from which on a larger batch is hardly faster (small ViT, two threads, us an image: 60 with 8, 55
+# Number of points from which a larger batch is hardly faster (small ViT, two threads, us per image: 60 with 8, 55
 # with 32, 50 with 64).
 _FULL = 32
 # arXiv:1912.00049, section 4: share of pixels in the first window, and the queries after which it is halved.
@@ -28,8 +28,8 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square:
     """Square Attack under l-inf.
 
-    All random numbers of a run are drawn when it begins (28 bytes per query for three channels), in the order in which
-    the official code draws them, and turned into windows and signs; a step only looks its query up.
+    All random numbers of a run are drawn at its start (28 bytes per query for three channels), in the order of the
+    official code, and converted to windows and signs; a step only looks its query up.
 
     Attributes:
         budget: The ball.
@@ -42,7 +42,7 @@ class Square:
 
     @property
     def steps(self) -> int:
-        """The start is evaluated too."""
+        """The number of queries plus one, because the start is evaluated too."""
         return self.queries + 1
 
     def runs(self, classes: int) -> int:
@@ -50,11 +50,11 @@ class Square:
         return 1
 
     def passes(self, classes: int) -> Passes:
-        """A look at one window; what a small batch tries ahead and throws away comes on top."""
+        """One forward per window; windows that a small batch evaluates ahead and discards are extra."""
         return Passes(1)
 
     def begin(self, newcomers: Newcomers) -> State:
-        """Vertical stripes at the radius; no window yet."""
+        """Start from vertical stripes at the radius; no window yet."""
         x, eps = newcomers.images, self.budget.radius
         _, channels, height, width = x.shape
         sizes = window_sizes(self.queries, height, width, 1, False, torch.device("cpu"))
@@ -74,10 +74,10 @@ class Square:
         }
 
     def step(self, state: State, oracle: Oracle) -> tuple[State, Probe]:
-        """Evaluate the next window and keep it where the margin falls.
+        """Evaluate the next window and keep it if the margin falls.
 
-        A small batch tries several windows of each image at once. They hold as long as the ones before them are
-        rejected, as most are, so the first one that is kept ends the step and the outcome is that of one at a time.
+        A small batch tries several windows of each image at once. They are valid as long as the ones before them are
+        rejected, as most are, so the first one that is kept ends the step and the result equals one at a time.
         """
         tries = max(1, min(_FULL, oracle.room) // len(state["label"]))
         points = self._propose(state, tries)
@@ -130,7 +130,7 @@ def place(draws: Tensor, sizes: Tensor, height: int, width: int) -> Tensor:
 
 
 def opening(start: Tensor, labels: Tensor) -> State:
-    """What both norms remember: the best point, its margin, the number of evaluations."""
+    """The state that both norms keep: the best point, its margin, the number of evaluations."""
     return {
         "label": labels.clone(),
         "point": start,
@@ -140,9 +140,9 @@ def opening(start: Tensor, labels: Tensor) -> State:
 
 
 def coming(state: State, tries: int, queries: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Row numbers (S,), the next queries of each row (tries, S), and where it has still to look at its start.
+    """Row numbers (S,), the next queries of each row (tries, S), and which rows have yet to evaluate their start.
 
-    Rows that are done stay at the last query.
+    Finished rows stay at the last query.
     """
     age = state["age"]
     ahead = age + torch.arange(tries, device=age.device)[:, None]

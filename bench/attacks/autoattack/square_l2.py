@@ -1,4 +1,4 @@
-"""Square Attack under l2: mass moves from one random window to another (arXiv:1912.00049, algorithm 3)."""
+"""Square Attack under l2: move mass from one random window to another (arXiv:1912.00049, algorithm 3)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SquareL2(Square):
     """Square Attack under l2; budget, queries and steps as under l-inf."""
 
     def begin(self, newcomers: Newcomers) -> State:
-        """A grid of bumps on the sphere; no window yet."""
+        """Start from a grid of bumps on the sphere; no window yet."""
         x = newcomers.images
         channels, height, width = x.shape[1:]
         sizes = window_sizes(self.queries, height, width, _LEAST, True, torch.device("cpu"))
@@ -52,7 +52,7 @@ class SquareL2(Square):
         sign = state["sign"][rows, query].flatten(0, 1).to(best.dtype)
         delta = (best - image).repeat(tries, 1, 1, 1)
         spare = (self.budget.radius**2 - length(delta, Norm.L2) ** 2).clamp(min=0)
-        for side in sorted(set(size.tolist())):  # rows whose windows are of one size move together
+        for side in sorted(set(size.tolist())):  # rows with windows of the same size are updated together
             same = (size == side).nonzero().squeeze(1)
             _move(delta, same, side, corner[same], _bumps(side, flip[same], sign[same]), spare[same])
         moved = unit(delta, Norm.L2).unflatten(0, (tries, len(image)))
@@ -61,9 +61,9 @@ class SquareL2(Square):
 
 
 def _move(delta: Tensor, rows: Tensor, side: int, corner: Tensor, bumps: Tensor, spare: Tensor) -> None:
-    """Change ``delta`` (S, C, H, W) in place: a bump at the first window, nothing at the second.
+    """Change ``delta`` (S, C, H, W) in place: a bump at the first window, zero at the second.
 
-    The bump gets the mass that both windows hold, and its share of the squared radius that is not used yet.
+    The bump gets the mass of both windows and its share of the unused squared radius.
     """
     channels = delta.shape[1]
     to, source = _cells(rows, channels, corner[:, 0:2], side), _cells(rows, channels, corner[:, 2:4], side)
@@ -87,7 +87,7 @@ def _cells(rows: Tensor, channels: int, corner: Tensor, side: int) -> tuple[Tens
 
 
 def _bumps(side: int, flip: Tensor, sign: Tensor) -> Tensor:
-    """Bumps (n, C, side, side), turned where ``flip`` (n,) says, with the signs (n, C)."""
+    """Bumps (n, C, side, side), transposed where ``flip`` (n,) says, with the signs (n, C)."""
     plain = bump(side).to(sign.device)
     return torch.where(flip[:, None, None], plain.T, plain)[:, None] * sign[:, :, None, None]
 
@@ -99,14 +99,14 @@ def _square_sum(x: Tensor) -> Tensor:
 
 @cache
 def bump(side: int) -> Tensor:
-    """Two pyramids of opposite sign on top of each other, (side, side), of l2 norm 1 (arXiv:1912.00049, 3.3)."""
+    """Two stacked pyramids of opposite sign, (side, side), of l2 norm 1 (arXiv:1912.00049, 3.3)."""
     upper, lower = _pyramid(side // 2, side), -_pyramid(side - side // 2, side)
     both = torch.cat([upper, lower])
     return both / both.square().sum().sqrt()
 
 
 def _pyramid(height: int, width: int) -> Tensor:
-    """Nested rectangles of weight 1 / (k + 1)**2 around the middle, of l2 norm 1."""
+    """Nested rectangles of weight 1 / (k + 1)**2 around the centre, of l2 norm 1."""
     rings = max(height // 2, width // 2) + 1
     ring = torch.maximum(
         (torch.arange(height) - height // 2).abs()[:, None], (torch.arange(width) - width // 2).abs()[None, :]
@@ -117,7 +117,7 @@ def _pyramid(height: int, width: int) -> Tensor:
 
 
 def _bump_grid(stream: torch.Generator, channels: int, height: int, width: int) -> Tensor:
-    """Bumps of random sign and direction side by side, (C, H, W); tiles beyond the image are cut."""
+    """Tiled bumps of random sign and direction, (C, H, W); tiles beyond the image are cut."""
     side = max(height // _GRID, 1)
     down, right = height // side, width // side
     draws = torch.rand((down * right, 1 + channels), generator=stream)

@@ -1,4 +1,4 @@
-"""One attack with its verdicts: the search may round differently, what it calls fooled is measured exactly."""
+"""One attack with its verdicts: the search may round differently, claims are confirmed exactly."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Stage:
-    """One attack over a list of images, every claim confirmed by the true model in float32.
+    """Runs one attack on a list of images and confirms every claim with the true model in float32.
 
     An image whose claim is refuted is attacked again in float32 from its first step, so its outcome is exactly that of
     a run in float32.
 
     Attributes:
-        attack: What steps the rows.
+        attack: Steps the rows.
         model: The true model.
-        search: What the search calls: the model or a faster copy of it.
-        seeds: Seed of an image's stream; a run of an attack goes on where the last one left the stream.
+        search: The model that the search calls: the true model or a faster copy of it.
+        seeds: Seed of an image's stream; each run of an attack continues the stream of the previous run.
         conduct: Slots, precision and the like.
         halt: Set to end the attack.
     """
@@ -82,7 +82,7 @@ class Stage:
             oracle.settle()
 
         in_threads(work, threads, self.halt)
-        for meter in meters:  # of threads side by side: as much of the clock as one of them
+        for meter in meters:  # of parallel threads: together they take as much clock time as one
             self.meter.add(replace(meter, model_seconds=meter.model_seconds / threads))
         return results
 
@@ -90,7 +90,7 @@ class Stage:
         return self.seeds(guest.id, self.attack.name, 0)
 
     def _confirmed(self, results: list[Finished]) -> tuple[list[Finished], list[Guest]]:
-        """Results whose claim to have fooled the model float32 bears out, and the images of the others."""
+        """Results with a claim that float32 confirms, and the images with refuted claims."""
         claims = [result for result in results if result.fooled]
         points = [claim.candidate for claim in claims if claim.candidate is not None]
         if not points:

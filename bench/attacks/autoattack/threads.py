@@ -1,7 +1,7 @@
-"""Threads side by side, each with a batch of its own.
+"""Parallel threads, each with its own batch.
 
-On a CPU small products do not gain from sharing one product among threads: two threads with a product each do a small
-ViT's forward in 57 us an image (64 rows; 76 us with 16) where two threads on one product take 69 us (169 us).
+On a CPU, small products do not gain from sharing one product among threads: two threads with one product each run a
+small ViT's forward in 57 us per image (64 rows; 76 us with 16) where two threads on one product take 69 us (169 us).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bench.core.errors import StoppedError
 
 
 def in_threads(work: Callable[[], None], count: int, halt: threading.Event) -> None:
-    """Run ``work`` in ``count`` threads of one product each; the first error ends all and is raised.
+    """Run ``work`` in ``count`` threads of one product each; the first error stops all threads and is raised.
 
-    ``work`` must look at ``halt`` and raise where it is set.
+    ``work`` must check ``halt`` and raise if it is set.
     """
     if count == 1:
         work()

@@ -1,7 +1,7 @@
-"""What the scheduler and the attacks say to each other.
+"""Types shared by the scheduler and the attacks.
 
 To add an attack, write one class with ``name``, ``runs``, ``steps``, ``begin`` and ``step`` (see ``apgd_dlr.py`` for
-the smallest one) and name it in ``versions.py``.
+the smallest one) and add it to ``versions.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.attacks.autoattack.oracle import Oracle
 from bench.core.cost import Passes
 
-# One tensor per variable, one row per slot. No two entries may share storage: the scheduler writes newcomers in place.
+# One tensor per variable, one row per slot. Entries must not share storage: the scheduler writes new rows in place.
 State = dict[str, Tensor]
 # (image id, attack name, restart) -> seed of the image's own random stream.
 Seeds = Callable[[str, str, int], int]
@@ -24,15 +24,15 @@ Seeds = Callable[[str, str, int], int]
 
 @dataclass(frozen=True)
 class Guest:
-    """One image on its way through the attacks.
+    """One image passing through the attacks.
 
     Attributes:
-        position: Where the image stands in the caller's order.
-        id: The image's name, from which its seeds derive.
+        position: The image's position in the caller's order.
+        id: The image's id, from which its seeds derive.
         image: (C, H, W), float32 in [0, 1].
         label: True class.
-        logits: (K,), float32, of the clean image, once it was looked at.
-        best: Highest-loss candidate so far with its score, where candidates of unfooled images are wanted.
+        logits: (K,), float32, of the clean image, once evaluated.
+        best: Highest-loss candidate so far with its score, if candidates of unfooled images are wanted.
     """
 
     position: int
@@ -44,13 +44,13 @@ class Guest:
 
     @property
     def misclassified(self) -> bool:
-        """Whether the clean image is called something else."""
+        """Whether the clean image is misclassified."""
         return int(self.logits.argmax()) != self.label
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What one attack made of one image: whether it is fooled, and the candidate (C, H, W) with its score if any."""
+    """Result of one attack on one image: whether it is fooled, and the candidate (C, H, W) with its score if any."""
 
     guest: Guest
     fooled: bool
@@ -60,10 +60,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Newcomers:
-    """Images about to begin a run: ``images`` (n, C, H, W), ``labels`` (n,), clean ``logits`` (n, K).
+    """Images that start a run: ``images`` (n, C, H, W), ``labels`` (n,), clean ``logits`` (n, K).
 
-    ``runs`` says for each image which of the attack's runs begins; ``streams`` are the images' own CPU generators,
-    which go on from run to run as in the official code.
+    ``runs`` is the run of the attack that each image starts; ``streams`` are the images' own CPU generators,
+    which continue from run to run as in the official code.
     """
 
     images: Tensor
@@ -78,8 +78,8 @@ class Probe:
     """What one step evaluated: ``points`` (S, C, H, W) and their ``logits`` (S, K).
 
     Attributes:
-        eligible: (S,) bool, points that may be handed back (None: all). FAB leaves the ball on its way.
-        over: (S,) bool, rows that have nothing left to try (None: none).
+        eligible: (S,) bool, points that may be returned (None: all). FAB leaves the ball during its search.
+        over: (S,) bool, rows with nothing left to try (None: none).
     """
 
     points: Tensor
@@ -89,7 +89,7 @@ class Probe:
 
 
 class StepAttack(Protocol):
-    """An attack as a pure step on a batch of states; it knows neither slots nor queues nor verdicts."""
+    """An attack as a pure step on a batch of states, independent of slots, queues and verdicts."""
 
     @property
     def name(self) -> str:
@@ -97,16 +97,16 @@ class StepAttack(Protocol):
 
     @property
     def steps(self) -> int:
-        """Calls of ``step`` that make one run."""
+        """Calls of ``step`` in one run."""
 
     def runs(self, classes: int) -> int:
-        """Runs per image, one after the other while it stands: restarts or target classes; 0 where it cannot run."""
+        """Runs per image, in turn while it remains robust: restarts or target classes; 0 if it cannot run."""
 
     def passes(self, classes: int) -> Passes:
-        """What one step asks of the source for one image."""
+        """Calls of the source that one step makes per image."""
 
     def begin(self, newcomers: Newcomers) -> State:
-        """States of images that begin a run; each draws from its own stream alone."""
+        """States of images that start a run; each draws only from its own stream."""
 
     def step(self, state: State, oracle: Oracle) -> tuple[State, Probe]:
-        """One step of every row, independently of the others; ``state`` itself is not changed."""
+        """Step every row independently of the others; ``state`` itself is not changed."""

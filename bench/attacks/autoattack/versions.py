@@ -1,4 +1,4 @@
-"""The named sequences of AutoAttack and what each attack of them is set to (arXiv:2003.01690, section 6)."""
+"""The named versions of AutoAttack and the settings of each attack in them (arXiv:2003.01690, section 6)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEQUENCES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the attacks try.
+    """The effort of the attacks.
 
     Attributes:
         iterations: Of APGD and FAB, per run.
@@ -62,8 +62,8 @@ def build(names: Sequence[str], budget: Budget, effort: Lengths) -> list[StepAtt
     """The attacks of a sequence by name.
 
     Raises:
-        InputError: the norm is neither l-inf nor l2.
+        InputError: if the norm is neither l-inf nor l2.
     """
     if budget.norm is Norm.L1:
-        raise InputError("autoattack knows linf and l2; expected one of them, or --attack autoattack-reference for l1")
+        raise InputError("autoattack supports linf and l2; expected either, or --attack autoattack-reference for l1")
     return [_BUILDERS[name](budget, effort) for name in names]

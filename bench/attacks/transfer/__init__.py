@@ -1,1 +1,1 @@
-"""A transfer attack made of published parts."""
+"""A transfer attack composed of published parts."""

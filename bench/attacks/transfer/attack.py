@@ -1,4 +1,4 @@
-"""The composable transfer attack: momentum climbing of an averaged gradient, with the published parts as options."""
+"""The composable transfer attack: momentum ascent on an averaged gradient, with published components as options."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from bench.core.errors import BenchError
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Plugin
 
-# Images at once on a CPU where the user names no number: more leave its cache.
+# Default images per batch on a CPU: larger batches exceed its cache.
 _SLOTS = 128
 
 
 class Transfer(Plugin):
-    """Momentum attack on averaged copies with DI, TI, SI, VMI, PGN, BSR, PNA, TGR as options; made to transfer."""
+    """Momentum attack on averaged copies with DI, TI, SI, VMI, PGN, BSR, PNA, TGR as options; designed for transfer."""
 
     per_image: ClassVar[bool] = True
-    for_transfer: ClassVar[bool] = True  # a ladder counts it as a step above plain AutoAttack
+    for_transfer: ClassVar[bool] = True  # a ladder ranks it one tier above plain AutoAttack
     norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
     precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
 
     steps: int = Field(30, ge=1)
     relative_step: float = Field(0.1, gt=0, description="step length as a share of eps")
     momentum: float = Field(1.0, ge=0, description="share of the last direction that is kept (mu); 0: none")
-    nesterov: bool = Field(False, description="take the gradient where momentum leads to")
+    nesterov: bool = Field(False, description="take the gradient at the Nesterov look-ahead point")
     loss: Loss = "margin"
-    keep: Literal["last", "best"] = Field("last", description="hand back the last iterate or the source's worst")
+    keep: Literal["last", "best"] = Field("last", description="return the last or the highest-loss iterate")
     samples: int = Field(3, ge=1, description="random copies that a gradient is averaged over")
-    shift: int = Field(0, ge=0, description="copies are moved by up to so many pixels")
+    shift: int = Field(0, ge=0, description="largest shift of the copies in pixels")
     noise: float = Field(2.0, ge=0, description="standard deviation of the noise on copies, in eps")
     diversity: float = Field(0.0, ge=0, le=1, description="DI: probability that a copy is resized and padded")
     resize: float = Field(1.1, ge=1, description="DI: largest ratio of sides")
@@ -47,26 +47,26 @@ class Transfer(Plugin):
     sigma: float | None = Field(None, gt=0, description="TI: of the kernel in pixels; null: a sixth of side - 1")
     scales: int = Field(1, ge=1, description="SI: copies x / 2^i")
     blocks: int = Field(1, ge=1, description="BSR: strips, and pieces of a strip; 1: none")
-    degrees: float = Field(24.0, ge=0, description="BSR: strips are turned by up to so much")
-    neighbours: int = Field(0, ge=0, description="VMI: points that variance is measured on; 0: none")
+    degrees: float = Field(24.0, ge=0, description="BSR: largest rotation of a strip")
+    neighbours: int = Field(0, ge=0, description="VMI: points that the variance is measured on; 0: none")
     neighbour_radius: float = Field(1.5, gt=0, description="VMI: beta, in eps")
     flat: int = Field(0, ge=0, description="PGN: points around the image; 0: none")
     flat_radius: float = Field(3.0, gt=0, description="PGN: zeta, in eps")
-    flat_balance: float = Field(0.5, ge=0, le=1, description="PGN: delta, share of the gradient a step down")
-    pna: bool = Field(False, description="ViT: attention maps are constants")
-    patch_out: float = Field(1.0, gt=0, le=1, description="ViT: share of patches that is perturbed in a step")
+    flat_balance: float = Field(0.5, ge=0, le=1, description="PGN: delta, share of the gradient one step further")
+    pna: bool = Field(False, description="ViT: treat attention maps as constants")
+    patch_out: float = Field(1.0, gt=0, le=1, description="ViT: share of patches that is perturbed in each step")
     stretch: float = Field(0.0, ge=0, description="PNA-PatchOut: weight of the perturbation's length in the loss")
-    tgr: bool = Field(False, description="ViT: extreme gradients of tokens are removed")
+    tgr: bool = Field(False, description="ViT: remove extreme gradients of tokens")
 
     @field_validator("translation")
     @classmethod
     def _kernel_has_a_middle(cls, value: int) -> int:
         if value and value % 2 == 0:
-            raise ValueError("the kernel's side is odd, or 0 for none")
+            raise ValueError("the side of the kernel must be odd, or 0 for none")
         return value
 
     def check(self, source: nn.Module) -> None:
-        """Raise InputError where an option needs a vision transformer and ``source`` is none."""
+        """Raise InputError if an option needs a vision transformer and ``source`` is not one."""
         self._refuse(source)
 
     def _refuse(self, source: object) -> None:
@@ -75,17 +75,17 @@ class Transfer(Plugin):
             refuse_without_blocks(source, " and ".join(wanted))
 
     def calls(self, classes: int, budget: Budget) -> Calls:
-        """The same number of gradients for every image, whatever becomes of it."""
+        """The same number of gradients for every image, whether it is fooled or not."""
         points = self.steps * (2 * self.flat or 1) * (1 + self.neighbours) - self.neighbours * (2 * self.flat or 1)
         passes = Passes(1, 1) * (points * self.samples * self.scales)
         passes += Passes(self.steps + 1 if self.keep == "best" else 0)
         return Calls(passes, passes)
 
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """A point of the ball for every image, attacked to the last step; shape and dtype of the images.
+        """Return a point of the ball for every image, attacked to the last step; shape and dtype of the images.
 
         Raises:
-            InputError: an option needs a vision transformer.
+            InputError: if an option needs a vision transformer.
 
         Source: momentum as in Dong et al., arXiv:1710.06081; the parts as named in the options and docs/attacks.md.
         """
@@ -105,7 +105,7 @@ class Transfer(Plugin):
         return torch.cat(done)
 
     def _climb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """The attack itself, on one batch."""
+        """Attack one batch."""
         clean, budget = batch.images, adversary.budget
         slope, length = self._slope(adversary, batch), self.relative_step * adversary.budget.radius
         x, g, v = clean, torch.zeros_like(clean), torch.zeros_like(clean)
@@ -137,14 +137,14 @@ class Transfer(Plugin):
         return Slope(adversary, batch.labels, self.loss, copies, kernel, draws)
 
     def _gradient(self, slope: Slope, x: Tensor, budget: Budget, *purpose: str | int) -> Tensor:
-        """Of the loss at ``x``, or of the flat neighbourhood there."""
+        """The gradient of the loss at ``x``, or of its flat neighbourhood."""
         if not self.flat:
             return slope(x, *purpose)
         around, length = Neighbours(self.flat, self.flat_radius), self.relative_step * budget.radius
         return flat_gradient(slope, x, around, self.flat_balance, length, budget, *purpose)
 
     def _variance(self, slope: Slope, x: Tensor, gradient: Tensor, budget: Budget, step: int) -> Tensor:
-        """Mean gradient of the neighbours less the gradient at ``x``. Source: VMI, arXiv:2103.15571, eq. (7)."""
+        """Mean gradient of the neighbours minus the gradient at ``x``. Source: VMI, arXiv:2103.15571, eq. (7)."""
         around, total = Neighbours(self.neighbours, self.neighbour_radius), torch.zeros_like(x)
         for i in range(around.count):
             point = near(slope, x, around, budget, "variance", step, i)
@@ -171,7 +171,7 @@ def _outward(delta: Tensor) -> Tensor:
 
 
 def _padded(batch: Batch) -> Batch:
-    """The batch with its first image repeated to a multiple of the floor: kernels round alike from there on."""
+    """The batch padded with its first image to a multiple of the floor, from which kernels round identically."""
     rows = -(-len(batch) // FLOOR) * FLOOR
     ids = batch.ids + batch.ids[:1] * (rows - len(batch))
     return Batch(ids, pad(batch.images, rows), pad(batch.labels, rows))

@@ -1,7 +1,7 @@
-"""Random numbers that belong to the image, drawn for a whole batch at once and alike on every device.
+"""Per-image random numbers, drawn for a whole batch at once and identical on every device.
 
-A number is a function of the image's seed, of what it is drawn for and of its place, never of what was drawn before:
-the counter-based scheme of Salmon et al. (SC 2011) with the finaliser of splitmix64 (Steele et al., OOPSLA 2014).
+A number is a function of the image's seed, its purpose and its position, never of earlier draws: the counter-based
+scheme of Salmon et al. (SC 2011) with the finaliser of splitmix64 (Steele et al., OOPSLA 2014).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Draws:
     """The random numbers of a batch of images.
 
     Args:
-        seed: The run's.
-        ids: Of the images.
-        name: What they are drawn for.
-        device: Where they are wanted.
+        seed: The run's seed.
+        ids: The image ids.
+        name: The purpose of the numbers.
+        device: The device of the result.
     """
 
     def __init__(self, seed: int, ids: Sequence[str], name: str, device: torch.device) -> None:
@@ -37,7 +37,7 @@ class Draws:
         self._seeds = torch.tensor([seed_of(seed, image, name) for image in ids], dtype=torch.int64, device=device)
 
     def uniform(self, shape: Sequence[int], *purpose: str | int) -> Tensor:
-        """Uniform numbers in [0, 1), float32 (B, *shape): the same for the same purpose, others for any other."""
+        """Uniform numbers in [0, 1), float32 (B, *shape): the same for one purpose, independent between purposes."""
         count = math.prod(shape)
         start = _mixed(self._seeds ^ seed_of(self._name, *purpose))
         place = torch.arange(1, -(-count // 2) + 1, device=start.device) * _GOLDEN
@@ -59,5 +59,5 @@ def _mixed(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, by: int) -> Tensor:
-    """A shift to the right of unsigned words, on signed ones."""
+    """Shift unsigned words, stored as signed ones, to the right."""
     return (x >> by) & ((1 << (64 - by)) - 1)

@@ -1,4 +1,4 @@
-"""The gradient that a transfer attack climbs: averaged over random copies of the images, then smoothed."""
+"""The gradient that a transfer attack follows: averaged over random copies of the images, then smoothed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Loss = Literal["margin", "cross-entropy"]
 
 @dataclass(frozen=True)
 class Copies:
-    """Which copies of an image a gradient is averaged over; see the options of the attack.
+    """The copies of an image that a gradient is averaged over; see the options of the attack.
 
     ``noise`` is a standard deviation on the [0, 1] scale, ``degrees`` an angle, ``shift`` pixels.
     """
@@ -35,7 +35,7 @@ class Copies:
     degrees: float
 
     def drawn(self, x: Tensor, draws: Draws, *purpose: str | int) -> Tensor:
-        """One random copy of each image, (B, C, H, W), with the gradient of what was done to it."""
+        """One random copy of each image, (B, C, H, W), differentiable in the image."""
         if self.blocks > 1:
             x = drawn_blocks(x, self.blocks, self.degrees, draws, *purpose)
         if self.diversity > 0:
@@ -52,10 +52,10 @@ class Slope:
     """The averaged gradient of the source's loss, as a function of the images.
 
     Attributes:
-        adversary: With the source.
+        adversary: The adversary with its source.
         labels: (B,).
-        loss: What is raised.
-        copies: Which the gradient is averaged over.
+        loss: The loss to maximise.
+        copies: The copies that the gradient is averaged over.
         kernel: (k, k) to smooth the gradient with, or None.
         draws: The images' random numbers.
     """
@@ -95,7 +95,7 @@ class Slope:
 
 
 def inside(x: Tensor) -> Tensor:
-    """``x`` clipped to [0, 1], where models are defined; the gradient passes as if it were not clipped."""
+    """``x`` clipped to [0, 1], the domain of the models; the gradient passes straight through."""
     return x + (x.clamp(0, 1) - x).detach()
 
 

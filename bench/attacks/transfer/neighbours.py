@@ -1,4 +1,4 @@
-"""The neighbourhood of an image: points of it, and the gradient that leads to flat maxima."""
+"""The neighbourhood of an image: points in it, and the gradient that leads to flat maxima."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.attacks.transfer.gradient import Slope
 from bench.core.budget import Budget, Norm
 
-# 1 / p of the norms: numbers of mean size 1 make a vector of length about (how many)^(1/p).
+# 1 / p of the norms: n numbers of mean size 1 form a vector of length about n^(1/p).
 _ROOT = {Norm.LINF: 0.0, Norm.L2: 0.5, Norm.L1: 1.0}
 
 
@@ -25,16 +25,16 @@ class Neighbours:
 def flat_gradient(
     slope: Slope, x: Tensor, around: Neighbours, balance: float, length: float, budget: Budget, *purpose: str | int
 ) -> Tensor:
-    """Gradient that avoids sharp maxima: of neighbours, mixed with that a step down from each, (B, C, H, W).
+    """Gradient that avoids sharp maxima: at neighbours, mixed with that one descent step from each, (B, C, H, W).
 
     Args:
-        slope: The gradient.
+        slope: The gradient function.
         x: Images.
         around: The neighbours.
-        balance: Share of the gradient a step down (delta in the paper).
-        length: Of that step, in the budget's norm.
-        budget: For the norm and eps.
-        purpose: What the random numbers are drawn for.
+        balance: Share of the gradient after the descent step (delta in the paper).
+        length: Length of that step, in the budget's norm.
+        budget: Provides the norm and eps.
+        purpose: The purpose of the random numbers.
 
     Source: PGN, Ge et al., arXiv:2306.05225, algorithm 1.
     """
@@ -48,7 +48,7 @@ def flat_gradient(
 
 
 def near(slope: Slope, x: Tensor, around: Neighbours, budget: Budget, *purpose: str | int) -> Tensor:
-    """A random neighbour of each image: uniform in the cube, or on the sphere of the other norms."""
+    """A random neighbour of each image: uniform in the cube, or on the sphere for the other norms."""
     noise = (slope.draws.uniform(x.shape[1:], "near", *purpose) * 2 - 1).to(x)
     if budget.norm is not Norm.LINF:
         size = torch.linalg.vector_norm(noise.flatten(1), 2 if budget.norm is Norm.L2 else 1, dim=1)
@@ -57,10 +57,10 @@ def near(slope: Slope, x: Tensor, around: Neighbours, budget: Budget, *purpose: 
 
 
 def entries(images: Tensor, norm: Norm) -> float:
-    """Length in ``norm`` of an image of ones, to turn entries of mean size 1 into a length of about 1; 1 for l-inf."""
+    """Length in ``norm`` of an image of ones, to scale entries of mean size 1 to a length of about 1; 1 for l-inf."""
     return float(images[0].numel() ** _ROOT[norm])
 
 
 def scaled(gradient: Tensor) -> Tensor:
-    """``gradient`` over the mean size of its entries, for each image."""
+    """``gradient`` divided by the mean absolute value of its entries, for each image."""
     return gradient / gradient.abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-30)

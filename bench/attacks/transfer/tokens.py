@@ -1,4 +1,4 @@
-"""What is done to a vision transformer for the time of an attack: hooks on its blocks, taken off again."""
+"""Temporary changes to a vision transformer during an attack: hooks on its blocks, removed afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.core.errors import NotApplicableError
 
-# TGR's factors on the gradients of attention map, qkv and MLP, of the authors' code (jpzhang1810/TGR, methods.py).
+# TGR's factors on the gradients of attention map, qkv and MLP, from the authors' code (jpzhang1810/TGR, methods.py).
 _ATTENTION, _QKV, _MLP = 0.25, 0.75, 0.5
 
 
@@ -21,7 +21,7 @@ def blocks(source: object) -> list[tuple[Any, Any]]:
 
 
 def patch_side(source: object) -> int | None:
-    """Side of the patches in pixels; None where ``source`` has no patch embedding with square patches."""
+    """Side of the patches in pixels; None if ``source`` has no patch embedding with square patches."""
     for module in source.modules() if isinstance(source, nn.Module) else ():
         sides = getattr(getattr(module, "patch_embed", None), "patch_size", None)
         if isinstance(sides, tuple) and len(set(sides)) == 1:
@@ -30,7 +30,7 @@ def patch_side(source: object) -> int | None:
 
 
 def refuse_without_blocks(source: object, what: str) -> None:
-    """Raise InputError where ``source`` is no vision transformer that ``what`` can work on."""
+    """Raise InputError if ``source`` is not a vision transformer that ``what`` supports."""
     if not blocks(source) or patch_side(source) is None:
         kinds = sorted({type(m).__name__ for m in source.modules()}) if isinstance(source, nn.Module) else []
         seen = ", ".join(kinds[:6]) or type(source).__name__
@@ -41,10 +41,10 @@ def refuse_without_blocks(source: object, what: str) -> None:
 
 @contextmanager
 def hooked(source: object, *, constant_attention: bool, damped: bool) -> Iterator[None]:
-    """Inside, the source's gradient is PNA's or TGR's; its logits are the same but by rounding.
+    """Inside this context, the source's gradient is PNA's or TGR's; its logits are unchanged up to rounding.
 
     Args:
-        source: With blocks; without both options it is left alone.
+        source: A model with blocks; left unchanged if both options are off.
         constant_attention: PNA (arXiv:2109.04176): the attention map has no gradient.
         damped: TGR (arXiv:2303.15754): extreme gradients of attention map, qkv and MLP are removed, the rest scaled.
     """
@@ -54,7 +54,7 @@ def hooked(source: object, *, constant_attention: bool, damped: bool) -> Iterato
     handles = []
     try:
         for attention in maps:
-            attention.fused_attn = False  # the map exists only where it is not fused
+            attention.fused_attn = False  # the fused kernel does not expose the map
         for attention, mlp in found:
             if damped:
                 handles.append(attention.qkv.register_forward_hook(_on_gradient(lambda g: damped_tokens(g, _QKV))))

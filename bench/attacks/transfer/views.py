@@ -1,6 +1,6 @@
-"""Random copies of images that a gradient is averaged over; each image of a batch is moved in its own way.
+"""Random copies of images that a gradient is averaged over; each image of a batch is transformed independently.
 
-All functions take images (B, C, H, W) and parameters with one row for each, and are differentiable in the images.
+All functions take images (B, C, H, W) and parameters with one row per image, and are differentiable in the images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.attacks.transfer.draws import Draws
 
 
 def shifted(x: Tensor, by: Tensor) -> Tensor:
-    """Images moved by whole pixels, ``by`` (B, 2) int64 down and right; what enters is black."""
+    """Images shifted by whole pixels, ``by`` (B, 2) int64 down and right; black enters at the border."""
     for axis in (2, 3):
         size = x.shape[axis]
         shape = (len(x), 1, size, 1) if axis == 2 else (len(x), 1, 1, size)
@@ -25,20 +25,20 @@ def shifted(x: Tensor, by: Tensor) -> Tensor:
 
 
 def drawn_shift(x: Tensor, reach: int, draws: Draws, *purpose: str | int) -> Tensor:
-    """Images moved by up to ``reach`` pixels on both axes."""
+    """Images shifted by up to ``reach`` pixels on both axes."""
     by = (draws.uniform((2,), "shift", *purpose) * (2 * reach + 1)).long() - reach
     return shifted(x, by)
 
 
 def resized(x: Tensor, side: Tensor, corner: Tensor, canvas: int) -> Tensor:
-    """Images enlarged, laid on a larger black canvas, and the canvas brought back to the image's size.
+    """Images enlarged, placed on a larger black canvas, and the canvas resized to the image's size.
 
-    One bilinear interpolation where the published codes have two, one after the other.
+    Uses one bilinear interpolation where the published code uses two in succession.
 
     Args:
         x: Square images (B, C, S, S).
         side: Their side on the canvas (B,), in pixels.
-        corner: Their top and left there (B, 2), in pixels.
+        corner: Their top and left on the canvas (B, 2), in pixels.
         canvas: Side of the canvas in pixels.
 
     Source: Xie et al., arXiv:1803.06978.
@@ -52,7 +52,7 @@ def resized(x: Tensor, side: Tensor, corner: Tensor, canvas: int) -> Tensor:
 
 
 def drawn_diversity(x: Tensor, probability: float, rate: float, draws: Draws, *purpose: str | int) -> Tensor:
-    """Each image resized to between 1 and ``rate`` times its side and padded, with ``probability``, else as it is.
+    """Each image resized to between 1 and ``rate`` times its side and padded, with ``probability``, or unchanged.
 
     Source: DI, Xie et al., arXiv:1803.06978.
     """
@@ -66,9 +66,9 @@ def drawn_diversity(x: Tensor, probability: float, rate: float, draws: Draws, *p
 
 
 def drawn_blocks(x: Tensor, blocks: int, degrees: float, draws: Draws, *purpose: str | int) -> Tensor:
-    """Images cut into strips that change places, each strip turned, cut across and its pieces shuffled.
+    """Images cut into strips that are shuffled, each strip rotated, cut across and its pieces shuffled.
 
-    Strips run along either axis, by chance; their widths are drawn too. One bilinear interpolation for all.
+    Strips run along a random axis; their widths are random too. One bilinear interpolation for all.
 
     Source: BSR, Wang et al., arXiv:2308.10299.
     """
@@ -94,22 +94,22 @@ def drawn_blocks(x: Tensor, blocks: int, degrees: float, draws: Draws, *purpose:
 
 
 def _unshuffled(at: Tensor, cuts: Tensor, strip: Tensor | None, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the pixels at ``at`` (B, H, W) lay on their axis before its pieces were shuffled.
+    """Positions of the pixels at ``at`` (B, H, W) on their axis before its pieces were shuffled.
 
     Args:
-        at: Whole places in [0, size).
-        cuts: (B, S, 2, N): for each of S strips what the lengths and the order of its N pieces are drawn from.
-        strip: (B, H, W) which of the S strips a pixel lies in; None for the first.
+        at: Integer positions in [0, size).
+        cuts: (B, S, 2, N): for each of S strips, random numbers for the lengths and the order of its N pieces.
+        strip: (B, H, W) index of the strip that contains a pixel; None for the first.
         size: (B,) length of the axis.
 
     Returns:
-        The places, which piece each lies in, and the ends of the pieces (B, S, N + 1).
+        The positions, the piece that contains each, and the ends of the pieces (B, S, N + 1).
     """
     n = cuts.shape[-1]
     share = 1 + cuts[:, :, 0]  # the published code draws lengths in the ratio of uniform numbers in [1, 2)
     ends = (share.cumsum(-1) / share.sum(-1, keepdim=True) * size.view(-1, 1, 1)).round().long()
     bounds = torch.cat([torch.zeros_like(ends[..., :1]), ends], -1)
-    order = cuts[:, :, 1].argsort(dim=-1, stable=True)  # the piece that comes at each place
+    order = cuts[:, :, 1].argsort(dim=-1, stable=True)  # the piece at each position
     length = bounds.diff(dim=-1).gather(-1, order)
     stops = length.cumsum(-1)
     row = torch.zeros_like(at) if strip is None else strip
@@ -123,7 +123,7 @@ def _unshuffled(at: Tensor, cuts: Tensor, strip: Tensor | None, size: Tensor) ->
 
 
 def sampled(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Bilinear values of ``x`` at places (B, H, W) in pixels, 0 outside the image."""
+    """Bilinear values of ``x`` at positions (B, H, W) in pixels, 0 outside the image."""
     height, width = x.shape[2:]
     grid = torch.stack([(columns * 2 + 1) / width - 1, (rows * 2 + 1) / height - 1], -1)
     return F.grid_sample(x, grid.to(x), mode="bilinear", padding_mode="zeros", align_corners=False)
