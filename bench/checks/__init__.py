@@ -1,1 +1,1 @@
-"""Statistics of robustness and what tells a robust model from a broken evaluation."""
+"""Statistics of robustness, and checks that distinguish a robust model from a broken evaluation."""

@@ -1,4 +1,4 @@
-"""The battery: signs that an evaluation flatters the defense, each measured, and answers to those that are found."""
+"""The battery: measured signs that an evaluation overestimates the defense, and adaptive attacks against each."""
 
 from bench.checks.battery.answers import answers
 from bench.checks.battery.attacking import CheckEffort

@@ -1,4 +1,4 @@
-"""Known adaptive attacks against what was found, measured: robust accuracy before and after."""
+"""Known adaptive attacks against the findings: robust accuracy before and after each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bench.checks.battery.lab import Lab
 from bench.checks.battery.subject import Subject
 from bench.core.seeds import seed_of
 
-_CALLS = 16  # averaged for a model that draws lots; Athalye et al. use 10 to 30
-_VOTES = 5  # answers to one image, of which most must be right
-_SMOOTH = 8  # points averaged for a slope that jumps
+_CALLS = 16  # averaged for a randomised model; Athalye et al. use 10 to 30
+_VOTES = 5  # answers per image, decided by majority
+_SMOOTH = 8  # points averaged for a discontinuous model
 _MORE = 4  # times the queries of the check
 
 
 class MeanAnswer(nn.Module):
-    """Expectation over the model's own draws (EOT): the mean of several calls."""
+    """Expectation over the model's own randomness (EOT): the mean of several calls."""
 
     def __init__(self, model: nn.Module, calls: int = _CALLS) -> None:
         super().__init__()
@@ -40,19 +40,19 @@ class MeanAnswer(nn.Module):
 
 
 class Smoothed(nn.Module):
-    """The mean over points near each image: a slope at the scale of the attack for a model that jumps."""
+    """The mean over points near each image: a gradient at the scale of the attack for a discontinuous model."""
 
     def __init__(self, model: nn.Module, moves: Tensor) -> None:
         super().__init__()
         self.model, self._moves, self.training = model, moves, model.training
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of ``images``, the moves taken in turn whatever the batch."""
+        """Logits of ``images``, with the offsets assigned in turn whatever the batch."""
         return torch.stack([self.model((images + move).clamp(0, 1)) for move in self._moves]).mean(0)
 
 
 class Rescaled(nn.Module):
-    """Logits of unit spread: of probabilities, their logarithms."""
+    """Logits scaled to unit spread; the logarithms of probabilities."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -75,15 +75,15 @@ class _Try:
 
 
 def answers(subject: Subject, findings: Sequence[Finding], effort: CheckEffort | None = None) -> list[Answer]:
-    """The adaptive attacks that are known for what was found, each measured on the subject's images.
+    """The adaptive attacks known for the findings, each measured on the subject's images.
 
     Args:
-        subject: As the battery had it.
-        findings: The battery's.
-        effort: Of the attacks.
+        subject: The battery's subject.
+        findings: The battery's findings.
+        effort: The effort of the attacks.
 
     Returns:
-        One answer for each attack that could be made; robust accuracy before it and after.
+        One answer for each applicable attack, with robust accuracy before and after.
     """
     lab = Lab(subject, effort or CheckEffort())
     bad = {f.check for f in findings if f.status is Status.FAIL}
@@ -99,7 +99,7 @@ def answers(subject: Subject, findings: Sequence[Finding], effort: CheckEffort |
         for attempt in _tries(lab, seen):
             try:
                 after = before & _standing(lab, attempt.candidates())
-            except RuntimeError:  # a model that cannot be copied or asked in this way has no such answer
+            except RuntimeError:  # a model that cannot be copied or called in this way has no such answer
                 continue
             figures = (float(before.float().mean()), float(after.float().mean()), len(after))
             checks = ", ".join(check for check in attempt.checks if check in seen)
@@ -108,7 +108,7 @@ def answers(subject: Subject, findings: Sequence[Finding], effort: CheckEffort |
 
 
 def _loss(bad: set[str]) -> str:
-    """The plain attack is the one that the fault misleads."""
+    """The plain attack, which the fault misleads."""
     return "cross-entropy" if bad & {"saturation", "outputs", "losses"} else "margin"
 
 
@@ -124,11 +124,11 @@ def _tries(lab: Lab, seen: set[str]) -> Iterator[_Try]:
             checks,
             "rescaled logits",
             climb(Rescaled(target), "cross-entropy"),
-            "cross-entropy of logits of unit spread",
+            "cross-entropy of logits scaled to unit spread",
         )
     if "repetition" in seen:
         yield _Try(
-            ("repetition",), f"EOT, {_CALLS} calls", climb(MeanAnswer(target)), "the mean over draws has one gradient"
+            ("repetition",), f"EOT, {_CALLS} calls", climb(MeanAnswer(target)), "the mean over calls has one gradient"
         )
     shattered = ("gradient", "rise", "jumps", "black-box", "large eps")
     if seen & set(shattered):
@@ -137,7 +137,7 @@ def _tries(lab: Lab, seen: set[str]) -> Iterator[_Try]:
         quiet = _quiet(target)
         if quiet is not None:
             yield _Try(
-                ("batch", "mode"), "attack in evaluation mode", climb(quiet), "a copy whose layers do not see the batch"
+                ("batch", "mode"), "attack in evaluation mode", climb(quiet), "the copy's layers ignore the batch"
             )
 
 
@@ -150,12 +150,12 @@ def _shattered(lab: Lab, checks: tuple[str, ...], climb: Callable[[nn.Module], C
     except (RuntimeError, TypeError, ValueError, AttributeError):
         names = []
     if names:
-        what = f"{', '.join(names[:3])}: forward as it is, backward the identity"
+        what = f"{', '.join(names[:3])}: forward unchanged, backward the identity"
         yield _Try(checks, "BPDA, identity", climb(twin), what)
     moves = [0.3 * lab.budget.radius * signs(lab.seed + i, batch.take([0]), "smooth")[0] for i in range(_SMOOTH)]
     source = twin if names else target
     yield _Try(
-        checks, "averaged gradient", climb(Smoothed(source, torch.stack(moves))), "the slope at the scale of the attack"
+        checks, "averaged gradient", climb(Smoothed(source, torch.stack(moves))), "the gradient at the attack's scale"
     )
     batches = [batch] if lab.subject.fresh is None else [batch, lab.subject.fresh]
     model = fitted(target, lab.subject.base, batches, seed_of(lab.seed, "surrogate"))
@@ -164,7 +164,7 @@ def _shattered(lab: Lab, checks: tuple[str, ...], climb: Callable[[nn.Module], C
         checks,
         "fitted surrogate",
         climb(model),
-        f"a network fitted to the answers, which agrees on {agrees:.0%} of the images",
+        f"a network trained on the answers, which agrees on {agrees:.0%} of the images",
     )
     more = replace(lab.effort, queries=_MORE * lab.effort.queries)
     yield _Try(checks, f"Square, {more.queries} queries", lambda: black_box(target, batch, lab.budget, lab.seed, more),
@@ -172,25 +172,25 @@ def _shattered(lab: Lab, checks: tuple[str, ...], climb: Callable[[nn.Module], C
 
 
 def _exact(lab: Lab, seen: set[str]) -> list[Answer]:
-    """A finite random ensemble: the expected robust accuracy, with no draw in it."""
+    """A finite random ensemble: the expected robust accuracy, without sampling."""
     if "ensemble" not in seen or lab.average is None:
         return []
     drawn_once = white_box(lab.subject.target, lab.batch, lab.budget, lab.seed, lab.effort, "margin")
     averaged = white_box(lab.average, lab.batch, lab.budget, lab.seed, lab.effort, "margin")
     before, after = (_expected(lab.average, x, lab.batch.labels) for x in (drawn_once, averaged))
-    what = "the share of members that are right, expected over the draw, under an attack on their mean"
+    what = "the share of members that are correct, expected over the draw, under an attack on their mean"
     return [Answer("ensemble", "exact average", before, min(before, after), len(lab.batch), what)]
 
 
 def _expected(average: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Expected accuracy over the draw: with nested members, the accuracy of the average itself."""
+    """Expected accuracy over the draw; with nested members, the accuracy of the average itself."""
     if not isinstance(average, Average):
         return float(right(ask(average, images), labels).float().mean())
     return float(torch.stack([right(ask(m, images), labels).float().mean() for m in average.members]).mean())
 
 
 def _standing(lab: Lab, candidates: Tensor) -> Tensor:
-    """Images that are right as they are and attacked, by most of several answers, (B,)."""
+    """Images that most of several answers classify correctly both clean and attacked, (B,)."""
     target, labels = lab.subject.target, lab.batch.labels
     votes = torch.stack([right(ask(target, candidates), labels) for _ in range(_VOTES)]).float().mean(0)
     clean = torch.stack([right(ask(target, lab.batch.images), labels) for _ in range(_VOTES)]).float().mean(0)
@@ -198,7 +198,7 @@ def _standing(lab: Lab, candidates: Tensor) -> Tensor:
 
 
 def _quiet(model: nn.Module) -> nn.Module | None:
-    """A copy in evaluation mode; BatchNorm without kept statistics is left as it is."""
+    """A copy in evaluation mode; BatchNorm without running statistics is left unchanged."""
     try:
         return copy.deepcopy(model).eval().requires_grad_(False)
     except (RuntimeError, TypeError):

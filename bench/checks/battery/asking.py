@@ -1,4 +1,4 @@
-"""Asking a model: logits, how far two answers lie apart, losses and their gradients."""
+"""Querying a model: logits, distances between answers, losses and their gradients."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
-# Answers that differ by less of their spread than this are the same: float32 kernels of other batch shapes round the
-# logits of a deep network by some 1e-5 of their spread (measured on the digits ViT: 2e-6).
+# Answers that differ by a smaller share of their spread are equal: float32 kernels for other batch shapes round the
+# logits of a deep network by about 1e-5 of their spread (measured on the digits ViT: 2e-6).
 SAME = 1e-3
 _TINY = 1e-30
 
 
 def ask(model: nn.Module, images: Tensor) -> Tensor:
-    """Answers (B, K) to ``images`` (B, C, H, W), float32, without a graph; the images are a copy of their own."""
+    """Answers (B, K) to ``images`` (B, C, H, W), float32, without a graph; the model gets a copy of the images."""
     with torch.no_grad(), numerics(Precision.FP32, images.device.type):
         logits: Tensor = model(images.clone())
     return logits.detach().float()
@@ -27,9 +27,9 @@ def spread(logits: Tensor) -> Tensor:
 
 
 def apart(a: Tensor, b: Tensor) -> Tensor:
-    """How far two answers (B, K) lie apart, as a share of their spread, (B,); what all logits share does not count.
+    """Distance between two answers (B, K) as a share of their spread, (B,); a shift common to all logits is ignored.
 
-    An answer that is finite once and not finite the other time is infinitely far.
+    An answer that is finite only once is infinitely far.
     """
     if a.shape != b.shape:
         return torch.full((len(a),), torch.inf, device=a.device)
@@ -42,13 +42,13 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """The right logit minus the largest wrong one, (B,): negative where the model is wrong."""
+    """The correct logit minus the largest wrong one, (B,): negative where the model is wrong."""
     right = logits.gather(1, labels[:, None]).squeeze(1)
     return right - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
 def right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Where the prediction is the label, (B,); answers that are not finite are wrong."""
+    """Where the prediction is the label, (B,); non-finite answers are wrong."""
     return (logits.argmax(1) == labels) & logits.isfinite().all(1)
 
 
@@ -58,14 +58,14 @@ def rival(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def difference(logits: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
-    """The logit of a fixed wrong class minus the right one, (B,): smooth wherever the model is."""
+    """The logit of a fixed wrong class minus the correct one, (B,): smooth wherever the model is."""
     return (logits.gather(1, rivals[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
 
 
 def slope(model: nn.Module, images: Tensor, labels: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (B, K), and the gradients of difference and cross-entropy, (B, C, H, W) each.
 
-    A gradient is infinite everywhere where the output has no graph that reaches the images.
+    A gradient is infinite everywhere if the output has no graph that reaches the images.
     """
     x = images.clone().requires_grad_()
     with torch.enable_grad(), numerics(Precision.FP32, images.device.type):

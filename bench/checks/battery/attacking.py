@@ -1,4 +1,4 @@
-"""The attacks that the checks run, reached by name like anybody's."""
+"""The attacks that the checks run, looked up by name in the registry."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.core.registry import registry
 
 @dataclass(frozen=True)
 class CheckEffort:
-    """How long the attacks of the checks try.
+    """The effort of the checks' attacks.
 
     Attributes:
-        steps: Of the gradient attack, each a tenth of eps: four times across the ball.
+        steps: Steps of the gradient attack, each a tenth of eps: four times across the ball.
         few: Steps of its short form.
-        queries: Of the query attack, per image.
+        queries: Queries of the query attack, per image.
         corners: Random points tried.
     """
 
@@ -34,7 +34,7 @@ class CheckEffort:
 
 
 class Grounded(nn.Module):
-    """A model whose gradient is zero where it has none, and where it is not finite, so that an attack always runs."""
+    """Replaces a model's missing or non-finite gradient by zero, so that an attack always runs."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -63,13 +63,13 @@ class _Finite(torch.autograd.Function):
 def white_box(
     model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: CheckEffort, loss: str, steps: int | None = None
 ) -> Tensor:
-    """Candidates of projected gradient descent for every image, shape of the images."""
+    """Candidates of projected gradient descent for every image, with the shape of the images."""
     options = {"steps": steps or effort.steps, "loss": loss}
     return _run("pgd", options, Grounded(model), batch, budget, seed)
 
 
 def black_box(model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: CheckEffort) -> Tensor:
-    """Candidates of Square (arXiv:1912.00049); the images themselves where it found nothing, and under l1."""
+    """Candidates of Square (arXiv:1912.00049); the images themselves if it found nothing, and under l1."""
     if budget.norm is Norm.L1:
         return batch.images
     options = {"version": "custom", "attacks": ["square"], "queries": effort.queries}
@@ -77,7 +77,7 @@ def black_box(model: nn.Module, batch: Batch, budget: Budget, seed: int, effort:
 
 
 def wide(budget: Budget, images: Tensor) -> Budget:
-    """The budget of l-inf radius 0.5, at which every image may become plain grey, and its equal under other norms."""
+    """The budget of l-inf radius 0.5, at which every image can become plain grey, and its equivalent in other norms."""
     values = images[0].numel()
     radius = {Norm.LINF: 0.5, Norm.L2: 0.5 * values**0.5, Norm.L1: 0.5 * values}[budget.norm]
     return Budget(budget.norm, Fraction(radius).limit_denominator(10**6))
@@ -87,5 +87,5 @@ def _run(name: str, options: dict[str, Any], source: nn.Module, batch: Batch, bu
     attack: Attack = registry("attacks").make(name, options)
     own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the attack would warn of is measured here
+        warnings.simplefilter("ignore")  # the checks measure what the attack would warn of
         return attack.perturb(Adversary(source, budget, seed), own).detach()

@@ -1,4 +1,4 @@
-"""Backward stand-ins (BPDA, Athalye et al., arXiv:1802.00420) for steps whose gradient is not there or wrong."""
+"""Backward approximations (BPDA, Athalye et al., arXiv:1802.00420) for steps with a missing or wrong gradient."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from bench.checks.battery.asking import ask
 from bench.core.nouns import Batch
 
-_NEAR = 0.02  # of the ends' distance: a cut segment of this length still changes a jumping output by much more
+_NEAR = 0.02  # share of the original segment: over a segment this short, a jumping output still changes by much more
 
 
 def stood_in(model: nn.Module, images: Tensor) -> tuple[nn.Module, list[str]]:
-    """A copy whose broken shape-preserving modules pass gradients on as they are, and the names of those modules.
+    """A copy with identity gradients in its broken shape-preserving modules, and the names of those modules.
 
-    A module is broken where it keeps the shape of its one input and its output has no graph, no slope or jumps:
-    forward stays what it is, backward is the identity, out = x + (out - x).detach().
+    A module is broken if it keeps the shape of its one input and its output has no graph, has zero gradient or jumps:
+    forward is unchanged, backward is the identity, out = x + (out - x).detach().
     """
     twin = _copied(model)
     names = [name for name in _keeping_shape(twin, images) if _broken(twin, name, images)]
@@ -30,14 +30,14 @@ def stood_in(model: nn.Module, images: Tensor) -> tuple[nn.Module, list[str]]:
 
 
 def fitted(target: nn.Module, start: nn.Module | None, batches: list[Batch], seed: int, steps: int = 200) -> nn.Module:
-    """A differentiable network fitted to the target's answers: a copy of ``start``, or a small convolutional one.
+    """A differentiable network trained on the target's answers: a copy of ``start``, or a small convolutional one.
 
     Args:
-        target: Whose answers.
-        start: The undefended model, where there is one.
-        batches: Images to ask for, moved at random in every step.
-        seed: Of weights, order and moves.
-        steps: Of Adam.
+        target: The model that answers.
+        start: The undefended model, if there is one.
+        batches: Images to query, shifted at random in every step.
+        seed: Seed of weights, order and shifts.
+        steps: Steps of Adam.
     """
     images = torch.cat([b.images for b in batches])
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +65,7 @@ def fitted(target: nn.Module, start: nn.Module | None, batches: list[Batch], see
 
 
 def _keeping_shape(model: nn.Module, images: Tensor) -> list[str]:
-    """Names of modules called once with one float tensor, whose output has its shape; the model itself is none."""
+    """Names of modules called once with one float tensor and an output of its shape; excludes the model itself."""
     seen: dict[str, int] = {}
 
     def watch(name: str) -> Callable[..., None]:
@@ -86,7 +86,7 @@ def _keeping_shape(model: nn.Module, images: Tensor) -> list[str]:
 
 
 def _broken(model: nn.Module, name: str, images: Tensor) -> bool:
-    """Whether the module has no slope at what it is given, or its output jumps there."""
+    """Whether the module has zero gradient at its input, or its output jumps there."""
     caught: list[Tensor] = []
     module = model.get_submodule(name)
     handle = module.register_forward_pre_hook(lambda _, given: caught.append(given[0].detach().float()))
@@ -139,5 +139,5 @@ def _small(channels: int, classes: int) -> nn.Module:
 
 
 def fidelity(target: nn.Module, model: nn.Module, images: Tensor) -> float:
-    """Share of images on which two models name the same class."""
+    """Share of images on which two models predict the same class."""
     return float((ask(target, images).argmax(1) == ask(model, images).argmax(1)).float().mean())

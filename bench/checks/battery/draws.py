@@ -1,4 +1,4 @@
-"""Random moves that belong to the image: by seed, id and purpose, never by batch or clock."""
+"""Per-image random offsets, determined by seed, id and purpose, never by batch or clock."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench.core.seeds import seed_of
 
 
 def uniform(seed: int, batch: Batch, purpose: str) -> Tensor:
-    """Values in [-1, 1] of the shape of the images."""
+    """Values in [-1, 1] with the shape of the images."""
     rows = [torch.rand(batch.images.shape[1:], generator=_generator(seed, i, purpose)) * 2 - 1 for i in batch.ids]
     return torch.stack(rows).to(batch.images)
 
 
 def signs(seed: int, batch: Batch, purpose: str) -> Tensor:
-    """-1 or 1 for each value of the images, at random."""
+    """A random -1 or 1 for each value of the images."""
     return torch.where(uniform(seed, batch, purpose) < 0, -1.0, 1.0)
 
 
@@ -33,14 +33,14 @@ def edge(seed: int, batch: Batch, purpose: str, budget: Budget, share: float = 1
 
 
 def reach(images: Tensor, budget: Budget, share: float = 1.0) -> float:
-    """By how much each value moves so that a move of all values by it has ``share`` of the radius."""
+    """The size of an equal move of all values that has ``share`` of the radius."""
     values = images[0].numel()
     count = {Norm.LINF: 1.0, Norm.L2: math.sqrt(values), Norm.L1: float(values)}[budget.norm]
     return share * budget.radius / count
 
 
 def pick(seed: int, total: int, count: int, purpose: str) -> Sequence[int]:
-    """``count`` of ``range(total)`` at random, in order."""
+    """``count`` random elements of ``range(total)``, in order."""
     order = torch.randperm(total, generator=Generator().manual_seed(seed_of(seed, "battery", purpose)))
     return sorted(order[:count].tolist())
 

@@ -1,4 +1,4 @@
-"""Models that answer with one of several members: found by what they answer, not by what they say."""
+"""Models that answer with one of several members, detected by their answers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Average(nn.Module):
 
 
 def members_of(model: nn.Module) -> list[tuple[str, nn.ModuleList]]:
-    """Modules that hold several ``members``, by their name in the model."""
+    """Modules with several ``members``, by their name in the model."""
     held = [(name, getattr(m, "members", None)) for name, m in model.named_modules() if not isinstance(m, Average)]
     return [(name, members) for name, members in held if isinstance(members, nn.ModuleList) and len(members) > 1]
 
 
 def find_average(model: nn.Module, images: Tensor) -> nn.Module | None:
-    """The model with the average in place of a draw; None where no module answers with one of its members.
+    """The model with the average instead of a random member; None if no module answers with one of its members.
 
-    Every row of the module's answer must be what one of its members says to the same input, and more than one member
-    must be drawn: then the average is exact, whatever drew.
+    Every row of the module's answer must equal a member's output on the same input, and more than one member must be
+    drawn. The average is then exact, whatever selects the member.
     """
     for name, members in members_of(model):
         if _draws(model, name, members, images):

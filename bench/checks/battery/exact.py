@@ -1,4 +1,4 @@
-"""Small exact tests, so that chance does not fail an honest model."""
+"""Exact small-sample tests, so that an honest model does not fail by chance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from scipy.stats import binom, fisher_exact, mannwhitneyu
 from torch import Tensor
 
-# A finding FAILs where an honest model would show it in fewer than one audit of this many checks.
+# A finding FAILs if an honest model would show it in fewer than one audit of this many checks.
 LEVEL = 0.005
 
 
 def more_than(count: int, total: int, share: float) -> bool:
-    """Whether ``count`` of ``total`` is significantly more than ``share``: one-sided exact binomial test."""
+    """Whether ``count`` of ``total`` significantly exceeds ``share``: one-sided exact binomial test."""
     return total > 0 and float(binom.sf(count - 1, total, share)) < LEVEL
 
 
@@ -27,7 +27,7 @@ def better(good: int, of: int, other: int, of_other: int) -> bool:
 
 
 def rank(a: Tensor, b: Tensor) -> tuple[float, float]:
-    """The chance that a value of ``a`` is above one of ``b``, and the one-sided p-value of Mann and Whitney's test."""
+    """Probability that a value of ``a`` exceeds one of ``b``, and the one-sided p-value of the Mann-Whitney test."""
     if not len(a) or not len(b):
         return 0.5, 1.0
     test = mannwhitneyu(a.cpu().double().numpy(), b.cpu().double().numpy(), alternative="greater")

@@ -1,4 +1,4 @@
-"""All the checks, or the cheap ones, in the order in which they must run."""
+"""All checks, or the cheap ones, in the required order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.checks.battery.subject import Subject
 from bench.core.seeds import seed_of
 
 Check = Callable[[], "Finding | list[Finding] | None"]
-# Checks that compare answers, and those that must not have failed before.
+# Checks that compare answers, and the checks that must not have failed before them.
 _NEEDS = {
     "batch": ("repetition",),
     "rise": ("repetition", "batch"),
@@ -31,17 +31,17 @@ _NEEDS = {
     "range": ("outputs", "repetition", "batch"),
     "memory": ("repetition", "batch"),
 }
-# What is left out where the output cannot be read.
+# Checks that are skipped if the output is not readable.
 _CHEAP = ("repetition", "batch", "mode", "ensemble", "gradient", "saturation", "rise", "jumps", "range")
 
 
 def quick(subject: Subject) -> list[Finding]:
-    """The signs that need no attack: about a hundred and fifty calls of the batch."""
+    """Run the checks that need no attack: about a hundred and fifty calls of the batch."""
     return _examine(Lab(subject), full=False)
 
 
 def battery(subject: Subject, effort: CheckEffort | None = None) -> list[Finding]:
-    """Every sign."""
+    """Run all checks."""
     return _examine(Lab(subject, effort or CheckEffort()), full=True)
 
 
@@ -56,7 +56,7 @@ def _examine(lab: Lab, *, full: bool) -> list[Finding]:
             lab.found |= {finding.check: finding for finding in fresh}
             found += fresh
             if name == "outputs" and not usable(fresh[0]):
-                return found + [skipped(n, "the output cannot be read (see the check of outputs)") for n in _CHEAP]
+                return found + [skipped(n, "the output is not readable (see the check of outputs)") for n in _CHEAP]
         return found + (broken or _guarded("state", state.end))
 
 
@@ -88,17 +88,17 @@ def _checks(lab: Lab, *, full: bool) -> Iterator[tuple[str, Check]]:
 
 
 def check_ensemble(lab: Lab) -> Finding:
-    """Whether the target answers with one of its members: then all else is measured on their exact average."""
+    """Whether the target answers with one of its members; all other checks then use their exact average."""
     if lab.average is None:
         return graded("ensemble", 0.0, "no module answers with one of several members", fail=False)
-    what = ("the target answers with one of its members, drawn for each image: one call is one draw, and all else is "
-            "measured on the exact average of the members")  # fmt: skip
+    what = ("the target answers with a random one of its members for each image: one call is one draw, and all other "
+            "checks use the exact average of the members")  # fmt: skip
     return graded("ensemble", 1.0, what, fail=False, warn=True)
 
 
 @contextmanager
 def drawn(lab: Lab) -> Iterator[None]:
-    """What a model draws at random follows from the seed, and the process's own generators are as they were after."""
+    """Make the model's randomness follow from the seed, and restore the process's generators afterwards."""
     device = lab.batch.images.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed_of(lab.seed, "battery") % 2**63)
@@ -110,7 +110,7 @@ def _guarded(name: str, check: Check) -> list[Finding]:
         found = check()
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # whatever a model raises when it is asked is a finding
+    except Exception as error:  # any exception that a model raises when called is a finding
         line = " ".join(str(error).split())[:200]
         return [
             graded(name, None, f"could not be measured, the model raises {type(error).__name__}: {line}", fail=True)

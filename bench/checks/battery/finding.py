@@ -1,4 +1,4 @@
-"""What a check found, in one line, and what a stronger attack made of it."""
+"""The finding of a check, in one line, and the result of an adaptive attack against it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What a finding says of the evaluation; one FAIL makes it unreliable."""
+    """Status of a finding; one FAIL makes the evaluation unreliable."""
 
     PASS = "pass"  # noqa: S105 (no password)
     WARN = "warn"
@@ -17,12 +17,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured sign.
+    """The result of one check.
 
     Attributes:
-        check: Its name.
-        status: The judgement.
-        figure: What was measured, most often a share of images in [0, 1]; None where nothing could be.
+        check: Name of the check.
+        status: The status.
+        figure: The measured value, usually a share of images in [0, 1]; None if nothing could be measured.
         meaning: One sentence: what was measured, and what it means.
     """
 
@@ -34,14 +34,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """A known adaptive attack against what a check found.
+    """A known adaptive attack against a finding.
 
     Attributes:
-        check: The checks that it answers, joined by commas.
+        check: The checks that it addresses, joined by commas.
         remedy: The attack, by its usual name.
         before: Robust accuracy under the plain white-box attack, in [0, 1].
         after: The same images under the plain and the adaptive attack together; an upper bound on robustness.
-        images: How many.
+        images: Number of images.
         meaning: One sentence.
     """
 
@@ -54,16 +54,16 @@ class Answer:
 
 
 def passed(check: str, figure: float | None, meaning: str) -> Finding:
-    """Nothing is wrong."""
+    """The check passed."""
     return Finding(check, Status.PASS, figure, meaning)
 
 
 def graded(check: str, figure: float | None, meaning: str, *, fail: bool, warn: bool = False) -> Finding:
-    """FAIL before WARN before PASS."""
+    """Return FAIL if ``fail``, otherwise WARN if ``warn``, otherwise PASS."""
     status = Status.FAIL if fail else Status.WARN if warn else Status.PASS
     return Finding(check, status, figure, meaning)
 
 
 def skipped(check: str, why: str) -> Finding:
-    """Not measured; says why."""
+    """The check was not run, with the reason."""
     return Finding(check, Status.SKIPPED, None, why)

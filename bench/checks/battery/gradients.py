@@ -1,4 +1,4 @@
-"""Whether there is a gradient to follow, and whether cross-entropy's has vanished in float32."""
+"""Checks whether there is a usable gradient, and whether cross-entropy's has vanished in float32."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bench.checks.battery.exact import more_than
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
 
-# Share of images on which an honest model may have no gradient (a dead start of a ReLU network).
+# Share of images on which an honest model may have no gradient (dead units of a ReLU network).
 _NONE = 0.02
-# Length of cross-entropy's gradient over the margin's. Below the first, the probability of the right class rounds to
-# 1 in float32 (2**-24), so that the gradient is half rounding. Below the second, exp underflows (2**-126 is 1e-38) for
-# most of its terms and nothing is left to follow.
+# Norm of the cross-entropy gradient relative to the margin gradient. Below the first, the probability of the correct
+# class rounds to 1 in float32 (2**-24), so that the gradient is half rounding. Below the second, exp underflows
+# (2**-126 is 1e-38) for most of its terms and the gradient is unusable.
 _ROUNDED, _VANISHED = 2.0**-24, 1e-30
-# Share of right images at which the first is worth a warning, and of the second a failure.
+# Share of correctly classified images at which the first causes a warning, and the second a failure.
 _SOME = 0.1
 
 
 def check_gradient(lab: Lab) -> Finding:
-    """Images whose gradient is zero, missing or not finite, at the image or at a random point of its ball.
+    """Images with a zero, missing or non-finite gradient, at the image or at a random point of its ball.
 
     Source: Athalye et al., arXiv:1802.00420 (shattered gradients); Carlini et al., arXiv:1902.06705, section 4.
     """
@@ -36,15 +36,15 @@ def check_gradient(lab: Lab) -> Finding:
             counts = {"missing": int(missing.sum()), "not finite": int((odd & ~missing).sum()), "zero": int(zero.sum())}
             kind = max(counts, key=lambda name: counts[name])
     count, total = int(worst.sum()), len(worst)
-    what = f"the gradient of the loss is {kind} at {count} of {total} images: a gradient attack has nothing to follow"
-    fine = f"the gradient of the loss is there, finite and not zero at all of {total} images"
+    what = f"the gradient of the loss is {kind} at {count} of {total} images, so a gradient attack cannot work there"
+    fine = f"the gradient of the loss is finite and nonzero at all of {total} images"
     return graded(
         "gradient", count / total, what if count else fine, fail=more_than(count, total, _NONE), warn=count > 0
     )
 
 
 def check_saturation(lab: Lab) -> Finding:
-    """Cross-entropy's gradient against the margin's, at images that the model gets right.
+    """Compare the cross-entropy gradient with the margin gradient on correctly classified images.
 
     Source: Carlini and Wagner, arXiv:1608.04644 (saturated softmax); Pintor et al., arXiv:2106.09947.
     """
@@ -52,12 +52,12 @@ def check_saturation(lab: Lab) -> Finding:
     sure = right(logits, lab.batch.labels) & _usable(margin)
     total = int(sure.sum())
     if total == 0:
-        return skipped("saturation", "no image that is right has a gradient, so nothing can be compared")
+        return skipped("saturation", "no correctly classified image has a gradient, so there is no comparison")
     ratio = (length(entropy.nan_to_num(0.0, 0.0, 0.0).double()) / length(margin.double()))[sure]
     vanished, rounded = int((ratio < _VANISHED).sum()), int((ratio < _ROUNDED).sum())
-    what = (f"cross-entropy's gradient underflows at {vanished} and is half rounding at {rounded} of {total} right "
-            "images while the margin's does not")  # fmt: skip
-    tail = "attacks on cross-entropy see no slope where there is one" if rounded else "no output is saturated"
+    what = (f"cross-entropy's gradient underflows at {vanished} and is half rounding at {rounded} of {total} correctly "
+            "classified images while the margin's does not")  # fmt: skip
+    tail = "attacks on cross-entropy see no gradient where one exists" if rounded else "no output is saturated"
     fail = vanished > _SOME * total and more_than(vanished, total, _NONE)
     return graded("saturation", rounded / total, f"{what}: {tail}", fail=fail, warn=rounded > _SOME * total)
 

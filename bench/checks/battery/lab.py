@@ -1,4 +1,4 @@
-"""A subject with what several checks need of it, each measured once."""
+"""A subject with the measurements that several checks share, each computed once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from bench.core.ball import project, steepest
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Batch
 
-# Slopes and jumps are looked at within a tenth of the range of every value, on average: at larger budgets (eps 4 for
-# 4/255) no model is like its gradient.
+# Gradients and jumps are measured within a tenth of the range of every value, on average: at larger budgets (eps 4
+# typed for 4/255) no model behaves like its gradient.
 _LOCAL = 0.1
-# Where the budget is nothing, the checks look this far around an image: one step of 8 bits.
+# For a zero budget, the checks measure this far around an image: one step of 8 bits.
 _LEAST = Fraction(1, 255)
 # Random corners that a step along the gradient must beat, and the share of images on which it must.
 _RIVALS, _HELPS = 4, 0.9
@@ -31,10 +31,10 @@ _RIVALS, _HELPS = 4, 0.9
 
 @dataclass
 class Lab:
-    """What the checks measure with.
+    """The shared measurements of the checks.
 
-    ``model`` is what a white-box adversary would attack: the target, or the exact average of its members where one of
-    several answers at random.
+    ``model`` is what a white-box adversary would attack: the target, or the exact average of its members if it answers
+    with a random member.
     """
 
     subject: Subject
@@ -42,14 +42,14 @@ class Lab:
     found: dict[str, Finding] = field(default_factory=dict)
 
     def why_not(self, *checks: str) -> str:
-        """Why a comparison of answers would tell nothing, given what other checks found; empty where it would."""
+        """Why a comparison of answers would be inconclusive, given the other findings; empty if it is conclusive."""
         told = {
-            "outputs": "the output is no logits (see the check of outputs)",
+            "outputs": "the output is not logits (see the check of outputs)",
             "repetition": "answers change from call to call (see the check of repetition)",
             "batch": "answers depend on the rest of the batch (see the check of the batch)",
         }
         bad = [told[c] for c in checks if c in self.found and self.found[c].status is Status.FAIL]
-        return f"{bad[0]}, so nothing can be compared" if bad else ""
+        return f"{bad[0]}, so answers cannot be compared" if bad else ""
 
     @property
     def batch(self) -> Batch:
@@ -58,18 +58,18 @@ class Lab:
 
     @property
     def seed(self) -> int:
-        """Of every draw."""
+        """The seed of all randomness."""
         return self.subject.seed
 
     @cached_property
     def budget(self) -> Budget:
-        """Of the evaluation; never nothing."""
+        """The budget of the evaluation; never zero."""
         budget = self.subject.budget
         return budget if budget.radius > 0 else replace(budget, eps=_LEAST)
 
     @cached_property
     def local(self) -> Budget:
-        """The budget where it is small; else a ball in which an honest model is still much like its gradient."""
+        """The budget if it is small; otherwise a ball in which an honest model still behaves like its gradient."""
         norm, values = self.budget.norm, self.batch.images[0].numel()
         most = _LOCAL * {Norm.LINF: 1.0, Norm.L2: math.sqrt(values), Norm.L1: float(values)}[norm]
         far = self.budget.radius > most
@@ -77,12 +77,12 @@ class Lab:
 
     @cached_property
     def average(self) -> nn.Module | None:
-        """The target with the average of the members that it draws from, where that is how it answers."""
+        """The target with the average of its members, if it answers with a random member."""
         return find_average(self.subject.target, torch.cat([self.batch.images, self.jittered]))
 
     @cached_property
     def model(self) -> nn.Module:
-        """What is attacked."""
+        """The attacked model."""
         return self.average or self.subject.target
 
     @cached_property
@@ -92,7 +92,7 @@ class Lab:
 
     @cached_property
     def right(self) -> Tensor:
-        """Where they are right, (B,)."""
+        """Where they are correct, (B,)."""
         return right(self.clean, self.batch.labels)
 
     @cached_property
@@ -102,7 +102,7 @@ class Lab:
 
     @cached_property
     def jittered(self) -> Tensor:
-        """A random point of each image's ball, off whatever grid the pixels lie on."""
+        """A random point of each image's ball, off any grid of pixel values."""
         return edge(self.seed, self.batch, "jitter", self.local, 0.3)
 
     @cached_property
@@ -113,7 +113,7 @@ class Lab:
 
     @cached_property
     def helped(self) -> Tensor:
-        """Whether a step of eps along the gradient gains more than the best of some random ones, (B,)."""
+        """Whether a step of eps along the gradient gains more than the best of several random steps, (B,)."""
         budget, labels = self.local, self.batch.labels
         step = budget.radius * steepest(self.slope_nearby[1].nan_to_num(0.0, 0.0, 0.0), budget.norm)
         gain = self._gain(project(self.jittered + step, self.batch.images, budget), labels)
@@ -124,27 +124,27 @@ class Lab:
 
     @cached_property
     def margin_fooled(self) -> Tensor:
-        """Right images that the gradient attack on the margin fools, (B,)."""
+        """Correctly classified images that the gradient attack on the margin fools, (B,)."""
         return self._fooled(white_box(self.model, self.batch, self.budget, self.seed, self.effort, "margin"))
 
     @cached_property
     def entropy_fooled(self) -> Tensor:
-        """Right images that the gradient attack on cross-entropy fools, (B,)."""
+        """Correctly classified images that the gradient attack on cross-entropy fools, (B,)."""
         return self._fooled(white_box(self.model, self.batch, self.budget, self.seed, self.effort, "cross-entropy"))
 
     @cached_property
     def white_fooled(self) -> Tensor:
-        """Right images that one of the two fools, (B,)."""
+        """Correctly classified images that either attack fools, (B,)."""
         return self.margin_fooled | self.entropy_fooled
 
     @cached_property
     def square_fooled(self) -> Tensor:
-        """Right images that a query attack fools, (B,)."""
+        """Correctly classified images that a query attack fools, (B,)."""
         return self._fooled(black_box(self.model, self.batch, self.budget, self.seed, self.effort))
 
     @cached_property
     def noise_fooled(self) -> Tensor:
-        """Right images that some random corner of the ball fools, (B,)."""
+        """Correctly classified images that a random corner of the ball fools, (B,)."""
         out = torch.zeros_like(self.right)
         for index in range(self.effort.corners):
             out |= self._fooled(edge(self.seed, self.batch, f"corner {index}", self.budget))
@@ -152,25 +152,27 @@ class Lab:
 
     @cached_property
     def transferred(self) -> dict[str, Tensor]:
-        """Candidates for every test image made on each substitute, by threat."""
+        """Candidates for every test image from each substitute, by threat."""
         return {
             name: white_box(source, self.batch, self.budget, self.seed, self.effort, "margin")
             for name, source in self.subject.substitutes.items()
         }
 
     def transfer_fooled(self, name: str) -> Tensor:
-        """Right images that the candidates of one substitute fool, (B,)."""
+        """Correctly classified images that the candidates of one substitute fool, (B,)."""
         return self._fooled(self.transferred[name])
 
     def declared(self, finding: Finding) -> Finding:
-        """A failure becomes a warning where a module declares a stand-in (``bpda``) with which attacks do get on."""
+        """Downgrade a failure to a warning if a module declares a ``bpda`` that makes attacks effective."""
         if finding.status is not Status.FAIL:
             return finding
         names = [str(m.bpda) for m in self.subject.target.modules() if isinstance(getattr(m, "bpda", None), str)]
         helps = float(self.helped.float().mean())
         if not names or helps < _HELPS:
             return finding
-        more = f"; its backward stand-in ({names[0]}) is declared, and a step along it beats random ones on {helps:.0%}"
+        more = (
+            f"; it declares a backward approximation ({names[0]}), and a step along it beats random ones on {helps:.0%}"
+        )
         return replace(finding, status=Status.WARN, meaning=finding.meaning + more)
 
     def _gain(self, images: Tensor, labels: Tensor) -> Tensor:

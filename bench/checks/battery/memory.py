@@ -1,4 +1,4 @@
-"""Whether the model knows the very images it is tested on."""
+"""Checks whether the model was trained on its test images."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
 from bench.core.nouns import Batch
 
-# Effects that count, beside being significant: the chance that a test image beats a training image, and points of
-# robust accuracy.
+# Minimum effects, in addition to significance: the probability that a test image beats a training image, and points
+# of robust accuracy.
 _ODDS, _POINTS = 0.7, 0.15
 
 
 def check_memory(lab: Lab, *, attack: bool = True) -> Finding:
-    """Test images against training images: margin, its loss when they move by a pixel, robustness to one attack.
+    """Compare test with training images: margin, its loss under a one-pixel shift, robustness to one attack.
 
-    A model has seen its training images, so that it is at least as good on them as on test images; better on the test
-    images it can only be if it has seen those.
+    A model is at least as good on its training images as on unseen images. It can be better on the test images only if
+    it was trained on them.
     """
     batch, fresh = lab.batch, lab.subject.fresh
     own, own_drop = _margins(lab, batch)
     if fresh is None:
-        return skipped("memory", "no training images are at hand to compare the test images with")
+        return skipped("memory", "no training images are available for comparison with the test images")
     theirs, their_drop = _margins(lab, fresh)
     signs = {"surer of": rank(own, theirs)}
-    if signs["surer of"][0] > 0.5:  # a model that has learned its training images by heart is more hurt on others
+    if signs["surer of"][0] > 0.5:  # a model that has memorised its training images is more sensitive on others
         signs["more hurt by a shift of"] = rank(own_drop, their_drop)
     name = max(signs, key=lambda n: signs[n][0])
     odds = signs[name][0]
     fail = any(chance > _ODDS and p < LEVEL / 2 for chance, p in signs.values())
-    what = f"in {odds:.0%} of pairs the target is {name} a test image than of a training image"
+    what = f"in {odds:.0%} of pairs the target is {name} a test image than a training image"
     if attack and not fail:
         robust, other = _robust(lab)
-        what = (f"{what}, and {robust[0]} of {robust[1]} right test images stand under the attack that leaves "
-                f"{other[0]} of {other[1]} training images")  # fmt: skip
+        what = (f"{what}, and {robust[0]} of {robust[1]} correct test images survive the attack that {other[0]} of "
+                f"{other[1]} training images survive")  # fmt: skip
         gap = robust[0] / max(robust[1], 1) - other[0] / max(other[1], 1)
         fail = gap > _POINTS and better(*robust, *other)
-    tail = "it has seen the test images" if fail else "it knows test images no better than it should"
+    tail = "it was trained on the test images" if fail else "it treats test images like unseen ones"
     return graded("memory", odds, f"{what}: {tail}", fail=fail)
 
 
 def _margins(lab: Lab, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Margins as a share of the spread of the logits, and what of them a shift by one pixel costs, (B,)."""
+    """Margins as a share of the spread of the logits, and the share lost under a shift by one pixel, (B,)."""
     logits = ask(lab.model, batch.images)
     size = spread(logits).median().clamp(min=1e-30)
     shifted = [margins(ask(lab.model, _shift(batch.images, *to)), batch.labels) for to in ((0, 1), (1, 0))]
@@ -55,13 +55,13 @@ def _margins(lab: Lab, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _shift(images: Tensor, down: int, right_by: int) -> Tensor:
-    """Moved by pixels, the edge repeated."""
+    """Images shifted by pixels, with the edge repeated."""
     padded = torch.nn.functional.pad(images, (right_by, 0, down, 0), mode="replicate")
     return padded[..., : images.shape[-2], : images.shape[-1]]
 
 
 def _robust(lab: Lab) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Right images that stand under the same attack, of how many: test images, training images."""
+    """Correct images that survive the same attack, and their total: for test images and training images."""
     fresh = lab.subject.fresh
     if fresh is None:
         raise ValueError("training images are needed")

@@ -1,4 +1,4 @@
-"""Whether the output is logits: shape, values, scale."""
+"""Checks whether the output is logits: shape, values, scale."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.checks.battery.lab import Lab
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
-_ONE = 1e-4  # by which probabilities may miss a sum of 1 (float32 and half precision)
+_ONE = 1e-4  # tolerance for probabilities that sum to 1 (float32 and half precision)
 # Spread of the logits: ImageNet models have 10 to 30; beyond 1e3 exp underflows for every wrong class.
 _LARGE = 1e3
-# Spread as a share of the largest logit, below which float32 (6e-8) leaves the differences fewer than 10 bits.
+# Spread as a share of the largest logit below which float32 (6e-8) leaves fewer than 10 bits for the differences.
 _BURIED = 1e-4
 
 
@@ -32,7 +32,7 @@ def check_outputs(lab: Lab) -> Finding:
         what = f"the output has shape {tuple(out.shape)}, expected {(len(images), classes)}: {_about(out, classes)}"
         return graded("outputs", None, what, fail=True)
     if not out.is_floating_point():
-        return graded("outputs", None, f"the output is {out.dtype}, which has no slope", fail=True)
+        return graded("outputs", None, f"the output is {out.dtype}, which has no gradient", fail=True)
     return _values(out.detach().float(), lab)
 
 
@@ -48,17 +48,17 @@ def _values(out: Tensor, lab: Lab) -> Finding:
         return graded(name, odd / total, f"the output is not finite at {odd} of {total} images", fail=True)
     kinds = [len(row.unique()) for row in out]
     if max(kinds) <= 2 < out.shape[1]:
-        return graded(name, 1.0, "every output holds two values at most: a label is handed out for logits", fail=True)
+        return graded(name, 1.0, "every output has at most two values: the model returns labels, not logits", fail=True)
     if bool((spread(out - out[:1]) == 0).all()):
-        return graded(name, 1.0, "all images get the same output: nothing is classified", fail=True)
+        return graded(name, 1.0, "all images get the same output: the model does not classify", fail=True)
     sums, low = out.double().sum(1), float(out.min())
     if low >= -_ONE and bool(((sums - 1).abs() < _ONE).all()):
-        what = "the output is probabilities: they saturate where the model is sure, and losses of logits misread them"
+        what = "the output is probabilities: they saturate where the model is confident, and logit losses misread them"
         return graded(name, 1.0, what, fail=True)
     size = float(spread(out).median())
     if size < _BURIED * float(out.abs().median()):
         level = float(out.abs().median())
-        what = f"the logits differ by {size:.2g} at a size of {level:.2g}: rounding eats the differences"
+        what = f"the logits differ by {size:.2g} at a magnitude of {level:.2g}: rounding destroys the differences"
         return graded(name, size, what, fail=True)
     return _mild(out, size, lab)
 
@@ -66,17 +66,17 @@ def _values(out: Tensor, lab: Lab) -> Finding:
 def _mild(out: Tensor, size: float, lab: Lab) -> Finding:
     name, accuracy = "outputs", float(right(out, lab.batch.labels).float().mean())
     if bool((out.double().exp().sum(1) - 1).abs().max() < _ONE):
-        what = "the output is log-probabilities: the same to attacks as logits, but not what was asked for"
+        what = "the output is log-probabilities: equivalent to logits for attacks, but logits were expected"
         return graded(name, size, what, fail=False, warn=True)
     if size > _LARGE:
-        return graded(name, size, f"the logits spread over {size:.2g}: softmax is saturated", fail=False, warn=True)
+        return graded(name, size, f"the logits' spread is {size:.2g}: softmax is saturated", fail=False, warn=True)
     if accuracy <= 2 / lab.subject.classes:
-        what = f"the target is right on {accuracy:.0%} of the images, which is chance: there is nothing to defend"
+        what = f"the target's accuracy of {accuracy:.0%} is at chance level: there is no accuracy to defend"
         return graded(name, accuracy, what, fail=False, warn=True)
-    return passed(name, size, f"finite logits of the data's classes, with a spread of {size:.3g} in the middle image")
+    return passed(name, size, f"finite logits of the data's classes, with a spread of {size:.3g} in the median image")
 
 
 def _about(out: Tensor, classes: int) -> str:
     if out.dim() != 2:
-        return "not one row of logits for each image"
-    return "an extra class takes images out of the count" if out.shape[1] > classes else "classes are missing"
+        return "expected one row of logits per image"
+    return "an extra class removes images from the count" if out.shape[1] > classes else "classes are missing"

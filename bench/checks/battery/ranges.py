@@ -1,4 +1,4 @@
-"""Whether the model rescales its input, so that eps is not what it says."""
+"""Checks whether the model rescales its input, so that eps is on another scale than declared."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from bench.checks.battery.lab import Lab
 
 
 def check_range(lab: Lab) -> Finding:
-    """The same picture at another brightness and contrast: an honest model's logits move.
+    """Change brightness and contrast: an honest model's logits change.
 
-    A model that divides by the image's own maximum or deviation, or by 255 where values are large, answers the same.
+    A model that divides by the image's own maximum or deviation, or by 255 for large values, gives the same answer.
     """
     target, images = lab.subject.target, lab.batch.images
     first = ask(target, images)
@@ -23,7 +23,7 @@ def check_range(lab: Lab) -> Finding:
     shares = {name: float((apart(first, ask(target, x)) < SAME).float().mean()) for name, x in moved.items()}
     name = max(shares, key=lambda n: shares[n])
     if shares[name] == 0:
-        return graded("range", 0.0, "no image keeps its answer when its brightness or contrast is changed", fail=False)
+        return graded("range", 0.0, "no image keeps its answer when its brightness or contrast changes", fail=False)
     what = f"{shares[name]:.0%} of the images get exactly the same answer at {name}"
-    tail = "the input is silently rescaled, so eps is not on the scale that it says"
+    tail = "the input is silently rescaled, so eps is on another scale than declared"
     return graded("range", shares[name], f"{what}: {tail}", fail=shares[name] >= 0.5, warn=True)

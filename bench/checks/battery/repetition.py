@@ -1,4 +1,4 @@
-"""Whether the same image gets the same answer: asked again, in another batch, with or without a gradient asked."""
+"""Checks whether an image always gets the same answer: on repetition, in another batch, with and without gradients."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
 _AGAIN = 5  # calls after the first
-_ALONE = 4  # images that are asked one by one
-# Layers that do something else in training mode (timm names its stochastic depth DropPath).
+_ALONE = 4  # images that are queried one by one
+# Layers that behave differently in training mode (timm names its stochastic depth DropPath).
 _TWO_FACED = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 
 
 def check_repetition(lab: Lab) -> Finding:
-    """The same batch asked again and again.
+    """Query the same batch repeatedly.
 
     Source: Athalye et al., arXiv:1802.00420 (stochastic gradients); AutoAttack's own check, arXiv:2003.01690.
     """
@@ -33,21 +33,19 @@ def check_repetition(lab: Lab) -> Finding:
         worst = torch.maximum(worst, apart(first, again))
         flips |= _flipped(first, again)
     changed, total = int((worst > SAME).sum()), len(images)
-    what = (
-        f"asked {_AGAIN + 1} times, {changed} of {total} images get another answer and {int(flips.sum())} another label"
-    )
+    what = f"in {_AGAIN + 1} calls, {changed} of {total} images change their answer and {int(flips.sum())} their label"
     tail = (
-        "the model draws lots or keeps a state, so one call proves nothing"
+        "the model is randomised or keeps state, so one call proves nothing"
         if changed
-        else "the answer to an image is one"
+        else "the answers are deterministic"
     )
     return graded("repetition", changed / total, f"{what}: {tail}", fail=changed > 0)
 
 
 def check_batch(lab: Lab) -> Finding:
-    """The same image alone, in the other order, among black, white and noisy images, and among darker ones.
+    """Query the same images alone, in another order, among black, white and noisy images, and dimmed.
 
-    Source: Tramer et al., arXiv:2002.08347 (evaluations that lean on batch statistics).
+    Source: Tramer et al., arXiv:2002.08347 (evaluations that rely on batch statistics).
     """
     target, images = lab.subject.target, lab.batch.images
     half = images * 0.5
@@ -76,17 +74,17 @@ def check_batch(lab: Lab) -> Finding:
         if off > share:
             share, where = off, how
     if not share:
-        return passed("batch", 0.0, "an image gets the same answer alone, in any order and in any company")
+        return passed("batch", 0.0, "an image gets the same answer alone, in any order and in any batch")
     what = f"{share:.0%} of the images get another answer {where}: the answer depends on the rest of the batch"
     return graded("batch", share, what, fail=True)
 
 
 def check_mode(lab: Lab) -> Finding:
-    """Layers left in training mode, and answers that depend on whether a gradient is asked."""
+    """Layers left in training mode, and answers that depend on whether gradients are enabled."""
     target, images = lab.subject.target, lab.batch.images
     layers = [n or "the model" for n, m in target.named_modules() if m.training and _two_faced(m)]
     if layers:
-        what = f"{len(layers)} layers are in training mode, {layers[0]} the first: they do something else than in use"
+        what = f"{len(layers)} layers are in training mode ({layers[0]} first): they behave differently in deployment"
         return graded("mode", float(len(layers)), what, fail=True)
     if lab.why_not("repetition"):
         return passed("mode", 0.0, "no layer is in training mode")
@@ -94,9 +92,9 @@ def check_mode(lab: Lab) -> Finding:
         asked: Tensor = target(images.clone().requires_grad_()).detach().float()
     share = float((apart(ask(target, images), asked) > SAME).float().mean())
     if share:
-        what = f"{share:.0%} of the images get another answer where a gradient is asked: the model knows the attack"
+        what = f"{share:.0%} of the images get another answer with gradients enabled: the model detects the attack"
         return graded("mode", share, what, fail=True)
-    return passed("mode", 0.0, "no layer is in training mode, and the answer is the same with a gradient and without")
+    return passed("mode", 0.0, "no layer is in training mode, and the answer is the same with and without gradients")
 
 
 def _two_faced(layer: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the loss does what the gradient says, and whether the output is continuous at all."""
+"""Checks whether the loss follows the gradient, and whether the output is continuous."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from bench.checks.battery.exact import more_than
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
 
-# Steps along the gradient, as shares of the logits' spread that they should gain by the first order; a rise is as
-# promised between half and twice.
+# Steps along the gradient, as the share of the logits' spread that they should gain to first order; a rise is as
+# predicted between half and twice that.
 _GAINS = (1e-3, 3e-3, 1e-2, 3e-2)
 _LOW, _HIGH = 0.5, 2.0
-# Random directions along which measured and promised differences are compared, and the least correlation of an image.
+# Random directions for comparing measured and predicted differences, and the minimum correlation of an image.
 _DIRECTIONS, _AGREES = 8, 0.8
-# Share of a smooth model's images that may break either rule.
+# Share of a smooth model's images that may violate either rule.
 _BROKEN = 0.1
-# Halvings of a segment, and the share of the first change that is left at the end: a smooth model keeps about 2**-12
-# (2e-4), rounding about 1e-3; one jump of many (k-WTA, a quantised image) keeps a tenth.
+# Halvings of a segment, and the remaining share of the first change: a smooth model keeps about 2**-12 (2e-4), rounding
+# about 1e-3; a model with many jumps (k-WTA, a quantised image) keeps a tenth.
 _HALVINGS, _LEFT = 12, 0.02
 
 
 def check_rise(lab: Lab) -> Finding:
-    """Small steps along the gradient of several sizes, and differences along random directions, against first order.
+    """Compare steps of several sizes along the gradient, and differences along random directions, with first order.
 
     Source: Pintor et al., arXiv:2106.09947 (indicators of failure); Athalye et al., arXiv:1802.00420.
     """
@@ -33,12 +33,12 @@ def check_rise(lab: Lab) -> Finding:
     usable = gradient.flatten(1).isfinite().all(1) & (length(gradient) > 0)
     total = int(usable.sum())
     if total == 0:
-        return skipped("rise", "no image has a gradient to follow (see the check of the gradient)")
+        return skipped("rise", "no image has a usable gradient (see the check of the gradient)")
     gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
     broken = usable & ~(_follows(lab, logits, gradient) & _agrees(lab, gradient))
     count, helps = int(broken.sum()), lab.helped
     useless = int((usable & ~helps).sum())
-    what = (f"small steps do not change the loss as the gradient promises at {count} of {total} images, and a step of "
+    what = (f"small steps do not change the loss as the gradient predicts at {count} of {total} images, and a step of "
             f"eps along it is no better than random at {useless}")  # fmt: skip
     fail = more_than(count, total, _BROKEN) or more_than(useless, total, 0.5)
     tail = "the gradient does not describe the model" if count or useless else "the gradient describes the model"
@@ -46,9 +46,9 @@ def check_rise(lab: Lab) -> Finding:
 
 
 def check_jumps(lab: Lab) -> Finding:
-    """A segment from the image to a random point of its ball, halved towards where the output changes most.
+    """Halve a segment from the image to a random point of its ball, towards the larger change of the output.
 
-    What is left of the change at the end is a jump: a continuous model's change halves with the segment.
+    The change that remains is a jump: a continuous model's change halves with the segment.
 
     Source: Xiao et al., arXiv:1905.10510 (k-WTA is discontinuous); Tramer et al., arXiv:2002.08347, section 5.
     """
@@ -68,14 +68,14 @@ def check_jumps(lab: Lab) -> Finding:
     kept = (_raw(one, other) / (first * size).clamp(min=1e-30))[moved]
     count, figure = int((kept > _LEFT).sum()), float(kept.median())
     what = (f"a segment of the ball cut 2**{_HALVINGS} times keeps {figure:.2g} of the change of the output in the "
-            f"middle image, and more than {_LEFT} at {count} of {total}")  # fmt: skip
-    tail = "the output jumps, so gradients say nothing of larger steps" if count else "the output is continuous"
+            f"median image, and more than {_LEFT} at {count} of {total}")  # fmt: skip
+    tail = "the output jumps, so gradients do not predict larger steps" if count else "the output is continuous"
     fail = more_than(count, total, _BROKEN)
     return lab.declared(graded("jumps", figure, f"{what}: {tail}", fail=fail, warn=count > 0))
 
 
 def _follows(lab: Lab, logits: Tensor, gradient: Tensor) -> Tensor:
-    """Whether at least half of the steps rise as promised, (B,)."""
+    """Whether at least half of the steps rise as predicted, (B,)."""
     start, labels, rivals = lab.jittered, lab.batch.labels, lab.rivals
     before, size = difference(logits, labels, rivals), length(gradient).clamp(min=1e-30)
     good = torch.zeros(len(start), device=start.device)
@@ -90,7 +90,7 @@ def _follows(lab: Lab, logits: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _agrees(lab: Lab, gradient: Tensor) -> Tensor:
-    """Whether differences along random directions are those that the gradient promises, up to scale, (B,)."""
+    """Whether differences along random directions match the gradient's prediction, up to scale, (B,)."""
     labels, rivals = lab.batch.labels, lab.rivals
     promised, measured = [], []
     for index in range(_DIRECTIONS):
@@ -104,6 +104,6 @@ def _agrees(lab: Lab, gradient: Tensor) -> Tensor:
 
 
 def _raw(a: Tensor, b: Tensor) -> Tensor:
-    """How far two answers lie apart, in logits, (B,)."""
+    """Distance between two answers, in logits, (B,)."""
     off = (a - b).nan_to_num(0.0)
     return (off - off.mean(1, keepdim=True)).abs().amax(1)

@@ -1,4 +1,4 @@
-"""Whether a model remembers what it was asked."""
+"""Checks whether a model keeps state between calls."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.checks.battery.finding import Finding, graded, passed
 from bench.checks.battery.lab import Lab
 from bench.checks.battery.traces import changed, look
 
-_NEAR = 0.1  # of eps: how far a neighbour lies whose answer must not depend on what was asked before
+_NEAR = 0.1  # in eps: distance of a neighbour; its answer must not depend on earlier queries
 
 
 class State:
-    """Answers and attributes at the start, to be compared when other checks and attacks have asked their questions.
+    """Answers and attributes at the start, for comparison after the other checks and attacks.
 
-    The images themselves should not have been asked before :meth:`begin`.
+    The images themselves should not be queried before :meth:`begin`.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -25,14 +25,14 @@ class State:
         self._said: list[tuple[str, float]] = []
 
     def begin(self) -> None:
-        """Ask neighbours, then the images, then the neighbours again; then other images, with a gradient."""
+        """Query neighbours, then the images, then the neighbours again; then other images, with gradients."""
         lab, target = self._lab, self._lab.subject.target
         near = edge(lab.seed, lab.batch, "neighbour", lab.budget, _NEAR)
         before = ask(target, near)
         self._steady = not bool((apart(before, ask(target, near)) > SAME).any())
-        self._before = look(target)  # after one call: lazy modules and caches of shapes are made by then
+        self._before = look(target)  # after one call, when lazy modules and shape caches exist
         self._first = ask(target, lab.batch.images)
-        self._note("once their neighbours were asked", before, ask(target, near))
+        self._note("after queries of their neighbours", before, ask(target, near))
         noise = (uniform(lab.seed, lab.batch, "stranger") + 1) / 2
         for other in (noise, lab.batch.images.flip(0), 1 - lab.batch.images):
             self._stir(other)
@@ -51,7 +51,7 @@ class State:
             what = f"{share:.0%} of the images get another answer {when}{held}: the model has a hidden state"
             return graded("state", share, what, fail=True)
         if weights:
-            what = f"{len(weights)} weights or buffers change when the model is asked ({weights[0]} the first)"
+            what = f"{len(weights)} weights or buffers change when the model is called ({weights[0]} first)"
             return graded("state", float(len(weights)), f"{what}: a hidden state", fail=True)
         if moved and not self._steady:
             held = moved[0].partition(" ")[2]
@@ -59,36 +59,34 @@ class State:
             return graded("state", float(len(moved)), what, fail=True)
         if not self._steady:
             return passed(
-                "state", 0.0, "no weight, buffer or attribute changes; answers change from call to call all the same"
+                "state", 0.0, "no weight, buffer or attribute changes, although answers change from call to call"
             )
         if moved:
             held = moved[0].partition(" ")[2]
-            what = f"{len(moved)} attributes change when the model is asked ({held} the first), though no answer does"
+            what = f"{len(moved)} attributes change when the model is called ({held} first), though no answer does"
             return graded("state", float(len(moved)), what, fail=False, warn=True)
-        return passed(
-            "state", 0.0, "no weight, buffer or attribute changes when the model is asked, and no answer does"
-        )
+        return passed("state", 0.0, "no weight, buffer, attribute or answer changes when the model is called")
 
     def _note(self, when: str, before: Tensor, after: Tensor) -> None:
-        if self._steady:  # else answers change from call to call, and tell nothing of what was asked between
+        if self._steady:  # otherwise answers change from call to call and cannot reveal state
             self._said.append((when, float((apart(before, after) > SAME).float().mean())))
 
     def _stir(self, images: Tensor) -> None:
         lab = self._lab
         try:
             slope(lab.subject.target, images, lab.batch.labels, (lab.batch.labels + 1) % lab.subject.classes)
-        except RuntimeError:  # a model that cannot be asked for a gradient is another check's
+        except RuntimeError:  # a model without gradients is reported by another check
             ask(lab.subject.target, images)
 
     def _buffer(self) -> None:
-        """The same memory with other images in it, and whether the model writes into what it is given."""
+        """Reuse the same memory for other images, and check whether the model writes to its input."""
         lab, target = self._lab, self._lab.subject.target
         shelf = lab.batch.images.clone()
         with torch.no_grad():
             target(shelf)
             if not torch.equal(shelf, lab.batch.images):
-                self._said.append(("because it writes into the images it is given", 1.0))
+                self._said.append(("because it writes to its input images", 1.0))
             moved = (lab.batch.images + reach(shelf, lab.budget) * signs(lab.seed, lab.batch, "shelf")).clamp(0, 1)
             there = ask(target, moved)
             shelf.copy_(moved)
-            self._note("where the same memory held other images", there, target(shelf).detach().float())
+            self._note("when the same memory held other images", there, target(shelf).detach().float())

@@ -1,4 +1,4 @@
-"""Whether the gradient attack is as strong as it must be."""
+"""Checks whether the gradient attack is sufficiently strong."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.checks.battery.exact import more_than, one_sided
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
 
-# Share of images on which a query attack may be luckier than the gradient attack on an honest model.
+# Share of images on which a query attack may succeed by luck where the gradient attack on an honest model does not.
 _LUCK = 0.02
-# Share of images that may stand at eps 0.5: a fixed number of steps misses a few, and every image may become grey.
+# Share of images that may survive at eps 0.5: a fixed number of steps misses a few, and every image can become grey.
 _STANDING = 0.05
-# By which one gradient attack may lag behind another, beside being significantly behind.
+# Points by which one gradient attack may lag behind another, in addition to significance.
 _LAG = 0.1
 
 
@@ -26,27 +26,27 @@ def check_black_box(lab: Lab) -> Finding:
     """
     total = int(lab.right.sum())
     if total == 0:
-        return skipped("black-box", "the target is right on no image, so there is nothing to attack")
+        return skipped("black-box", "the target is correct on no image, so there is nothing to attack")
     found = {"queries": lab.square_fooled, "random noise": lab.noise_fooled}
     found |= {f"transfer ({name})": lab.transfer_fooled(name) for name in lab.subject.substitutes}
     beyond = {name: fooled & ~lab.white_fooled for name, fooled in found.items()}
     any_of = torch.stack(list(beyond.values())).any(0)
     count, white = int(any_of.sum()), int(lab.white_fooled.sum())
     best = max(beyond, key=lambda name: int(beyond[name].sum()))
-    what = (f"of {total} right images the white-box attack fools {white}, {count} of the others fall to attacks with "
-            "no gradient")  # fmt: skip
-    tail = f"most to {best}: the gradient hides what they find" if count else "the gradient hides nothing from it"
+    what = (f"of {total} correct images the white-box attack fools {white}; gradient-free attacks fool {count} of the "
+            "others")  # fmt: skip
+    tail = f"most of them by {best}: the gradient is masked" if count else "there is no sign of a masked gradient"
     return graded("black-box", count / total, f"{what}; {tail}", fail=more_than(count, total, _LUCK), warn=count > 0)
 
 
 def check_large_eps(lab: Lab) -> Finding:
-    """The gradient attack where every image may become plain grey: accuracy must reach 0.
+    """The gradient attack where every image can become plain grey: accuracy must reach 0.
 
     Source: Carlini et al., arXiv:1902.06705, section 4; Athalye et al., arXiv:1802.00420.
     """
     total = int(lab.right.sum())
     if total == 0:
-        return skipped("large eps", "the target is right on no image, so there is nothing to attack")
+        return skipped("large eps", "the target is correct on no image, so there is nothing to attack")
     budget = wide(lab.budget, lab.batch.images)
     standing = lab.right.clone()
     for loss in ("margin", "cross-entropy"):
@@ -54,8 +54,8 @@ def check_large_eps(lab: Lab) -> Finding:
             x = white_box(lab.model, lab.batch, budget, lab.seed, lab.effort, loss)
             standing &= right(ask(lab.model, x), lab.batch.labels)
     count = int(standing.sum())
-    what = f"at {budget.norm} {budget.radius:.3g}, where every image may become plain grey, {count} of {total} stand"
-    tail = "the attack does not follow the model" if count else "accuracy reaches 0 as it must"
+    what = f"at {budget.norm} {budget.radius:.3g}, where every image can become plain grey, {count} of {total} survive"
+    tail = "the attack does not follow the model" if count else "accuracy reaches 0 as expected"
     fail = more_than(count, total, _STANDING)
     return graded("large eps", count / total, f"{what}: {tail}", fail=fail, warn=count > _LUCK * total)
 
@@ -67,7 +67,7 @@ def check_losses(lab: Lab) -> Finding:
     """
     total = int(lab.right.sum())
     if total == 0:
-        return skipped("losses", "the target is right on no image, so there is nothing to attack")
+        return skipped("losses", "the target is correct on no image, so there is nothing to attack")
     x = white_box(lab.model, lab.batch, lab.budget, lab.seed, lab.effort, "margin", lab.effort.few)
     short = lab.right & ~right(ask(lab.model, x), lab.batch.labels)
     pairs = {

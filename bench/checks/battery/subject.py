@@ -1,4 +1,4 @@
-"""What the checks may look at."""
+"""The input of the checks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bench.core.nouns import Batch
 
 @dataclass(frozen=True)
 class Subject:
-    """A deployed model with what surrounds it; nothing here names the defense.
+    """A deployed model with its context; nothing here names the defense.
 
     Attributes:
         target: As deployed: images (B, C, H, W) in [0, 1] to logits (B, classes), on the device of the images.
         batch: A random subset (by seed) of the test images.
-        fresh: Images that the defense was allowed to see (its training images), about as many; None where none are
-            at hand.
-        classes: Of the data.
-        budget: Of the evaluation.
-        seed: Of every draw.
-        base: The undefended model; None where the target is it.
+        fresh: Images that the defense was allowed to see (its training images), about as many; None if not
+            available.
+        classes: Number of classes of the data.
+        budget: Budget of the evaluation.
+        seed: Seed of all randomness.
+        base: The undefended model; None if it is the target.
         substitutes: Sources of transfer adversaries by the name of the threat.
         keyed: Whether the defense claims a key.
     """

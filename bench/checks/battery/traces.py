@@ -1,4 +1,4 @@
-"""What a model keeps of the calls it has had: a look at all its tensors and attributes, before and after."""
+"""State that a model keeps between calls: all its tensors and attributes, compared before and after."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_DEPTH = 4  # of lists within attributes
-_TORCH_OWN = frozenset(vars(nn.Module())) - {"training"}  # parameters, buffers, hooks: read on their own
+_DEPTH = 4  # nesting of lists within attributes
+_TORCH_OWN = frozenset(vars(nn.Module())) - {"training"}  # parameters, buffers, hooks: read separately
 
 
 def look(model: nn.Module) -> dict[str, Any]:
-    """A fingerprint of everything that ``model`` holds, by name."""
+    """A fingerprint of the complete state of ``model``, by name."""
     held: dict[str, Any] = {f"weight {n}": _plain(p, 0) for n, p in model.named_parameters()}
     kept = set(model.state_dict(keep_vars=True))
     for name, buffer in model.named_buffers():
@@ -38,12 +38,12 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: PLR0911 (one line for each k
     if isinstance(value, np.ndarray):
         return (value.shape, value.tobytes() if value.dtype != object else len(value))
     if isinstance(value, torch.Generator):
-        return "generator"  # it moves with every draw; draws show in the answers
+        return "generator"  # it changes with every draw; draws show in the answers
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return repr(value)
     if depth >= _DEPTH:
         return type(value).__name__
-    if isinstance(value, nn.Module):  # held outside the tree of modules
+    if isinstance(value, nn.Module):  # held outside the module tree
         return [_plain(t, depth + 1) for t in value.state_dict().values()]
     if isinstance(value, Mapping):
         return {str(k): _plain(v, depth + 1) for k, v in list(value.items())}
@@ -55,7 +55,7 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: PLR0911 (one line for each k
 
 
 def _digest(t: Tensor) -> tuple[Any, ...]:
-    """Shape with sums that any change of a value moves."""
+    """Shape with sums that change whenever a value changes."""
     if t.is_meta or t.is_sparse or t.numel() == 0:
         return (tuple(t.shape), str(t.dtype))
     flat = t.detach().reshape(-1)

@@ -1,4 +1,4 @@
-"""Intervals, comparisons and stopping rules for robust accuracies; docs/statistics.md says why each."""
+"""Intervals, comparisons and stopping rules for robust accuracies; docs/statistics.md gives the reasons."""
 
 from bench.checks.statistics.keys import AcrossKeys, across_keys
 from bench.checks.statistics.multiple import holm

@@ -1,4 +1,4 @@
-"""Several keys of one defense: the key is drawn at random as the images are, so both carry error."""
+"""Several keys of one defense: key and images are both sampled, so both contribute error."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class AcrossKeys:
     """Robust accuracy over keys and images, fractions in [0, 1].
 
     Attributes:
-        keys: How many.
-        images: How many, the same for every key.
+        keys: Number of keys.
+        images: Number of images, the same for every key.
         by_key: Robust accuracy of each key.
-        mean: Over keys and images.
-        interval: Of the mean over all keys and all images like these; the one to quote.
+        mean: Mean over keys and images.
+        interval: Interval of the mean over all keys and all images like these; the one to quote.
         bootstrap: The plain two-way percentile interval, for comparison: with few keys it is too narrow where keys
             differ, and too wide where they do not.
-        between_keys: Standard deviation of robust accuracy between keys, less what the images explain; 0 where that
-            is negative.
-        minimum: Of ``by_key``.
-        minimum_interval: Of the smallest accuracy among the keys tested, over all images like these. A further key
-            lies below all of them with probability 1 / (keys + 1).
+        between_keys: Standard deviation of robust accuracy between keys, minus the part explained by the images; 0 if
+            that is negative.
+        minimum: Minimum of ``by_key``.
+        minimum_interval: Interval of the smallest accuracy among the keys tested, over all images like these. A further
+            key lies below all of them with probability 1 / (keys + 1).
     """
 
     keys: int
@@ -56,13 +56,13 @@ def across_keys(
     same image under several keys, and several images under one key, may depend on each other in any way.
 
     Args:
-        robust: A row for each key, a column for each image, in the same order of images.
-        seed: Of the bootstrap; same table and seed, same figures.
-        confidence: Of each interval.
-        draws: Of the bootstrap.
+        robust: One row per key and one column per image, in the same order of images.
+        seed: Seed of the bootstrap; the same table and seed give the same figures.
+        confidence: Confidence of each interval.
+        draws: Number of bootstrap samples.
 
     Raises:
-        InputError: fewer than two keys or images, or rows of different lengths.
+        InputError: if there are fewer than two keys or images, or rows of different lengths.
     """
     if len({len(row) for row in robust}) > 1:
         raise InputError(f"keys with {sorted({len(row) for row in robust})} images; expected the same images for all")
@@ -84,12 +84,12 @@ def across_keys(
 
 
 def _mean_interval(table: Table, confidence: float) -> tuple[float, float]:
-    """Wilson's interval for as many images as the two-way variance of the mean is worth.
+    """Wilson's interval for the effective number of images that matches the two-way variance of the mean.
 
     The squared half width is a sum, each part of the variance with the quantile of its own degrees of freedom
     (Banerjee, Sankhya 22, 1960: coverage at least nominal for normal means), and becomes an effective sample
-    size in Wilson's formula (as in Korn and Graubard, Survey Methodology 24, 1998), which holds near 0 and 1. The
-    variance is taken with two imagined images, one robust under every key and one under none (as in Agresti and
+    size in Wilson's formula (as in Korn and Graubard, Survey Methodology 24, 1998), which behaves well near 0 and 1.
+    The variance is computed with two pseudo-images, one robust under every key and one under none (as in Agresti and
     Coull, American Statistician 52, 1998), because a handful of failures understates it.
     """
     from statsmodels.stats.proportion import proportion_confint  # noqa: PLC0415 (it imports pandas)
@@ -104,13 +104,13 @@ def _mean_interval(table: Table, confidence: float) -> tuple[float, float]:
     error = float(t.ppf(tail, keys - 1)) ** 2 * by_key / cells
     error += float(t.ppf(tail, images - 1)) ** 2 * max(by_image - rest, 0.0) / cells
     z2 = float(norm.ppf(tail)) ** 2
-    n = min(mean * (1 - mean) * z2 / error, cells)  # no more than independent cells are worth
+    n = min(mean * (1 - mean) * z2 / error, cells)  # at most the number of independent cells
     low, high = proportion_confint(mean * n, n, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
 
 
 def _components(table: Table) -> tuple[float, float, float]:
-    """Mean squares of the two-way layout without repetition: between keys, between images, the rest."""
+    """Mean squares of the two-way layout without replication: between keys, between images, the residual."""
     keys, images = table.shape
     rows, columns, mean = table.mean(axis=1), table.mean(axis=0), table.mean()
     rest = ((table - rows[:, None] - columns[None, :] + mean) ** 2).sum() / ((keys - 1) * (images - 1))
@@ -118,9 +118,9 @@ def _components(table: Table) -> tuple[float, float, float]:
 
 
 def _bootstrap(table: Table, seed: int, confidence: float, draws: int) -> tuple[float, float]:
-    """Percentiles of the mean with keys and images both drawn again, with replacement.
+    """Percentiles of the mean with keys and images both resampled with replacement.
 
-    Images with the same column are drawn as one kind, so the cost does not grow with the images.
+    Images with the same column are resampled as one group, so the cost does not grow with the images.
 
     Source: Owen, Annals of Applied Statistics 1, 2007 (the pigeonhole bootstrap).
     """
@@ -135,10 +135,10 @@ def _bootstrap(table: Table, seed: int, confidence: float, draws: int) -> tuple[
 
 
 def _minimum_interval(table: Table, confidence: float) -> tuple[float, float]:
-    """From the smallest exact lower limit to the smallest exact upper limit, the upper ones shared among the keys.
+    """From the smallest exact lower limit to the smallest exact upper limit, with Bonferroni on the upper limits.
 
     The worst key's own lower limit is above its accuracy with probability at most half of 1 - confidence, and the
-    smallest lower limit is no larger. Every key's upper limit must hold, so Bonferroni's share applies to those.
+    smallest lower limit is no larger. Every key's upper limit must hold, so Bonferroni's correction applies to those.
     """
     keys, images = table.shape
     robust = [int(x) for x in table.sum(axis=1)]

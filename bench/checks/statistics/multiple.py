@@ -1,4 +1,4 @@
-"""Many p-values in one table."""
+"""Multiple testing: several p-values in one table."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given: rejecting those up to alpha errs anywhere with at most alpha.
+    """Adjusted p-values, in the given order: rejecting those up to alpha has a family-wise error of at most alpha.
 
-    Holds whatever the dependence between the tests, such as runs on the same images.
+    Valid under any dependence between the tests, such as runs on the same images.
 
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
     """

@@ -1,4 +1,4 @@
-"""Two runs on the same images: how many images one defense keeps and the other loses."""
+"""Two runs on the same images: on how many images only one of them is robust."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bench.core.errors import InputError
 
 @dataclass(frozen=True)
 class PairedTable:
-    """Images by whether run A and run B are robust on them.
+    """Counts of images by whether run A and run B are robust on them.
 
     Attributes:
         both: Robust in A and in B.
-        only_a: Robust in A alone: McNemar's b.
-        only_b: Robust in B alone: McNemar's c.
+        only_a: Robust only in A: McNemar's b.
+        only_b: Robust only in B: McNemar's c.
         neither: Robust in neither.
     """
 
@@ -41,7 +41,7 @@ class PairedTable:
 
     @property
     def n(self) -> int:
-        """Images."""
+        """Number of images."""
         return self.both + self.only_a + self.only_b + self.neither
 
     @property
@@ -56,7 +56,7 @@ class PairedTable:
 
     @property
     def difference(self) -> float:
-        """Robust accuracy of A less that of B."""
+        """Robust accuracy of A minus that of B."""
         return (self.only_a - self.only_b) / self.n
 
     @property
@@ -66,7 +66,7 @@ class PairedTable:
 
 
 def mcnemar(table: PairedTable) -> float:
-    """Exact two-sided p-value of equal robust accuracies: the discordant pairs are a fair coin's throws.
+    """Exact two-sided p-value for equal robust accuracies: discordant pairs follow a fair binomial distribution.
 
     Source: McNemar, Psychometrika 12, 1947; exact as in Fagerland, Lydersen and Laake, BMC Medical Research
     Methodology 13:91, 2013.
@@ -76,10 +76,10 @@ def mcnemar(table: PairedTable) -> float:
 
 
 def newcombe(table: PairedTable, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Confidence interval of robust accuracy A less B, on the same images.
+    """Confidence interval of robust accuracy A minus B, on the same images.
 
-    Square-and-add of the two Wilson intervals, with the correlation phi between the runs, which is reduced where it
-    is positive so that runs that agree everywhere do not get an interval of width 0.
+    Square-and-add of the two Wilson intervals, with the correlation phi between the runs. A positive phi is reduced so
+    that runs that agree everywhere do not get an interval of width 0.
 
     Source: Newcombe, Statistics in Medicine 17:2635, 1998, method 10.
     """
@@ -94,7 +94,7 @@ def newcombe(table: PairedTable, confidence: float = CONFIDENCE) -> tuple[float,
 
 
 def _correlation(table: PairedTable) -> float:
-    """Phi of the table, with Newcombe's continuity correction where it is positive; 0 where a margin is empty."""
+    """Phi of the table, with Newcombe's continuity correction if it is positive; 0 if a margin is empty."""
     n, a, b = table.n, table.both + table.only_a, table.both + table.only_b
     margins = a * (n - a) * b * (n - b)
     if not margins:
@@ -106,18 +106,18 @@ def _correlation(table: PairedTable) -> float:
 
 
 def needed_images(difference: float, discordance: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Images to see a difference with a two-sided McNemar test, as often as ``power``.
+    """Number of images that a two-sided McNemar test needs to detect a difference with probability ``power``.
 
-    Asymptotic: the exact test needs up to 2 / difference more, some 5% where this asks for thousands.
+    Asymptotic: the exact test needs up to 2 / difference more, some 5% if this returns thousands.
 
     Args:
-        difference: Between the two robust accuracies, a fraction, of either sign.
+        difference: Difference between the two robust accuracies, a fraction, of either sign.
         discordance: Share of images on which the two disagree; at least the difference.
         power: Probability that the test rejects.
         alpha: Level of the test.
 
     Raises:
-        InputError: no two runs differ like this.
+        InputError: if no two runs can differ like this.
 
     Source: Connor, Biometrics 43:207, 1987.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy.stats import binomtest
 
-CONFIDENCE = 0.95  # of every interval that does not say otherwise
+CONFIDENCE = 0.95  # of every interval unless stated otherwise
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -26,7 +26,7 @@ def exact(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float
 
 
 def interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Confidence interval of a proportion: Wilson's score interval, Clopper-Pearson's where all or none succeed.
+    """Confidence interval of a proportion: Wilson's score interval, or Clopper-Pearson's if all or none succeed.
 
     Source: Brown, Cai and DasGupta, Statistical Science 16(2), 2001.
     """

@@ -1,4 +1,4 @@
-"""When a run may end early: an interval that stays valid however often it is looked at."""
+"""Early stopping of a run: an interval that stays valid however often it is inspected."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from scipy.special import betaln, gammaln
 from bench.checks.statistics.proportion import CONFIDENCE, half_width
 from bench.core.errors import InputError
 
-_EDGE = 1e-12  # proportions nearer to 0 or 1 than this are not told from it
+_EDGE = 1e-12  # proportions closer to 0 or 1 than this are treated as 0 or 1
 _TYPICAL = 0.16  # p (1 - p) of the accuracy for which the sequence is tuned, 80% or 20%
-# The interval of a sequence is about 3 standard errors wide to each side where it is tuned (1.96 for a fixed n).
+# The half width of a sequence is about 3 standard errors where it is tuned (1.96 for a fixed n).
 _ERRORS = 3.0
 # A mixture is tightest where its weight is n / (x + log(1 + x)), x = -2 log alpha (Howard et al. 2021, section 3.5).
 # Half of that costs 3 to 10% more images at an accuracy of 50 to 80% and saves 15 to 20% at 2%, where runs are shorter.
@@ -24,20 +24,20 @@ _SHARE = 0.5
 
 @dataclass(frozen=True)
 class ConfidenceSequence:
-    """A confidence sequence for a robust accuracy: with probability ``confidence`` every look's interval holds it.
+    """A confidence sequence for a robust accuracy: with probability ``confidence`` all its intervals contain it.
 
     The images must come in a random order that does not depend on their verdicts. The interval after n images depends
-    on the counts alone, so looks may be many or few, and a resumed run sees what an unbroken one would.
+    only on the counts, so it may be inspected at any time, and a resumed run gives the same interval.
 
     An accuracy p stays in the interval while a mixture of Bernoulli models around p, Beta(m p + 1/2, m (1 - p) + 1/2),
-    explains what was seen less than 1 / (1 - confidence) times as well as p does. That ratio is a martingale under p,
-    so Ville's inequality bounds the chance that it is ever larger. The weight m follows from ``precision``.
+    explains the data less than 1 / (1 - confidence) times as well as p does. That ratio is a martingale under p,
+    so Ville's inequality bounds the probability that it is ever larger. The weight m follows from ``precision``.
 
     Attributes:
         precision: The half width to stop at, in percentage points: 0.5 is half a point.
-        confidence: That the accuracy lies in all the intervals together.
-        population: None for the accuracy over the population that the images are drawn from, as Wilson's interval
-            means it. N for the accuracy over exactly N images, of which those seen are a random part; the interval
+        confidence: Probability that the accuracy lies in all the intervals together.
+        population: None for the accuracy over the population that the images are drawn from, as for Wilson's
+            interval. N for the accuracy over exactly N images, of which those seen are a random sample; the interval
             after all N has width 0.
 
     Source: Robbins, Annals of Mathematical Statistics 41, 1970; Howard, Ramdas, McAuliffe and Sekhon, Annals of
@@ -60,7 +60,7 @@ class ConfidenceSequence:
         """The interval after ``n`` images of which ``successes`` are robust; (0, 1) before the first.
 
         Raises:
-            InputError: more successes than images, or more images than there are.
+            InputError: if there are more successes than images, or more images than the population.
         """
         if not 0 <= successes <= n or (self.population is not None and n > self.population):
             there_are = "" if self.population is None else f" of {self.population}"
@@ -76,7 +76,7 @@ class ConfidenceSequence:
         return half_width(self.interval(successes, n)) <= self.precision / 100
 
     def images(self, share: float) -> int:
-        """About how many images it takes until ``done``, if this share of them is robust."""
+        """Approximate number of images until ``done``, if this share of them is robust."""
         low, high = 1, self.population or 1
         while self.population is None and not self.done(round(share * high), high):
             low, high = high, 2 * high
@@ -90,7 +90,7 @@ class ConfidenceSequence:
 
     @cached_property
     def _threshold(self) -> float:
-        """Log of the ratio at which an accuracy is given up."""
+        """Log of the ratio at which an accuracy is rejected."""
         return -math.log1p(-self.confidence)
 
     @cached_property
@@ -116,9 +116,9 @@ class ConfidenceSequence:
         return low, high
 
     def _finite(self, successes: int, n: int, size: int) -> tuple[float, float]:
-        """The same over the robust images S of ``size``; what was seen came without replacement."""
+        """The same over the robust images S of ``size``, for sampling without replacement."""
         failures = n - successes
-        total = np.arange(successes, size - failures + 1)  # what S can still be
+        total = np.arange(successes, size - failures + 1)  # possible values of S
         share = total / size
         a, b = self._weight * share + 0.5, self._weight * (1 - share) + 0.5
         mixture = betaln(a + successes, b + failures) - betaln(a, b)
