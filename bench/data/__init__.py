@@ -1,1 +1,1 @@
-"""Data sets, one a file, reached by name through the registry."""
+"""Data sets, one per file, looked up by name in the registry."""

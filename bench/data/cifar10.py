@@ -1,4 +1,4 @@
-"""CIFAR-10 in the forms it is handed out in."""
+"""CIFAR-10 in its distributed formats."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _BINARY, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 _FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_MAKE_UP = {"train": (50_000, 5_000), "test": (10_000, 1_000)}  # images, images of a class
+_MAKE_UP = {"train": (50_000, 5_000), "test": (10_000, 1_000)}  # images, images per class
 
-Arrays = tuple[Pixels, list[int], str]  # pixels (N, 32, 32, 3), labels, where from
+Arrays = tuple[Pixels, list[int], str]  # pixels (N, 32, 32, 3), labels, origin
 
 
 class Cifar10(Plugin):
-    """CIFAR-10: 10 classes at 32 x 32, 50,000 images to train and 10,000 to test."""
+    """CIFAR-10: 10 classes at 32 x 32, 50,000 training images and 10,000 test images."""
 
     needs_root: ClassVar[bool] = True
 
     def split(self, name: str, storage: Storage) -> FileSplit:
-        """The split ``train`` or ``test`` in the order of its files; ids number that order.
+        """The split ``train`` or ``test`` in the order of its files; ids count in that order.
 
         Raises:
-            UnknownNameError: there is no such split.
-            InputError: no accepted form lies there, or it is damaged.
+            UnknownNameError: if there is no such split.
+            InputError: if there is no supported format, or it is damaged.
         """
         check_split("cifar10", name)
         pixels, labels, origin = _find(data_folder(storage, "cifar10"), name)
@@ -81,7 +81,7 @@ def _binary(folder: Path, name: str) -> Arrays:
 
 
 def _python(base: Path, name: str) -> Arrays:
-    """The pickles; torchvision loads them only where their MD5 is the published one."""
+    """The pickles; torchvision loads them only if their MD5 is the published one."""
     from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]  # noqa: PLC0415 (seconds to import)
 
     try:
@@ -106,5 +106,5 @@ def _parquet(shards: list[Path]) -> Arrays:
             reason = " ".join(str(error).split())
             raise InputError(f"{shard} cannot be read: {reason}; expected the columns img and label") from None
     if {p.shape for p in pixels} != {(32, 32, 3)}:
-        raise InputError(f"{shards[0].parent} holds images of other sizes; expected CIFAR-10's 32 x 32")
+        raise InputError(f"{shards[0].parent} has images of other sizes; expected CIFAR-10's 32 x 32")
     return np.stack(pixels), labels, str(shards[0].parent)

@@ -1,4 +1,4 @@
-"""scikit-learn's bundled handwritten digits: real data that needs no download."""
+"""scikit-learn's bundled handwritten digits: real data without a download."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from bench.core.seeds import permutation
 from bench.data.readers.listing import check_split
 from bench.data.readers.memory import MemorySplit
 
-_TEST = 500  # images held out; the other 1,297 train
+_TEST = 500  # images held out; the other 1,297 are for training
 
 
 class Digits(Plugin):
-    """scikit-learn's 1,797 real handwritten digits as 32 x 32 RGB, 1,297 to train and 500 to test."""
+    """scikit-learn's 1,797 real handwritten digits as 32 x 32 RGB, 1,297 for training and 500 for testing."""
 
     needs_root: ClassVar[bool] = False
 
     def split(self, name: str, storage: Storage | None = None) -> MemorySplit:
-        """The split ``train`` or ``test``; ids name the position in scikit-learn's own order.
+        """The split ``train`` or ``test``; ids give the position in scikit-learn's order.
 
         Raises:
-            UnknownNameError: there is no such split.
+            UnknownNameError: if there is no such split.
         """
         check_split("digits", name)
         images, labels = _load()

@@ -1,4 +1,4 @@
-"""Any labelled images: a folder for each class."""
+"""Any labelled images, with one folder per class."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 
 
 class ImageFolder(Plugin):
-    """Images of your own: train/CLASS/** and test/CLASS/** (or val), classes in the order of their names or numbers."""
+    """Your own images: train/CLASS/** and test/CLASS/** (or val), classes in the order of their names or numbers."""
 
     needs_root: ClassVar[bool] = True
 
     def split(self, name: str, storage: Storage) -> FileSplit:
-        """The split ``train`` or ``test``; an id is the path in the split's folder without its suffix.
+        """The split ``train`` or ``test``; an id is the path within the split's folder without its suffix.
 
         Raises:
-            UnknownNameError: there is no such split.
-            InputError: the folder is not there, or its classes are not those of the other split.
+            UnknownNameError: if there is no such split.
+            InputError: if the folder does not exist, or its classes differ from those of the other split.
         """
         check_split("image-folder", name)
         root = data_folder(storage, "image-folder")

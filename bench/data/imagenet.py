@@ -1,4 +1,4 @@
-"""ImageNet in the layouts that people have."""
+"""ImageNet in its common layouts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.data.readers.tar import TarSource, flat_tar, tar_of_tars, webdataset
 from bench.data.synsets import CLASSES, describer, synset_labels
 
 _SYNSET = re.compile(r"n\d{8}")
-# Hugging Face's names carry the synset behind the name: ILSVRC2012_val_00000001_n01751748
+# Hugging Face appends the synset to the name: ILSVRC2012_val_00000001_n01751748
 _SUFFIXED = re.compile(r"(ILSVRC2012_val_\d{8}|n\d{8}_\d+)_(n\d{8})")
 _TRAIN_NAME = re.compile(r"(n\d{8})_\d+")
 _OFFICIAL_NAME = {"train": re.compile(r"n\d{8}_\d+"), "test": re.compile(r"ILSVRC2012_val_\d{8}")}
@@ -30,7 +30,7 @@ _SYNSETS = "synsets of ImageNet such as n01440764"
 
 @dataclass(frozen=True)
 class _Part:
-    """A split by its names in the layouts, and its published make-up."""
+    """A split by its names in the layouts, and its published size."""
 
     name: str
     folders: tuple[str, ...]
@@ -46,17 +46,17 @@ _PARTS = {
 
 
 class ImageNet(Plugin):
-    """ImageNet (ILSVRC 2012): 1,281,167 images to train, the 50,000 validation images to test."""
+    """ImageNet (ILSVRC 2012): 1,281,167 training images; the 50,000 validation images are the test split."""
 
     needs_root: ClassVar[bool] = True
     sizes: ClassVar[dict[str, int]] = {name: part.total for name, part in _PARTS.items()}
 
     def split(self, name: str, storage: Storage) -> FileSplit:
-        """The split ``train`` or ``test`` in the order of its ids, the same for every layout.
+        """The split ``train`` or ``test`` in the order of its ids, which is the same for every layout.
 
         Raises:
-            UnknownNameError: there is no such split.
-            InputError: no accepted layout lies there, or its parts do not fit together.
+            UnknownNameError: if there is no such split.
+            InputError: if there is no supported layout, or its parts do not fit together.
         """
         check_split("imagenet", name)
         part, root = _PARTS[name], data_folder(storage, "imagenet")
@@ -66,7 +66,7 @@ class ImageNet(Plugin):
 
 
 def _find(root: Path, part: _Part, cache: Path | None) -> Listing:
-    """The first layout that is there."""
+    """The first layout that is present."""
     layouts: dict[str, Callable[[Path, Path, _Part, Path | None], Listing | None]]
     layouts = {
         "image files": _files,
@@ -87,7 +87,7 @@ def _find(root: Path, part: _Part, cache: Path | None) -> Listing:
 
 
 def _files(base: Path, root: Path, part: _Part, cache: Path | None) -> Listing | None:
-    """Class folders or one flat folder; ``base`` itself may be the split's."""
+    """Class folders or one flat folder; ``base`` itself may be the split's folder."""
     candidates = [base / name for name in part.folders]
     if part.name == "test" or base.name in part.folders:
         candidates.append(base)
@@ -101,12 +101,12 @@ def _files(base: Path, root: Path, part: _Part, cache: Path | None) -> Listing |
         if names and part.name == "test":
             return _labelled([stem(n) for n in names], FolderSource(folder, names), _near(folder, root))
         if inner and folder != base:
-            raise InputError(f"folder {folder / inner[0]} is no class; expected {_SYNSETS}: move it away")
+            raise InputError(f"folder {folder / inner[0]} is not a class; expected {_SYNSETS}: move it away")
     return None
 
 
 def _official_archive(base: Path, root: Path, part: _Part, cache: Path | None) -> Listing | None:
-    """The tar file that the organisers hand out, read in place."""
+    """The original tar file of the organisers, read in place."""
     path = base / part.archive
     if not path.is_file():
         return None
@@ -147,7 +147,7 @@ def _words(path: Path) -> set[str]:
 
 
 def _labelled(names: list[str], source: Source, near: list[Path]) -> Listing:
-    """Images without classes: the label is in the name, or in a file near by."""
+    """Images without class folders: the label is in the name, or in a nearby file."""
     matches = [_SUFFIXED.fullmatch(name) for name in names]
     if names and all(matches):
         return Listing(names, [synset_labels().get(match[2], -1) for match in matches if match], source)
@@ -156,7 +156,7 @@ def _labelled(names: list[str], source: Source, near: list[Path]) -> Listing:
 
 
 def _near(folder: Path, root: Path) -> list[Path]:
-    """Where labels may lie: with the images, beside their folder, and at Kaggle's top."""
+    """Folders where labels may be: with the images, beside their folder, and in Kaggle's top folder."""
     near = [folder, folder.parent] if folder.name in _PARTS["test"].folders else [folder]
     for base in list(near):
         if base.name == "CLS-LOC":
@@ -174,7 +174,7 @@ _EXAMPLE = "ILSVRC2012_val_00000001.JPEG"
 
 
 def _checked(listing: Listing) -> Listing:
-    """The listing with Hugging Face's suffixes gone, every label from 0 to 999 and none against its name."""
+    """The listing without Hugging Face's suffixes, with every label checked to be 0 to 999 and to match its name."""
     classes, ids = synset_labels(), []
     for place, (name, label) in enumerate(zip(listing.ids, listing.labels, strict=True)):
         suffixed, train = _SUFFIXED.fullmatch(name), _TRAIN_NAME.fullmatch(name)
@@ -190,7 +190,7 @@ def _checked(listing: Listing) -> Listing:
 
 
 def _odd_names(listing: Listing, part: _Part) -> list[str]:
-    """Ids are what runs are compared by, so names of one's own are a difference."""
+    """Runs are compared by image id, so other names are reported as a problem."""
     odd = [name for name in listing.ids if not _OFFICIAL_NAME[part.name].fullmatch(name)]
     if not odd:
         return []

@@ -1,4 +1,4 @@
-"""Labels of validation images that lie in one folder or archive: the files people keep beside them."""
+"""Labels of validation images in a single folder or archive, from the usual label files beside them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ACCEPTED = f"{_DEVKIT}, {_DEVKIT}.tar.gz, {_LISTS[0]}, {_LISTS[1]}, {_KAGGLE} or
 
 
 def find_labels(ids: Sequence[str], near: Sequence[Path]) -> list[int]:
-    """Labels of validation images by the first label file found.
+    """Labels of validation images from the first label file found.
 
     Args:
-        ids: Of all images, sorted.
-        near: Folders in which a label file may lie, the likeliest first.
+        ids: Ids of all images, sorted.
+        near: Folders that may contain a label file, the most likely first.
 
     Raises:
-        InputError: there is no label file, it cannot be read or does not fit the images.
+        InputError: if there is no label file, it cannot be read or does not fit the images.
     """
     readers: list[tuple[str, Callable[[Path], list[str] | dict[str, str]]]] = [
         (f"{_DEVKIT}/data/{_TRUTH}", _devkit_folder),
@@ -50,7 +50,7 @@ def find_labels(ids: Sequence[str], near: Sequence[Path]) -> list[int]:
             if path.is_file():
                 try:
                     found = read(path)
-                except Exception as error:  # scipy, tarfile and csv raise what they like
+                except Exception as error:  # scipy, tarfile and csv raise various exceptions
                     raise InputError(
                         f"label file {path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}; "
                         "expected it as published"
@@ -62,13 +62,13 @@ def find_labels(ids: Sequence[str], near: Sequence[Path]) -> list[int]:
 
 
 def _in_order(path: Path, ids: Sequence[str], wnids: Sequence[str]) -> list[int]:
-    """Line n belongs to ILSVRC2012_val_n in a whole list, and to the n-th image in any other."""
+    """Line n belongs to ILSVRC2012_val_n in a complete list, and to the n-th image in any other."""
     numbers = [int(match[1]) for match in map(_NUMBER.fullmatch, ids) if match]
     if len(wnids) == OFFICIAL and len(numbers) == len(ids) and min(numbers) >= 1 and max(numbers) <= OFFICIAL:
         return [_label(path, wnids[number - 1]) for number in numbers]
     if len(wnids) != len(ids):
         raise InputError(
-            f"label file {path} has {len(wnids):,} lines for {len(ids):,} images; expected a line for each image"
+            f"label file {path} has {len(wnids):,} lines for {len(ids):,} images; expected one line per image"
         )
     return [_label(path, wnid) for wnid in wnids]
 
@@ -78,7 +78,7 @@ def _by_name(path: Path, ids: Sequence[str], wnids: Mapping[str, str]) -> list[i
     if missing:
         raise InputError(
             f"label file {path} lacks {len(missing):,} of {len(ids):,} images, first {missing[0]}; "
-            "expected a line for each image"
+            "expected one line per image"
         )
     return [_label(path, wnids[image]) for image in ids]
 
@@ -107,7 +107,7 @@ def _devkit_archive(path: Path) -> list[str]:
 
 
 def _ground_truth(numbers: str, meta: bytes) -> list[str]:
-    """Synsets of the images; the numbers are the kit's own ILSVRC2012_IDs, not positions of sorted synsets."""
+    """Synsets of the images; the numbers are the devkit's own ILSVRC2012_IDs, not positions of sorted synsets."""
     synsets: Any = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]  # type: ignore[arg-type]
     wnids = {
         int(number): str(wnid)
@@ -124,7 +124,7 @@ def _synset_list(path: Path) -> list[str]:
 
 
 def _kaggle(path: Path) -> dict[str, str]:
-    """ImageId,PredictionString with the synset before its boxes."""
+    """ImageId,PredictionString with the synset at the start of the string."""
     with path.open(newline="", encoding="ascii") as file:
         return _once((row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file))
 

@@ -15,7 +15,7 @@ def synset_labels() -> dict[str, int]:
 
 
 def describer() -> Callable[[int], str]:
-    """What names a class: synset and first word, ``n01440764 (tench)``."""
+    """Description of a class: synset and first word, ``n01440764 (tench)``."""
     synsets, info = list(synset_labels()), _info()
 
     def describe(label: int) -> str:

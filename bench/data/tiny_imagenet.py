@@ -13,11 +13,11 @@ from bench.data.readers.makeup import census
 from bench.data.readers.split import FileSplit
 
 _FOLDER = "tiny-imagenet-200"
-_MAKE_UP = {"train": (100_000, 500), "test": (10_000, 50)}  # images, images of a class
+_MAKE_UP = {"train": (100_000, 500), "test": (10_000, 50)}  # images, images per class
 
 
 class TinyImageNet(Plugin):
-    """Tiny ImageNet: 200 classes at 64 x 64, 100,000 images to train, the 10,000 validation images to test."""
+    """Tiny ImageNet: 200 classes at 64 x 64, 100,000 training images, the 10,000 validation images as test split."""
 
     needs_root: ClassVar[bool] = True
     sizes: ClassVar[dict[str, int]] = {name: total for name, (total, _) in _MAKE_UP.items()}
@@ -26,8 +26,8 @@ class TinyImageNet(Plugin):
         """The split ``train`` or ``test`` in the order of its ids; labels follow the sorted synsets.
 
         Raises:
-            UnknownNameError: there is no such split.
-            InputError: the official layout is not there.
+            UnknownNameError: if there is no such split.
+            InputError: if the official layout is not present.
         """
         check_split("tiny-imagenet", name)
         folder = _official(data_folder(storage, "tiny-imagenet"))

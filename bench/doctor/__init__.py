@@ -1,1 +1,1 @@
-"""What a run would need, looked at before it starts."""
+"""Checks of a run's requirements before it starts."""

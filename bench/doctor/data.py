@@ -1,4 +1,4 @@
-"""Check: the data set opens, is whole, and its images can be decoded."""
+"""Check: the data set opens, is complete, and its images can be decoded."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bench.store.files import write_whole
 
 _TOPIC = Topic("data")
 _BLOCK = 64  # images decoded at once
-_LONG = 1000  # images whose decoding is worth a progress line
+_LONG = 1000  # number of images that needs a progress line
 _PART = "complete it, or give --limit or --ids to judge a part on purpose"
-_TRAIN = "complete it before you train; evaluating a trained model needs no training images"
+_TRAIN = "complete it before training; evaluating a trained model needs no training images"
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """The test split, which every run needs, then the training split, which not every run does."""
+    """Check the test split, which every run needs, then the training split, which only some runs need."""
     yield from _split(subject, "test", fatal=True)
     yield from _split(subject, "train", fatal=trains(subject.profile))
     if subject.question.manifest is not None:
@@ -47,8 +47,8 @@ def _split(subject: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
     digest = split.digest()
     yield _TOPIC.ok(f"{name} split: {_said(split)}, digest {digest[:12]}")
     if name == "train" and getattr(split, "layout", "") == "Parquet":
-        slow = "train split: Parquet is read a row group at a time, and training reads images in no order"
-        yield _TOPIC.warn(slow, "train from class folders, the archives or WebDataset if reading turns out to be slow")
+        slow = "train split: Parquet is read one row group at a time, and training reads images in random order"
+        yield _TOPIC.warn(slow, "train from class folders, the archives or WebDataset if reading is too slow")
     per_class = Counter(split.labels)
     subject.manifest[name] = {
         "images": len(split.ids),
@@ -58,7 +58,7 @@ def _split(subject: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
     }
     yield from _makeup(subject, name, split, fatal=fatal)
     if len(chosen) < len(split.ids):
-        yield _TOPIC.ok(f"{name} split: {len(chosen):,} images are asked for")
+        yield _TOPIC.ok(f"{name} split: {len(chosen):,} images are selected")
     yield from _decoded(subject, name, split, chosen, fatal=fatal)
 
 
@@ -73,23 +73,25 @@ def _said(split: Split) -> str:
 
 
 def _makeup(subject: Examined, name: str, split: Split, *, fatal: bool) -> Iterator[Diagnosis]:
-    """What is missing or too much, and whether the profile's classes are the data's."""
+    """Differences from the published size, and whether the profile's classes match the data's."""
     asked, classes = subject.question, subject.profile.classes
     part = name == "test" and (asked.limit is not None or asked.ids is not None)
     problems = split.problems()
     for problem in problems:
         line, advice = f"{name} split: {problem}", _PART if name == "test" else _TRAIN
-        yield _TOPIC.wrong(line, "a part is asked for, so a run goes on" if part else advice, fatal=fatal and not part)
+        yield _TOPIC.wrong(
+            line, "only a part is selected, so a run continues" if part else advice, fatal=fatal and not part
+        )
     if (top := max(split.labels) + 1) > classes:
         there = f"{name} split: labels up to {top - 1}, so {top} classes, and the profile has {classes}"
         yield _TOPIC.wrong(there, f"give --set profile.classes={top}", fatal=fatal)
     elif not problems and (have := len(set(split.labels))) < classes:
         there = f"{name} split: {have:,} classes, and the profile has {classes:,}"
-        yield _TOPIC.warn(there, f"give --set profile.classes={have}, unless classes without images are meant")
+        yield _TOPIC.warn(there, f"give --set profile.classes={have}, unless classes without images are intended")
 
 
 def _decoded(subject: Examined, name: str, split: Split, chosen: Sequence[int], *, fatal: bool) -> Iterator[Diagnosis]:
-    """A sample spread over the split, read as a run reads it; every broken image is named."""
+    """Read a sample spread over the split as a run would; every broken image is named."""
     wanted, progress = subject.question.images, subject.question.progress
     count = len(chosen) if wanted is None else min(wanted, len(chosen))
     sample = [chosen[i * len(chosen) // count] for i in range(count)]
@@ -104,14 +106,14 @@ def _decoded(subject: Examined, name: str, split: Split, chosen: Sequence[int], 
                 for image in unread:
                     broken += 1
                     line, _, expected = image.why.partition("; ")
-                    yield _TOPIC.wrong(f"{name} split: {line}", f"{expected}: fetch this one anew", fatal=fatal)
+                    yield _TOPIC.wrong(f"{name} split: {line}", f"{expected}: download this one again", fatal=fatal)
                 advance(len(reader.positions(block)))
-    except BenchError as error:  # an image of another shape, for one
+    except BenchError as error:  # such as an image of another shape
         yield _error(name, error, fatal=fatal)
         return
     of = f"{count:,} images spread over the split" if count < len(chosen) else f"all {count:,} images"
     if broken:
-        advice = "look at every image with --images all" if count < len(chosen) else "each of them would be an ERROR"
+        advice = "check every image with --images all" if count < len(chosen) else "each of them would be an ERROR"
         yield _TOPIC.wrong(f"{name} split: {broken:,} of {of} cannot be read", advice, fatal=fatal)
     yield from _shaped(subject, name, of, shape, fatal=fatal)
 

@@ -1,4 +1,4 @@
-"""Check: room for what a run keeps."""
+"""Check: free disk space for a run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MODELS = 2  # the target and an adversary's
 _FLOAT = 4  # bytes
 _ROW = 1000  # bytes of an image's verdict, generously
 _TEMPORARY = 100e6  # bytes
-_HOPELESS = 0.01  # share of the need under which a run cannot even begin
+_HOPELESS = 0.01  # share of the need below which a run cannot even start
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """BENCH_HOME takes adversarial images and models, the results folder verdicts, the temporary folder little."""
+    """BENCH_HOME stores adversarial images and models, the results folder verdicts, the temporary folder little."""
     asked = subject.question
     images = _images(subject)
     pixels = images * math.prod(subject.profile.image_shape) * _FLOAT if images else 0
@@ -31,17 +31,17 @@ def check(subject: Examined) -> Iterator[Diagnosis]:
         asked.home.root.absolute(),
         pixels + _MODELS * subject.model_bytes,
         f"adversarial images of {images:,} images" + (" and models" if subject.model_bytes else ""),
-        "set BENCH_HOME to a folder with more, or delete what is in its cache",
+        "set BENCH_HOME to a folder with more space, or delete files in its cache",
     )
     yield _room("results", asked.results.absolute(), images * _ROW, "verdicts", "give --results FOLDER on another disk")
     yield _room("temporary folder", Path(tempfile.gettempdir()), _TEMPORARY, "temporary files", "set TMPDIR")
 
 
 def _images(subject: Examined) -> int:
-    """How many a run would attack; 0 where the data cannot be opened, which is another check's finding."""
+    """Number of images that a run would attack; 0 if the data cannot be opened, which another check reports."""
     try:
         return len(subject.chosen("test"))
-    except Exception:  # of any kind, for the same reason
+    except Exception:  # any kind, for the same reason
         return 0
 
 

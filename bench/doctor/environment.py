@@ -1,4 +1,4 @@
-"""Check: Python and the packages, really imported."""
+"""Check: Python and the packages, by importing them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.doctor.subject import Examined
 
 _TOPIC = Topic("environment")
 _PAIR = (
-    "torch and torchvision are not a pair (one for the CPU and one for CUDA, or of other releases): install both from "
-    "one place, `pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu`, "
+    "torch and torchvision do not match (one for the CPU and one for CUDA, or different releases): install both from "
+    "one index, `pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu`, "
     "or .../whl/cu128 for a GPU"
 )
-# What each is for, and whether no run goes without it.
+# Purpose of each package, and whether every run needs it.
 _OTHERS = {
     "timm": ("architectures", True),
     "accelerate": ("training", True),
@@ -37,7 +37,7 @@ def check(subject: Examined) -> Iterator[Diagnosis]:
 
 
 def _torch() -> Diagnosis:
-    """The two together: torchvision registers operators in torch as it is imported, and fails if they are no pair."""
+    """Both together: torchvision registers operators in torch at import, and fails if the two do not match."""
     if (error := _import("torch")) is not None:
         return _TOPIC.fail(f"torch cannot be imported ({reason(error)})", "pip install torch torchvision")
     if (error := _import("torchvision")) is not None:
@@ -55,14 +55,14 @@ def _package(package: str, purpose: str, needed: bool) -> Diagnosis:
         return _TOPIC.ok(f"{package} {_version(package)}")
     advice = f"pip install --upgrade {package}"
     if "torchvision::" in str(error):
-        advice = "put torch and torchvision right first"
+        advice = "fix torch and torchvision first"
     elif package == "robustbench":
         advice = "pip install --force-reinstall keybench 'robustbench>=1.1.1,<1.2' 'setuptools<81'"
     return _TOPIC.wrong(f"{package}, for {purpose}, cannot be imported ({reason(error)})", advice, fatal=needed)
 
 
 def _import(package: str) -> Exception | None:
-    """Import it, and say nothing of what it warns of."""
+    """Import a package, suppressing its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -73,7 +73,7 @@ def _import(package: str) -> Exception | None:
 
 
 def _version(package: str) -> str:
-    """As the package says it, which tells torch for the CPU from torch for CUDA; else as it was installed."""
+    """The version that the package reports, which distinguishes CPU and CUDA builds of torch; or the installed one."""
     said = getattr(sys.modules.get(package), "__version__", None)
     try:
         return str(said) if said else version(package)

@@ -1,4 +1,4 @@
-"""All checks, one after another; none of them raises."""
+"""Runs all checks in turn; no check raises."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from bench.doctor.subject import Examined, Question
 
 Check = Callable[[Examined], Iterator[Diagnosis]]
 
-# Modules of this package that have a `check`, imported one by one: what one of them needs may be what is broken.
+# Modules of this package that have a `check`, imported one by one, because a broken import may be the problem.
 _CHECKS = ("environment", "plugins", "machine", "profile", "data", "weights", "keys", "disk", "results")
 _OF_THE_PROFILE = ("data", "weights")
 
 
 def examine(question: Question) -> Iterator[Diagnosis]:
-    """Look at everything that a run would need; findings come as they are made.
+    """Check everything that a run would need; findings are yielded as they are made.
 
     Args:
         question: The flags of the run.
 
     Yields:
-        Findings. Whatever goes wrong in a check is its finding.
+        Findings. Any exception in a check becomes its finding.
     """
     subject, known = Examined(question), True
     for name in _CHECKS:
         if name in _OF_THE_PROFILE and not known:
-            yield Topic(name).warn("not looked at, since the profile cannot be used", "put the profile right first")
+            yield Topic(name).warn("not checked, because the profile cannot be used", "fix the profile first")
             continue
         failed = False
         for finding in _guarded(name, subject):
@@ -41,5 +41,5 @@ def _guarded(name: str, subject: Examined) -> Iterator[Diagnosis]:
     try:
         check: Check = importlib.import_module(f"bench.doctor.{name}").check
         yield from check(subject)
-    except Exception as error:  # of any kind: it is what was found
+    except Exception as error:  # any kind becomes a finding
         yield Topic(name).error(error)

@@ -1,4 +1,4 @@
-"""What a check found: one line, and what to do about it."""
+"""The finding of a check: one line, and advice."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from bench.core.errors import BenchError
 
 _REPORT = "this is a fault of the installation or of bench: see `bench --debug`, or report it"
-_FIRST = "put what is wrong with the environment right first"
+_FIRST = "fix the environment first"
 
 
 class Health(StrEnum):
-    """How bad a finding is; with a FAIL a run would fail."""
+    """Severity of a finding; with a FAIL a run would fail."""
 
     OK = "ok"
     WARN = "warn"
@@ -22,7 +22,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One line of the report; ``advice`` says what to do, and is empty where all is well."""
+    """One line of the report; ``advice`` says what to do, and is empty if there is no problem."""
 
     status: Health
     about: str
@@ -32,16 +32,16 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Topic:
-    """Makes the findings about one thing."""
+    """Creates the findings of one topic."""
 
     about: str
 
     def ok(self, finding: str) -> Diagnosis:
-        """All is well."""
+        """No problem."""
         return Diagnosis(Health.OK, self.about, finding)
 
     def warn(self, finding: str, advice: str) -> Diagnosis:
-        """A run would go through; it may not be the run that was meant."""
+        """A run would succeed, but perhaps not as intended."""
         return Diagnosis(Health.WARN, self.about, finding, advice)
 
     def fail(self, finding: str, advice: str) -> Diagnosis:
@@ -49,16 +49,16 @@ class Topic:
         return Diagnosis(Health.FAIL, self.about, finding, advice)
 
     def wrong(self, finding: str, advice: str, *, fatal: bool) -> Diagnosis:
-        """:meth:`fail` or :meth:`warn`."""
+        """:meth:`fail` if ``fatal``, otherwise :meth:`warn`."""
         return self.fail(finding, advice) if fatal else self.warn(finding, advice)
 
     def error(self, error: Exception, *, fatal: bool = True) -> Diagnosis:
-        """An error as a finding; a BenchError's line says what to do behind its first semicolon."""
+        """An error as a finding; in a BenchError's message the advice follows the first semicolon."""
         if not isinstance(error, BenchError):
             advice = _FIRST if isinstance(error, ImportError) or "torchvision::" in str(error) else _REPORT
             return self.wrong(reason(error), advice, fatal=fatal)
         finding, _, advice = one_line(error).partition("; ")
-        return self.wrong(finding, advice or "give what is expected there", fatal=fatal)
+        return self.wrong(finding, advice or "give the expected value", fatal=fatal)
 
 
 def reason(error: BaseException) -> str:
@@ -72,7 +72,7 @@ def one_line(value: Any) -> str:
 
 
 def gigabytes(count: float) -> str:
-    """Bytes in words."""
+    """A number of bytes as text."""
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""Check: the keyring, and the key that a run would take."""
+"""Check: the keyring, and the key that a run would use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _OTHERS_WRITE = 0o022
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """Every key is its owner's alone and readable; nothing of what a file holds is shown."""
+    """Every key is private to its owner and readable; no key material is shown."""
     keyring, wanted = Keyring(subject.question.home.keys), subject.question.key
     names = keyring.names()
     mode = keyring.folder.stat().st_mode & 0o777 if keyring.folder.is_dir() else 0o700
     if mode & _OTHERS_WRITE:
-        finding = f"others can put keys into {keyring.folder}, which has mode {mode:04o}"
+        finding = f"other users can add keys to {keyring.folder}, which has mode {mode:04o}"
         yield _TOPIC.warn(finding, f"chmod 700 {keyring.folder}")
     good = 0
     for name in names:
@@ -37,4 +37,4 @@ def check(subject: Examined) -> Iterator[Diagnosis]:
         except BenchError as error:
             yield _TOPIC.error(error)
     elif wanted is not None:
-        yield _TOPIC.ok(f"{wanted!r} is there")
+        yield _TOPIC.ok(f"{wanted!r} exists")

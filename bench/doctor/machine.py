@@ -16,20 +16,20 @@ from bench.doctor.subject import Examined, usable_cores
 
 _DEVICE, _THREADS, _CLOCK = Topic("device"), Topic("threads"), Topic("clock")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
-_IDLE = 8  # so many cores for each thread asked for are a mistake rather than a wish
+_IDLE = 8  # cores per requested thread from which the setting is probably a mistake
 _FIRST_YEAR = 2024  # of this package
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """The asked device computes; a GPU that nobody asked for is named."""
+    """The requested device computes correctly; an unused GPU is reported."""
     device = subject.question.device
     yield _device(device)
     if device == "cpu" and _gpu():
-        yield _DEVICE.warn(f"{torch.cuda.get_device_name()} is there and not asked for", "give --device cuda")
+        yield _DEVICE.warn(f"{torch.cuda.get_device_name()} is available but not used", "give --device cuda")
     yield _threads(device)
     now = datetime.now(UTC)
     if now.year < _FIRST_YEAR:
-        yield _CLOCK.warn(f"it says {now.date()}, which would stand in every record", "set the machine's clock")
+        yield _CLOCK.warn(f"it shows {now.date()}, which would be written to every record", "set the machine's clock")
 
 
 def _device(device: str) -> Diagnosis:
@@ -42,7 +42,7 @@ def _device(device: str) -> Diagnosis:
         return _DEVICE.fail(f"{device!r} cannot be used ({why})", advice)
     if total != 8.0**3:
         return _DEVICE.fail(
-            f"{device!r} computes 8 x 8 ones times ones to {total}", "use another device; this one is ill"
+            f"{device!r} computes 8 x 8 ones times ones to {total}", "use another device; this one is faulty"
         )
     if kind != "cuda":
         memory = _memory()
@@ -65,7 +65,7 @@ def _threads(device: str) -> Diagnosis:
     except (ValueError, InputError):
         return _THREADS.warn(f"OMP_NUM_THREADS is {asked!r}, expected a number", "unset it, or set it to the cores")
     if threads > cores:
-        return _THREADS.warn(f"{said}, so threads wait for each other", f"unset it, or set it to {cores}")
+        return _THREADS.warn(f"{said}, so threads compete for cores", f"unset it, or set it to {cores}")
     if device == "cpu" and threads * _IDLE <= cores:
         return _THREADS.warn(f"{said}, so most of them idle", f"unset it, or set it to {cores}")
     return _THREADS.ok(said)
@@ -73,17 +73,17 @@ def _threads(device: str) -> Diagnosis:
 
 def _gpu() -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a driver that is too old, which is no trouble on the CPU
+        warnings.simplefilter("ignore")  # about an old driver, which does not matter on the CPU
         return torch.cuda.is_available()
 
 
 def _memory() -> int | None:
-    """Bytes that this process may have: the machine's, or what its container is given."""
+    """Bytes available to this process: the machine's memory, or its container's limit."""
     try:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on Linux
         return None
     try:
         return min(whole, int(_CGROUP.read_text("ascii")))
-    except (OSError, ValueError):  # no container, or "max"
+    except (OSError, ValueError):  # not in a container, or "max"
         return whole

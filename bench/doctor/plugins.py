@@ -14,20 +14,18 @@ _OWN = "keybench"  # the distribution of this package
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """A line for each that is broken; the others are counted. None is fatal to a run that does not name it."""
+    """One line for each broken plug-in; the others are counted. None is fatal to a run that does not use it."""
     good = 0
     for kind in KINDS:
         entries = registry(kind).describe()
         if not entries:
-            yield _TOPIC.fail(
-                f"no {kind} are registered", "install keybench anew: pip install --force-reinstall keybench"
-            )
+            yield _TOPIC.fail(f"no {kind} are registered", "reinstall keybench: pip install --force-reinstall keybench")
         for entry in entries:
             if entry.error is None:
                 good += 1
                 continue
             what = f"{kind.removesuffix('s')} {entry.name} of {entry.origin}"
             of = entry.origin.partition(" ")[0]
-            advice = f"put {of} right or uninstall it" if of != _OWN else "put the environment right first"
+            advice = f"repair {of} or uninstall it" if of != _OWN else "fix the environment first"
             yield _TOPIC.warn(f"{what} cannot be imported ({one_line(entry.error)})", advice)
     yield _TOPIC.ok(f"{good} can be imported")

@@ -1,4 +1,4 @@
-"""Check: the profile and its overrides make a world."""
+"""Check: the profile with its overrides is valid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOPIC = Topic("profile")
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """One line; everything about data and weights hangs on it."""
+    """One line; the checks of data and weights depend on it."""
     try:
         profile = subject.profile
     except BenchError as error:

@@ -1,4 +1,4 @@
-"""Check: the records that are there."""
+"""Check: the existing records."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _TOPIC = Topic("results")
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """Every record is read with its verdicts; a damaged one stops no other run. Writing is the disk check's."""
+    """Every record is read with its verdicts; a damaged one stops no other run. The disk check covers writing."""
     store = RunStore(subject.question.results)
     good = 0
     for run_id in store.ids():
         try:
             store.run(run_id).read()
             good += 1
-        except Exception as error:  # of any kind: whatever is the matter with the file
+        except Exception as error:  # any kind, depending on the damage
             finding = f"record {run_id} is damaged: {one_line(error)}"
-            yield _TOPIC.warn(finding, f"move {store.root / run_id} away; the same run makes it anew")
+            yield _TOPIC.warn(finding, f"move {store.root / run_id} away; the same run recreates it")
     yield _TOPIC.ok(f"{good} records can be read in {store.root}")

@@ -1,4 +1,4 @@
-"""What is examined: the flags of a run, and what they stand for, made when it is first looked at."""
+"""The subject of the checks: the flags of a run, resolved lazily."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.core.progress import Progress, Silent
 from bench.core.selection import positions, read_ids
 from bench.store.home import Home
 
-if TYPE_CHECKING:  # they import torch, which may be what is broken
+if TYPE_CHECKING:  # these import torch, which may be broken
     from bench.core.plugins import Split
     from bench.core.profile import Profile
     from bench.core.spec import Spec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they import torch, which may be what is broken
 
 @dataclass(frozen=True)
 class Question:
-    """The flags, as `bench run` has them; ``images`` of each split to decode, None for all; ``manifest`` to write."""
+    """The flags of `bench run`; ``images`` to decode per split, None for all; ``manifest`` file to write."""
 
     home: Home
     profile: str = "digits"
@@ -45,11 +45,11 @@ class Question:
 
 
 class Examined:
-    """A Question and the world that it asks about.
+    """A Question with its resolved profile, data and weights.
 
     Attributes:
-        model_bytes: Of the weights of one model, 0 until they are known.
-        manifest: Of each split that opens: images, digest of ids and labels, images of each class, problems.
+        model_bytes: Size of the weights of one model, 0 until known.
+        manifest: For each split that opens: images, digest of ids and labels, images per class, problems.
     """
 
     def __init__(self, question: Question) -> None:
@@ -58,10 +58,10 @@ class Examined:
 
     @cached_property
     def spec(self) -> Spec:
-        """A run of the cheapest kind in the asked world.
+        """A run of the cheapest kind with these flags.
 
         Raises:
-            InputError: the flags do not make one.
+            InputError: if the flags are invalid.
         """
         from bench.engine.resolve import Request, resolve  # noqa: PLC0415 (torch)
         from bench.store.keyring import Keyring  # noqa: PLC0415
@@ -69,12 +69,12 @@ class Examined:
         asked = self.question
         foreign = next((name for name in asked.settings if not name.startswith("profile.")), None)
         if foreign:
-            raise InputError(f"setting {foreign!r} is not of the profile; expected profile.NAME=VALUE: leave it out")
+            raise InputError(f"setting {foreign!r} is not a profile setting; expected profile.NAME=VALUE: leave it out")
         request = Request(
             defense="plain",
             threat="white-box",
             attack="pgd",
-            eps="0",  # a radius is not needed, and a profile need not give one
+            eps="0",  # the radius is not needed, and a profile may have none
             profile=asked.profile,
             base=asked.base,
             start=asked.start,
@@ -92,7 +92,7 @@ class Examined:
 
     @cached_property
     def means(self) -> Means:
-        """The folders; models are looked at on the CPU, and the network is never tried."""
+        """The settings; models are checked on the CPU, and the network is never used."""
         from bench.engine.means import Means  # noqa: PLC0415
         from bench.store.runs import RunStore  # noqa: PLC0415 (pyarrow)
 
@@ -110,7 +110,7 @@ class Examined:
         """The split ``train`` or ``test``.
 
         Raises:
-            InputError: it cannot be opened.
+            InputError: if it cannot be opened.
         """
         return self._making.split(name)
 
@@ -118,7 +118,7 @@ class Examined:
         """Positions of the images that a run would use.
 
         Raises:
-            InputError: the split cannot be opened, or a listed image is not in it.
+            InputError: if the split cannot be opened, or a listed image is not in it.
         """
         split, asked = self.split(name), self.question
         if name == "train":
@@ -134,5 +134,5 @@ class Examined:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

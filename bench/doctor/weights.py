@@ -1,4 +1,4 @@
-"""Check: the undefended models are there, load, and compute."""
+"""Check: the undefended models exist, load, and compute."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.models.pretrained import find_weights, is_offline
 from bench.store.models import ModelCache
 
 _TOPIC = Topic("weights")
-_NOT_CACHED = "are not in the cache"  # as find_weights says it where only the network is left
+_NOT_CACHED = "are not in the cache"  # the wording of find_weights if only the network is left
 _IMAGES = 2
 
 
@@ -32,14 +32,14 @@ class _NotKeptError(BenchError):
 
 
 class _OnlyKept(ModelCache):
-    """A cache that builds nothing."""
+    """A cache that never trains."""
 
     def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
-        """The kept model made from ``made_from``.
+        """The stored model with the address of ``made_from``.
 
         Raises:
-            _NotKeptError: there is none.
-            CorruptArtifactError: it is damaged.
+            _NotKeptError: if there is none.
+            CorruptArtifactError: if it is damaged.
         """
         found = self.like(made_from)
         if found is None:
@@ -48,7 +48,7 @@ class _OnlyKept(ModelCache):
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
-    """The base, and what fine-tuning starts from where that is another model."""
+    """The base, and the starting model of fine-tuning if it differs."""
     profile = subject.profile
     roles = {"base": profile.base} | ({"start": profile.start} if profile.start else {})
     for role, base in roles.items():
@@ -62,9 +62,9 @@ def check(subject: Examined) -> Iterator[Diagnosis]:
 
 
 def _kept(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
-    """A base that is trained here: looked up by what it would be made from."""
+    """A locally trained base, looked up by its address."""
     if subject.question.weights is not None and not base.pretrained:
-        raise InputError(f"{role} {base.name} is trained here, from nothing; leave --weights out")
+        raise InputError(f"{role} {base.name} is trained locally from scratch; leave --weights out")
     cache = _OnlyKept(subject.question.home.models)
     try:
         made = base_model(base, subject.profile, subject.split("train"), cache, subject.means)
@@ -81,7 +81,7 @@ def _kept(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
 
 
 def _pretrained(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
-    """Weights from outside: found without the network, of the pinned digest, loaded."""
+    """External weights: found without the network, with the pinned digest, and loaded."""
     asked = subject.question
     try:
         path = find_weights(base.name, asked.weights, offline=True)
@@ -90,7 +90,7 @@ def _pretrained(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]
         if asked.weights is None and _NOT_CACHED in str(error) and not is_offline(asked.offline):
             finding = finding.replace(" and the network is off", "")
             yield _TOPIC.warn(
-                f"{finding}, so a run would ask the hub", "give --weights FILE or FOLDER where there is no network"
+                f"{finding}, so a run would download them", "give --weights FILE or FOLDER if there is no network"
             )
         else:
             yield _TOPIC.fail(finding, advice or "give --weights FILE or FOLDER")
@@ -118,7 +118,7 @@ def _computes(subject: Examined, made: Trained, said: str) -> Diagnosis:
 
 
 def _images(subject: Examined) -> Tensor:
-    """Two test images; noise where they cannot be read, which is another check's finding."""
+    """Two test images; noise if they cannot be read, which another check reports."""
     try:
         return subject.split("test").read(subject.chosen("test")[:_IMAGES]).images
     except (BenchError, RuntimeError):

@@ -1,1 +1,1 @@
-"""Backbones as models of images in [0, 1], the fold of a key into the weights, weight files."""
+"""Backbones as models of images in [0, 1], folding a key into the weights, weight files."""

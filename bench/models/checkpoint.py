@@ -1,4 +1,4 @@
-"""Files of weights from outside: read without running code, and fitted to a network or refused in one line."""
+"""External weight files: read without running code, and loaded into a network or refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from bench.core.canonical import sha256_of
 from bench.core.errors import InputError
 
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the order in which timm prefers them
-_WRAPPERS = ("module.", "_orig_mod.")  # of torch's data parallelism and of torch.compile
+_WRAPPERS = ("module.", "_orig_mod.")  # from torch's data parallelism and torch.compile
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _AGAIN = "download it again"
 
 
 def expect_digest(path: Path, expected: str) -> str:
-    """SHA-256 of a file that was promised to have it.
+    """Check that a file has the expected SHA-256.
 
     Raises:
-        InputError: it is another file.
+        InputError: if the digest differs.
     """
     got = sha256_of(path)
     if got != expected.lower():
-        raise InputError(f"{path} has SHA-256 {got[:12]}, expected {expected.lower()[:12]}; give the file that has it")
+        raise InputError(f"{path} has SHA-256 {got[:12]}, expected {expected.lower()[:12]}; give the matching file")
     return got
 
 
 def check_file(path: Path) -> None:
-    """Look at a file's beginning and length; costs nothing.
+    """Check a file's beginning and length, without reading the rest.
 
     Raises:
-        InputError: it is not there, empty, a web page, a Git LFS pointer, cut short, or of no known format.
+        InputError: if it is missing, empty, a web page, a Git LFS pointer, truncated, or of an unknown format.
     """
     if not path.is_file():
         raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}, expected a file of weights")
@@ -56,7 +56,7 @@ def check_file(path: Path) -> None:
     if text.startswith((b"<!doctype html", b"<html")):
         raise InputError(f"{path} is a web page, not weights; {_AGAIN}")
     if text.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a Git LFS pointer, not weights; run `git lfs pull` where it came from")
+        raise InputError(f"{path} is a Git LFS pointer, not weights; run `git lfs pull` in its repository")
     if head.startswith(_ZIP):
         if not zipfile.is_zipfile(path):
             raise InputError(f"{path} is cut short: a torch file without its end; {_AGAIN}")
@@ -67,10 +67,10 @@ def check_file(path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors or torch file by name, on the CPU, out of their containers and wrappers.
+    """Read the tensors of a safetensors or torch file by name, on the CPU, without containers and wrappers.
 
     Raises:
-        InputError: see :func:`check_file`; or it is damaged, holds code, or is no dictionary of tensors.
+        InputError: see :func:`check_file`; or if it is damaged, contains code, or is not a dictionary of tensors.
     """
     check_file(path)
     with path.open("rb") as file:
@@ -95,9 +95,9 @@ def load_state(network: nn.Module, path: Path, *, name: str) -> None:
     """Read a file of weights and load it strictly.
 
     Args:
-        network: Gets the weights; stored half precision or integers become its dtype.
+        network: Receives the weights; half precision or integers are converted to its dtype.
         path: A safetensors or torch file.
-        name: What ``network`` is called in an error.
+        name: Name of ``network`` in error messages.
 
     Raises:
         InputError: see :func:`read_state` and :func:`fit_state`.
@@ -106,10 +106,10 @@ def load_state(network: nn.Module, path: Path, *, name: str) -> None:
 
 
 def fit_state(network: nn.Module, state: dict[str, Tensor], *, where: str, name: str) -> None:
-    """Load ``state`` strictly; names that do not fit go through timm's own conversion for the architecture first.
+    """Load ``state`` strictly; names that do not match are first converted by timm for the architecture.
 
     Raises:
-        InputError: another number of classes, another architecture, or weights that are not finite.
+        InputError: for another number of classes, another architecture, or non-finite weights.
     """
     expected = {n: tuple(t.shape) for n, t in network.state_dict().items()}
     if expected.keys() != state.keys():
@@ -119,7 +119,7 @@ def fit_state(network: nn.Module, state: dict[str, Tensor], *, where: str, name:
     if broken:
         raise InputError(
             f"{where} has NaN or infinity in {len(broken)} tensors (e.g. {broken[0]}), expected finite weights; "
-            "give a whole file of them"
+            "give a complete file of them"
         )
     try:
         network.load_state_dict(state)
@@ -136,7 +136,7 @@ def _check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
-            raise InputError(f"{path} is cut short: {size} bytes, its header alone wants {8 + length}; {_AGAIN}")
+            raise InputError(f"{path} is cut short: {size} bytes, its header alone needs {8 + length}; {_AGAIN}")
         try:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
@@ -150,9 +150,9 @@ def _check_safetensors(path: Path) -> None:
 def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")  # of the pickle's age
+            warnings.simplefilter("ignore")  # about old pickle formats
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises for a damaged file is of any kind
+    except Exception as error:  # torch raises various exceptions for a damaged file
         raise InputError(f"{path} {_why_unread(path, error)}") from error
 
 
@@ -160,9 +160,9 @@ def _why_unread(path: Path, error: Exception) -> str:
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     name = found[1] if found else _first_global(path) if "Unsupported operand" in str(error) else None
     last = name.rpartition(".")[2].encode() if name else b""
-    if name and last not in path.read_bytes()[-len(last) - 1 :]:  # else the file is cut within that name
+    if name and last not in path.read_bytes()[-len(last) - 1 :]:  # otherwise the file is truncated within that name
         return (
-            f"holds code ({name}), which is not run; expected tensors alone: "
+            f"holds code ({name}), which is not run; expected only tensors: "
             "convert it to safetensors on a machine where you trust it"
         )
     ended = isinstance(error, EOFError | OSError | IndexError | struct.error)
@@ -172,7 +172,7 @@ def _why_unread(path: Path, error: Exception) -> str:
 
 
 def _first_global(path: Path) -> str | None:
-    """What a plain pickle imports first, read without running it."""
+    """The first import of a plain pickle, read without executing it."""
     strings: list[str] = []
     try:
         for operation, argument, _ in pickletools.genops(path.read_bytes()):
@@ -210,13 +210,13 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _converted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` under timm's names of today; what timm would resample for another image or patch size stays as is."""
+    """``state`` under timm's current names; tensors that timm would resample for another size are left unchanged."""
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return state
     try:
         new: dict[str, Tensor] = dict(convert(dict(state), network))
-    except Exception:  # names of another architecture fail in it in any way; the comparison of names explains
+    except Exception:  # names of another architecture can fail in any way; the comparison of names explains why
         return state
     stored = {t.untyped_storage().data_ptr() for t in state.values()}
     for name, tensor in new.items():
@@ -242,7 +242,7 @@ def _check_names(
     if weight in misshapen and not (missing or unexpected) and set(misshapen) <= head:
         raise InputError(
             f"{where} holds {got[weight][0]} classes ({weight}), expected {classes} for {name}; "
-            "give weights of that many classes"
+            "give weights with that many classes"
         )
     parts = [
         f"{len(names)} names {what} (e.g. {names[0]})"

@@ -1,4 +1,4 @@
-"""The one model class: key transform, normalisation and network behind one call."""
+"""The single model class: key transform, normalisation and network in one module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.core.profile import Base
 class Classifier(nn.Module):
     """f(t(x, K)): images (B, C, H, W) in [0, 1] to logits (B, K).
 
-    The transform acts on images in [0, 1], normalisation follows it.
+    The transform acts on images in [0, 1]; normalisation follows.
     """
 
     traceable = True  # the same steps for every input
@@ -46,7 +46,7 @@ def backbone(base: Base, classes: int, seed: int) -> nn.Module:
     """The profile's architecture with fresh weights drawn from ``seed``.
 
     Raises:
-        InputError: timm does not know the architecture or refuses its arguments.
+        InputError: if timm does not know the architecture or refuses its arguments.
     """
     import timm  # noqa: PLC0415 (seconds to import)
 

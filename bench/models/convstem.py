@@ -1,4 +1,4 @@
-"""ConvNeXt with a convolutional stem in place of its patch embedding.
+"""ConvNeXt with a convolutional stem instead of its patch embedding.
 
 Source: arXiv:2303.01870; names of the weights as in its checkpoints.
 """
@@ -18,7 +18,7 @@ class ChannelNorm(nn.LayerNorm):
     """Layer normalisation of images over their channels: (B, C, H, W) to the same."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Every pixel by itself."""
+        """Normalise every pixel independently."""
         last = images.permute(0, 2, 3, 1)
         return F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 

@@ -1,4 +1,4 @@
-"""Several models that answer together."""
+"""Several models that answer jointly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ensemble(nn.Module):
 
 
 def together(members: Sequence[Trained]) -> Trained:
-    """The members as one model, frozen, the same one counted once; a single one as it is."""
+    """The members as one frozen model, with duplicates counted once; a single member is returned unchanged."""
     members = list({member.digest: member for member in members}.values())
     if len(members) == 1:
         return members[0]

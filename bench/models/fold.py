@@ -1,7 +1,7 @@
-"""A key transform folded into the patch embedding: the keyed model as a plain one, at no cost.
+"""Folding a key transform into the patch embedding: the keyed model becomes a plain one, at no cost.
 
 For a transform that is affine inside each patch, t(x) = A x + c, and a patch embedding z = W D^-1 (t(x) - mu) + b,
-the folded weights are W' = W D^-1 A and b' = b + W D^-1 (c - mu), and nothing is left to do before them.
+the folded weights are W' = W D^-1 A and b' = b + W D^-1 (c - mu), and images need no further processing.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _TOLERANCE = 1e-9  # float64; an affine map reproduces a probe to about 1e-15
 
 
 def fold(model: Classifier) -> Classifier:
-    """The same function of images in [0, 1] with the transform and the normalisation inside the weights.
+    """Return the same function of images in [0, 1] with the transform and the normalisation inside the weights.
 
     Args:
         model: A keyed model whose network has a patch embedding ``patch_embed.proj``, a convolution with stride
-            equal to its kernel. Its dtype is kept (fold in float64 to lose nothing).
+            equal to its kernel. Its dtype is kept (fold in float64 for full precision).
 
     Raises:
-        InputError: no such patch embedding, a block size that does not divide the patch, or a transform that is
+        InputError: if there is no such patch embedding, the block size does not divide the patch, or the transform is
             not affine (FFX).
 
-    Source: arXiv:2207.11939 for ViT and ConvMixer, derived again here.
+    Source: arXiv:2207.11939 for ViT and ConvMixer, rederived here.
     """
     conv = _patch_embedding(model.network)
     patch = (conv.in_channels, *map(int, conv.kernel_size))
@@ -50,7 +50,7 @@ def _patch_embedding(network: nn.Module) -> nn.Conv2d:
     conv = getattr(getattr(network, "patch_embed", None), "proj", None)
     if not isinstance(conv, nn.Conv2d) or conv.stride != conv.kernel_size:
         raise InputError(
-            f"{type(network).__name__} has no patch embedding with stride equal to its kernel; only such a model folds"
+            f"{type(network).__name__} has no patch embedding with stride equal to its kernel, as needed for folding"
         )
     return conv
 

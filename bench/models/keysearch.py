@@ -1,4 +1,4 @@
-"""Find the order of a pixel shuffle from the weights that were trained behind it."""
+"""Recover the order of a pixel shuffle from the weights trained behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.core.progress import Progress, stage
 from bench.models.classifier import Classifier
 from bench.models.parts import first_convolution
 
-_ROWS = 256  # images at once
+_ROWS = 256  # images per batch
 
 
 def search_order(
@@ -27,25 +27,25 @@ def search_order(
     progress: Progress,
     enough: float = 1.0,
 ) -> Classifier:
-    """The leaked network behind the order of a block's values under which it is right most surely.
+    """The leaked network behind the order of a block's values under which it is most certainly correct.
 
-    Fine-tuning moves column k of the first layer towards the column of the original whose pixel it now meets, so the
-    change of the weights says which pixel went where: the best assignment of columns to columns is the first guess.
-    From there, in every pass over all pairs of positions, two entries are exchanged and stay so where the cross-entropy
-    on ``batch`` falls. The climb is for an assignment that fails: beyond that it fits the order to these images and
-    leads away from the truth (digits, P = 4, key-full, 300 images: the assignment has 44 of 48 positions right up to
-    equal channels, and AutoAttack through it leaves 1.0%; climbing until all of 128 images are right leaves 2.7%, a
-    whole pass 46%, though the network is right as often on clean images).
+    Fine-tuning moves column k of the first layer towards the original column of the pixel that it now receives, so the
+    change of the weights reveals the order: the optimal assignment of columns to columns is the first guess.
+    From there, in every pass over all pairs of positions, two entries are swapped, and a swap is kept if the
+    cross-entropy on ``batch`` falls. The climb is for a failed assignment: otherwise it overfits the order to these
+    images and moves away from the truth (digits, P = 4, key-full, 300 images: the assignment has 44 of 48 positions
+    right up to equal channels, and AutoAttack through it leaves 1.0%; climbing until all of 128 images are right leaves
+    2.7%, a whole pass 46%, although the clean accuracy is the same).
 
     Args:
-        leaked: The network behind no transform, fed with plain images.
-        base: What it was fine-tuned from.
+        leaked: The network without a transform, fed with plain images.
+        base: The model that it was fine-tuned from.
         block: P of the shuffle; divides the patch.
         batch: Labelled images, on the device.
-        passes: Of the climb; 0 for the assignment alone.
-        seed: Of the order in which pairs are tried.
-        progress: Told each pair.
-        enough: Share of the images that are to be right before the climb ends, or does not begin.
+        passes: Passes of the climb; 0 for the assignment alone.
+        seed: Seed of the order in which pairs are tried.
+        progress: Notified of each pair.
+        enough: Share of correct images at which the climb ends, or does not start.
 
     Source: the climb from arXiv:2103.03525 (there with accuracy, from a random order).
     """
@@ -72,7 +72,7 @@ def search_order(
 
 
 def assigned(leaked: Classifier, base: Classifier, block: int) -> Tensor:
-    """The order (n,) that the change of the first layer's columns points to, n = channels x P x P."""
+    """The order (n,) indicated by the change of the first layer's columns, n = channels x P x P."""
     before, after = (_columns(first_convolution(m.network).weight.detach().cpu(), block) for m in (base, leaked))
     alike = F.normalize(after - before, dim=0).T @ F.normalize(before, dim=0)
     return torch.as_tensor(linear_sum_assignment(alike.numpy(), maximize=True)[1])
@@ -92,7 +92,7 @@ def _exchanged(order: Tensor, i: int, j: int) -> Tensor:
 
 
 def _fit(model: Classifier, batch: Batch) -> tuple[float, int]:
-    """Sum of the cross-entropy, and how many images are wrong."""
+    """Sum of the cross-entropy, and the number of misclassified images."""
     loss, wrong = 0.0, 0
     with torch.no_grad():
         for x, y in zip(batch.images.split(_ROWS), batch.labels.split(_ROWS), strict=True):

@@ -12,10 +12,10 @@ from bench.core.errors import NotApplicableError
 
 
 def ends(network: nn.Module) -> tuple[str, str]:
-    """Names of the children that hold the first convolution (the patch embedding, the stem) and the classifier.
+    """Names of the child modules with the first convolution (the patch embedding, the stem) and the classifier.
 
     Raises:
-        InputError: timm does not name them, or there are several.
+        InputError: if timm does not name them, or there are several.
     """
     about = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None) or {}
     names = [about.get(part) for part in ("first_conv", "classifier")]
@@ -28,17 +28,17 @@ def ends(network: nn.Module) -> tuple[str, str]:
 
 
 def first_convolution(network: nn.Module) -> nn.Conv2d:
-    """The convolution that meets the pixels.
+    """The convolution that receives the pixels.
 
     Raises:
-        InputError: the first layer holds none.
+        InputError: if the first layer has none.
     """
     first = network.get_submodule(ends(network)[0])
     for layer in first.modules():
         if isinstance(layer, nn.Conv2d):
             return layer
     raise NotApplicableError(
-        f"the first layer of {type(network).__name__} holds no convolution; expected one that meets the pixels"
+        f"the first layer of {type(network).__name__} has no convolution; expected one that receives the pixels"
     )
 
 
@@ -53,8 +53,8 @@ def permute_inputs(network: nn.Module, seed: int) -> None:
 def share_equal_channels(first: nn.Conv2d, images: Tensor) -> None:
     """Give channels that are equal in all ``images`` (B, C, H, W) the same weights, their mean, in place.
 
-    On such images (grey ones, in three channels) nothing tells which of the channels a weight belongs to, and the
-    layer's output stays what it is; its gradient no longer points where only the guess of a channel does.
+    Such images (grey ones, in three channels) do not determine how a weight is split over the channels. The layer's
+    output is unchanged; its gradient loses the component that depends only on the split.
     """
     left = list(range(images.shape[1]))
     while left:
@@ -65,7 +65,7 @@ def share_equal_channels(first: nn.Conv2d, images: Tensor) -> None:
 
 
 def with_own_ends(network: nn.Module) -> nn.Module:
-    """``network`` with copies of its first and last layer and everything between shared."""
+    """``network`` with copies of its first and last layer; everything in between is shared."""
     twin = copy.copy(network)
     twin._modules = dict(network._modules)  # a shallow copy shares this table
     for name in ends(network):

@@ -1,4 +1,4 @@
-"""timm's pre-trained weights: what is known of them, and where their file is."""
+"""timm's pre-trained weights: their metadata and the location of their file."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _GIVE = "give --weights FILE or FOLDER"
 
 
 def is_offline(asked: bool = False) -> bool:
-    """Whether the network must not be tried: asked for, or HF_HUB_OFFLINE or BENCH_OFFLINE set in the environment."""
+    """Whether network access is off: requested, or HF_HUB_OFFLINE or BENCH_OFFLINE set in the environment."""
     values = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "BENCH_OFFLINE"))
     return asked or any(value.lower() not in ("", "0", "false", "no", "off") for value in values)
 
 
 def find_weights(name: str, given: Path | None, *, offline: bool = False) -> Path:
-    """The file of timm's weights ``name``.
+    """Locate the file of timm's weights ``name``.
 
     Args:
-        name: ``architecture.tag``; without a tag, timm's default one.
+        name: ``architecture.tag``; without a tag, timm's default.
         given: The user's file, or a folder of files or of folders by name; None for the Hugging Face cache and hub.
-        offline: Never try the network; see also :func:`is_offline`.
+        offline: Disable network access; see also :func:`is_offline`.
 
     Raises:
-        UnknownNameError: timm does not know the name.
-        InputError: it is not where it was looked for, or the download failed.
+        UnknownNameError: if timm does not know the name.
+        InputError: if it was not found, or the download failed.
     """
     if given is None:
         return _from_hub(name, is_offline(offline))
@@ -52,14 +52,14 @@ def find_weights(name: str, given: Path | None, *, offline: bool = False) -> Pat
 
 
 def timm_base(name: str) -> dict[str, Any]:
-    """What timm says of the weights ``architecture.tag``, as the fields of bench.core.profile.Base.
+    """Metadata from timm of the weights ``architecture.tag``, as the fields of bench.core.profile.Base.
 
     Returns:
         architecture, pretrained (the tag), mean, std, crop_share, interpolation, classes of the weights.
 
     Raises:
-        UnknownNameError: timm does not know the name.
-        InputError: weights without a classifier, or for images that are resized in another way.
+        UnknownNameError: if timm does not know the name.
+        InputError: for weights without a classifier, or an unsupported resizing method.
     """
     config = _config(name)
     if config.num_classes < 2:
@@ -80,17 +80,17 @@ def timm_base(name: str) -> dict[str, Any]:
 
 
 def timm_shape(name: str) -> tuple[int, ...] | None:
-    """Shape (C, H, W) of the only images that the weights ``architecture.tag`` take; None where others do as well.
+    """Shape (C, H, W) if the weights ``architecture.tag`` accept only one; None if they accept others.
 
     Raises:
-        UnknownNameError: timm does not know the name.
+        UnknownNameError: if timm does not know the name.
     """
     config = _config(name)
     return tuple(config.input_size) if config.fixed_input_size else None
 
 
 def _places(name: str, folder: Path) -> list[Path]:
-    """Where the file may lie, what carries the name first."""
+    """Possible locations of the file, those with the name first."""
     named = [f"{name}{suffix}" for suffix in SUFFIXES]
     inside = [f"{name}/{file}" for file in (*_USUAL, *named)]
     cached = sorted(folder.glob(f"models--timm--{name}/snapshots/*/model.safetensors"))  # a Hugging Face cache
@@ -103,12 +103,12 @@ def _weights_in(folder: Path) -> list[Path]:
 
 
 def _config(name: str) -> Any:
-    """The PretrainedCfg of ``architecture.tag``, weights known to it."""
+    """The PretrainedCfg of ``architecture.tag``, if timm knows the weights."""
     import timm  # noqa: PLC0415 (seconds to import)
 
     try:
         config = timm.models.get_pretrained_cfg(name)
-    except RuntimeError:  # a known architecture, another tag
+    except RuntimeError:  # a known architecture with another tag
         config = None
     if config is None or not config.has_weights or not config.tag:
         known = timm.list_pretrained()
@@ -127,7 +127,7 @@ def _from_hub(name: str, offline: bool) -> Path:
         raise InputError(f"timm's {name} is not on the Hugging Face hub; {_GIVE}")
     repository, _, revision = config.hf_hub_id.partition("@")
     files = (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES
-    for local in (True,) if offline else (True, False):  # what is in the cache needs no network
+    for local in (True,) if offline else (True, False):  # cached files need no network access
         for file in files:
             try:
                 found = huggingface_hub.hf_hub_download(
@@ -139,7 +139,7 @@ def _from_hub(name: str, offline: bool) -> Path:
                     raise _no_download(name, repository, error.__cause__ or error) from error
             except errors.EntryNotFoundError:
                 continue
-            except Exception as error:  # of whichever library carries the bytes
+            except Exception as error:  # raised by any of the download libraries
                 raise _no_download(name, repository, error) from error
     cache = constants.HF_HUB_CACHE
     if offline:

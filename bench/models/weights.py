@@ -17,6 +17,6 @@ def save_weights(network: nn.Module, folder: Path) -> None:
 
 
 def load_weights(network: nn.Module, folder: Path) -> nn.Module:
-    """Read them back; every name and shape must fit."""
+    """Read the weights back; every name and shape must match."""
     network.load_state_dict(load_file(folder / WEIGHTS))
     return network

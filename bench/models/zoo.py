@@ -1,4 +1,4 @@
-"""Robust ImageNet models of RobustBench's zoo: those the installed robustbench knows and those of robustbench.yaml."""
+"""Robust ImageNet models of RobustBench's zoo: those of the installed robustbench and those of robustbench.yaml."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from bench.models.convstem import ConvStem
 from bench.models.pretrained import is_offline
 
 _WRAPPERS = ("module.", "model.")  # as robustbench.utils.load_model strips them
-_RESIDUE = ("normalize.", "normalizer.", "attacker.")  # of the models' wrappers in training, not of their networks
+_RESIDUE = ("normalize.", "normalizer.", "attacker.")  # from training wrappers, not from the networks
 _PIXEL_MOMENTS = frozenset({"mean", "std", "mu", "sigma"})
 _GIVE = "give --weights FILE or FOLDER"
 
 
 class Normalise(Frozen):
-    """Moments of the pixels, by channel."""
+    """Mean and standard deviation of the pixels, per channel."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 class Listed(Frozen):
-    """One model of robustbench.yaml; see the head of that file."""
+    """One model of robustbench.yaml; see the header of that file."""
 
     architecture: str
     stem: tuple[int, ...] | None
@@ -51,7 +51,7 @@ class Listed(Frozen):
     source: str
 
     def build(self) -> Classifier:
-        """The model with fresh weights, 1000 classes, images in [0, 1]."""
+        """The model with random weights, 1000 classes, images in [0, 1]."""
         import timm  # noqa: PLC0415 (seconds to import)
 
         network: nn.Module = timm.create_model(self.architecture, pretrained=False, num_classes=1000)
@@ -63,47 +63,47 @@ class Listed(Frozen):
 
 @dataclass(frozen=True)
 class _Model:
-    """One model, from whichever list."""
+    """One model from either list."""
 
-    build: Callable[[], nn.Module]  # with fresh weights
-    fetched: Callable[[], nn.Module] | None  # with weights that it downloads by itself
+    build: Callable[[], nn.Module]  # with random weights
+    fetched: Callable[[], nn.Module] | None  # with weights that it downloads itself
     gdrive: str
     preprocessing: str
     prefixes: tuple[str, ...] = _WRAPPERS
 
 
 def zoo_names(threat: str = "Linf") -> list[str]:
-    """Names of the models that are robust to ``threat``, in RobustBench's words: Linf, corruptions.
+    """Names of the models that are robust to ``threat``, in RobustBench's terms: Linf, corruptions.
 
     Raises:
-        InputError: unknown threat, or robustbench does not import.
+        InputError: if the threat is unknown, or robustbench cannot be imported.
     """
     return sorted({*_installed(threat), *(_listed() if threat == "Linf" else ())})
 
 
 def zoo_preprocessing(name: str, threat: str = "Linf") -> str:
-    """The preset of preprocessing under which RobustBench evaluates the model; see bench.core.preprocessing.
+    """The preprocessing preset that RobustBench uses for the model; see bench.core.preprocessing.
 
     Raises:
-        UnknownNameError: there is no such model.
+        UnknownNameError: if there is no such model.
     """
     return _model(name, threat).preprocessing
 
 
 def zoo_network(name: str, threat: str = "Linf") -> nn.Module:
-    """The model with fresh weights: images (B, 3, H, W) in [0, 1] to logits (B, 1000). Nothing is downloaded.
+    """The model with random weights: images (B, 3, H, W) in [0, 1] to logits (B, 1000). Nothing is downloaded.
 
     Raises:
-        UnknownNameError: there is no such model.
+        UnknownNameError: if there is no such model.
     """
     return _built(_model(name, threat).build)
 
 
 def zoo_weights(name: str, *, threat: str = "Linf", weights: Path | None = None) -> Path | None:
-    """The file of the model's weights on this machine; None where there is none. For ``weights`` see zoo_model.
+    """The local file of the model's weights; None if there is none. For ``weights`` see zoo_model.
 
     Raises:
-        InputError: ``weights`` is not there.
+        InputError: if ``weights`` does not exist.
     """
     if weights is not None and not weights.exists():
         raise InputError(f"weights {weights} are not there; expected a file or a folder with {name}.pt")
@@ -116,18 +116,18 @@ def zoo_weights(name: str, *, threat: str = "Linf", weights: Path | None = None)
 def zoo_model(
     name: str, *, threat: str = "Linf", weights: Path | None = None, offline: bool = False
 ) -> tuple[nn.Module, Path]:
-    """The model with its weights, in evaluation mode, and the file that they are from.
+    """The model with its weights, in evaluation mode, and the file that they were loaded from.
 
     Args:
-        name: RobustBench's.
-        threat: What it is robust to.
+        name: RobustBench's name.
+        threat: The threat that it is robust to.
         weights: The file, or a folder with ``<name>.pt`` or ``imagenet/<threat>/<name>.pt``, into which a missing one
             is downloaded; None for the platform's cache folder.
-        offline: Never try the network; HF_HUB_OFFLINE and BENCH_OFFLINE say so too.
+        offline: Disable network access; so do HF_HUB_OFFLINE and BENCH_OFFLINE.
 
     Raises:
-        UnknownNameError: there is no such model.
-        InputError: no weights where they were looked for, no download, or weights that do not fit.
+        UnknownNameError: if there is no such model.
+        InputError: if no weights are found, the download fails, or the weights do not fit.
     """
     model = _model(name, threat)
     path = zoo_weights(name, threat=threat, weights=weights)
@@ -147,15 +147,13 @@ def _listed() -> dict[str, Listed]:
 
 
 def _installed(threat: str) -> dict[str, dict[str, Any]]:
-    """The zoo of the installed robustbench: what it knows of each model."""
+    """The zoo of the installed robustbench with its model metadata."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it imports pkg_resources
             from robustbench.model_zoo import model_dicts  # noqa: PLC0415 (seconds to import)
     except ImportError as error:
-        raise InputError(
-            f"robustbench does not import ({error}); expected robustbench 1.1: install it again"
-        ) from error
+        raise InputError(f"robustbench cannot be imported ({error}); expected robustbench 1.1: reinstall it") from error
     zoos = next(zoos for dataset, zoos in model_dicts.items() if dataset.value == "imagenet")
     threats = {threat.value: zoo for threat, zoo in zoos.items()}
     if threat not in threats:
@@ -172,14 +170,14 @@ def _model(name: str, threat: str) -> _Model:
         raise UnknownNameError(f"unknown RobustBench model {name!r}{suggestion(name, zoo_names(threat))}")
     build, drive = zoo[name]["model"], zoo[name].get("gdrive_id") or ""
     if isinstance(drive, list):
-        raise InputError(f"RobustBench's {name} is made of {len(drive)} files of weights; expected a model of one")
-    # without a word on it RobustBench evaluates as timm does
+        raise InputError(f"RobustBench's {name} has {len(drive)} weight files; expected a model with one")
+    # if it specifies nothing, RobustBench evaluates as timm does
     preprocessing = zoo[name].get("preprocessing", "timm-eval") or "none"
     return _Model(_without_download(build), None if drive else build, drive, preprocessing)
 
 
 class _Fresh:
-    """A module of model builders in which nobody asks for pre-trained weights."""
+    """A module of model builders that never load pre-trained weights."""
 
     def __init__(self, module: types.ModuleType) -> None:
         self._module = module
@@ -194,7 +192,7 @@ class _Fresh:
 
 
 def _without_download(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """The same builder where torchvision and timm give fresh weights; the original is left as it is."""
+    """The same builder with random weights from torchvision and timm; the original is unchanged."""
     if not isinstance(build, types.FunctionType):
         return build
     fresh = {
@@ -208,7 +206,7 @@ def _without_download(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]
 
 
 def _built(build: Callable[[], nn.Module]) -> nn.Module:
-    """A model of one kind: normalisation and network of RobustBench's pair become a Classifier's."""
+    """A model of one kind: normalisation and network of RobustBench's pair become a Classifier."""
     with torch.random.fork_rng(devices=[]):
         network = build()
     pair = dict(network.named_children())
@@ -220,7 +218,7 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _stripped(state: dict[str, Tensor], names: set[str], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    """The network's own part of a file, under the network's names."""
+    """The network's part of a file, under the network's names."""
     if names <= state.keys():
         return {name: tensor for name, tensor in state.items() if name in names or not _residual(name)}
     for prefix in prefixes:
@@ -241,7 +239,7 @@ def _layout(name: str, threat: str, weights: Path | None) -> Path:
 
 
 def _download(name: str, threat: str, model: _Model, weights: Path | None, offline: bool) -> Path:
-    """Get the weights into RobustBench's layout; a file that is there is whole."""
+    """Download the weights into RobustBench's layout; an existing file is complete."""
     target = _layout(name, threat, weights)
     if offline:
         near = _root(weights) / target.name
@@ -251,7 +249,7 @@ def _download(name: str, threat: str, model: _Model, weights: Path | None, offli
         target.parent.mkdir(parents=True, exist_ok=True)
         if model.fetched is not None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of torchvision's older argument
+                warnings.simplefilter("ignore")  # about a deprecated torchvision argument
                 torch.save(_built(model.fetched).state_dict(), part)
         else:
             import gdown  # type: ignore[import-untyped] # noqa: PLC0415 (robustbench brings it)
@@ -259,9 +257,9 @@ def _download(name: str, threat: str, model: _Model, weights: Path | None, offli
             gdown.download(id=model.gdrive, output=str(part), quiet=True)
         check_file(part)
         part.replace(target)
-    except Exception as error:  # whatever the downloader of others may raise
+    except Exception as error:  # third-party downloaders may raise anything
         reason = " ".join(str(error).replace(str(part), "what came").split())[:200] or type(error).__name__
-        whence = f"Google Drive ({model.gdrive})" if model.gdrive else "where RobustBench takes it from"
+        whence = f"Google Drive ({model.gdrive})" if model.gdrive else "RobustBench's source"
         raise InputError(f"cannot download {name} from {whence}: {reason}; put it at {target} or {_GIVE}") from error
     finally:
         part.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""How fast attacks are, side by side in one run on the same model and images."""
+"""Speed of attacks, compared in one run on the same model and images."""

@@ -25,7 +25,7 @@ from bench.perf.subjects import Contestant, accuracy
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# What is timed: the whole standard attack; gradient steps and queries on images that withstand all of them.
+# The workloads: the whole standard attack; gradient steps and queries on images that survive all of them.
 WORKLOADS: dict[str, dict[str, Any]] = {
     "standard": {},
     "apgd": {"version": "custom", "attacks": ["apgd-ce"]},
@@ -35,7 +35,7 @@ WORKLOADS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Timing:
-    """One contestant on one workload; ``seconds`` of wall clock, ``robust`` as float32 judges the candidates."""
+    """One contestant on one workload; ``seconds`` of wall clock time, ``robust`` as judged in float32."""
 
     subject: str
     workload: str
@@ -60,13 +60,13 @@ def contest(
         found: Model and images.
         budget: The ball.
         workload: One of WORKLOADS.
-        precision: Of the engine's search; peers run in float32 as they are.
-        batch_size: Images at once, for all.
+        precision: Precision of the engine's search; peers run unmodified in float32.
+        batch_size: Batch size for all contestants.
         peers: ``official``, ``torchattacks``.
-        steps: APGD iterations or Square queries, where not the standard ones.
+        steps: APGD iterations or Square queries, if not the standard number.
 
     Raises:
-        InputError: a peer is unknown or not installed.
+        InputError: if a peer is unknown or not installed.
     """
     timings = [_engine(found, budget, workload, precision, batch_size, steps)]
     for peer in peers:
@@ -75,7 +75,7 @@ def contest(
 
 
 def rated(timings: list[Timing]) -> list[Timing]:
-    """With the ratio to the official package at the same budget, where it took part: of step times where there are."""
+    """Timings with the ratio to the official package at the same budget, if present; of step times if available."""
     official = {t.budget: t.per_image_step_ms or t.seconds for t in timings if t.contestant == "official"}
     return [
         replace(t, ratio=official[t.budget] / (t.per_image_step_ms or t.seconds)) if t.budget in official else t
@@ -138,9 +138,9 @@ def _official(found: Contestant, budget: Budget, workload: str, batch_size: int 
 def _torchattacks(
     found: Contestant, budget: Budget, workload: str, batch_size: int | None, steps: int | None
 ) -> Timing:
-    """torchattacks, with the iterations of the standard attack (its own defaults are weaker)."""
+    """Time torchattacks with the iterations of the standard attack (its own defaults are weaker)."""
     if importlib.util.find_spec("torchattacks") is None:
-        raise InputError("torchattacks is not installed; expected it: uv pip install --no-deps torchattacks")
+        raise InputError("torchattacks is not installed; install it with: uv pip install --no-deps torchattacks")
     import torchattacks  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
 
     common = {"norm": "Linf" if budget.norm is Norm.LINF else "L2", "eps": budget.radius}
@@ -182,9 +182,9 @@ def _peer(name: str) -> Callable[[Contestant, Budget, str, int | None, int | Non
 
 @contextmanager
 def _counted(model: Model) -> Iterator[Meter]:
-    """The images that go forward through ``model`` inside, and the gradients that come back."""
+    """Counts the images that go forward through ``model`` in this context, and the gradients that come back."""
     if not isinstance(model, nn.Module):
-        raise InputError(f"a subject is a module, got {type(model).__name__}")
+        raise InputError(f"a subject must be a module, got {type(model).__name__}")
     meter = Meter()
 
     def back(gradient: Tensor) -> None:

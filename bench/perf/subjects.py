@@ -1,4 +1,4 @@
-"""Models and images to measure on."""
+"""Models and images for timing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PATTERNS = 10
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model with images that it gets right, and the radius at which none of them is robust."""
+    """A model with correctly classified images, and the radius at which none of them is robust."""
 
     name: str
     model: Model
@@ -45,7 +45,7 @@ def subject(name: str, images: int, means: Means) -> Contestant:
     """The undefended ViT of the digits profile, or a ViT-B/16 at 224 with random features on generated images.
 
     Raises:
-        UnknownNameError: there is no such subject.
+        UnknownNameError: if there is no such subject.
     """
     if name not in SUBJECTS:
         raise UnknownNameError(f"unknown subject {name!r}{suggestion(name, SUBJECTS)}")
@@ -53,7 +53,7 @@ def subject(name: str, images: int, means: Means) -> Contestant:
 
 
 def radius_for(found: Contestant, robust: float) -> Budget:
-    """The l-inf radius at which about ``robust`` (a share) of the images withstand a short attack, by bisection."""
+    """The l-inf radius at which about ``robust`` (a share) of the images survive a short attack, by bisection."""
     short = {"version": "custom", "attacks": ["apgd-ce", "apgd-t"], "iterations": 40, "targets": 3}
     attack: Attack = registry("attacks").make("autoattack", short)
     low, high = 0.0, 0.2
@@ -67,7 +67,7 @@ def radius_for(found: Contestant, robust: float) -> Budget:
 
 
 def accuracy(found: Contestant, candidates: torch.Tensor) -> float:
-    """Share of the images that the model still gets right, in float32."""
+    """Share of the images that the model still classifies correctly, in float32."""
     predictions = predict(found.model, candidates)
     right = [bool(p == y) for p, y in zip(predictions, found.batch.labels.tolist(), strict=True)]
     return sum(right) / len(right)
@@ -82,9 +82,9 @@ def _digits(images: int, means: Means) -> Contestant:
 
 
 def _large(images: int, device: str) -> Contestant:
-    """A head on random features that tells ten colour patterns apart, with margins far above the noise of bf16.
+    """A head on random features that separates ten colour patterns, with margins far above the noise of bf16.
 
-    Like an undefended model it is broken by the first gradient step at 4/255 and withstands 0.0002.
+    Like an undefended model it fails at the first gradient step at 4/255; it is robust at 0.0002.
     """
     half = (0.5, 0.5, 0.5)
     base = Base(architecture="vit_base_patch16_224", mean=half, std=half,
@@ -94,7 +94,7 @@ def _large(images: int, device: str) -> Contestant:
     pixels, labels = pixels.to(device), labels.to(device)
     head = model.get_submodule("network.head")
     if not isinstance(head, nn.Linear):
-        raise TypeError(f"the head of a ViT is linear, got {type(head).__name__}")
+        raise TypeError(f"the head of a ViT must be linear, got {type(head).__name__}")
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
     predict(model, pixels[: 3 * _PATTERNS])
@@ -108,7 +108,7 @@ def _large(images: int, device: str) -> Contestant:
 
 
 def _patterns(count: int) -> tuple[Tensor, Tensor]:
-    """Images (count, 3, 224, 224) of ten smooth colour patterns under noise, and which one each of them is."""
+    """Images (count, 3, 224, 224) of ten smooth colour patterns with noise, and their pattern numbers."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % _PATTERNS
     coarse = torch.rand(_PATTERNS, 3, 7, 7, generator=generator)

@@ -1,1 +1,1 @@
-"""The one training loop and what the kinds of fine-tuning leave trainable."""
+"""The training loop, and the trainable parameters of each kind of fine-tuning."""

@@ -1,4 +1,4 @@
-"""Random affine maps and noise on images in [0, 1], drawn for a whole step, so that who computes it does not matter."""
+"""Random affine maps and noise on images in [0, 1], drawn for a whole step and thus independent of the process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bench.core.profile import Augmentation
 
 @dataclass(frozen=True)
 class Moves:
-    """Draws for B images: affine maps (B, 2, 3) and noise (B, C, H, W); None where nothing is moved or added."""
+    """Random numbers for B images: affine maps (B, 2, 3) and noise (B, C, H, W); None if not used."""
 
     theta: Tensor | None
     noise: Tensor | None
 
     def take(self, part: slice) -> Moves:
-        """Those of some of the images."""
+        """The random numbers of some of the images."""
         return Moves(*(None if x is None else x[part] for x in (self.theta, self.noise)))
 
     def apply(self, images: Tensor) -> Tensor:
-        """Moved and noised ``images`` (B, C, H, W), in [0, 1]."""
+        """Transformed and noisy ``images`` (B, C, H, W), in [0, 1]."""
         if self.theta is None and self.noise is None:
             return images
         if self.theta is not None:
@@ -35,7 +35,7 @@ class Moves:
 
 
 def draw_moves(count: int, shape: tuple[int, ...], how: Augmentation, generator: Generator) -> Moves:
-    """Draws for ``count`` images of ``shape`` (C, H, W), each image on its own."""
+    """Random numbers for ``count`` images of ``shape`` (C, H, W), independent between images."""
     h, w = shape[-2:]
 
     def symmetric(*size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A training in the middle: written whole, so that a killed one goes on from it."""
+"""Checkpoints of a training, written atomically, so that an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from bench.core.errors import CorruptArtifactError, StorageError
 
 _NAME = "checkpoint.pt"
-_PLACE = ("last_epoch", "_step_count", "_last_lr")  # where a schedule is; the rest of it is its recipe
+_PLACE = ("last_epoch", "_step_count", "_last_lr")  # the state of a schedule; its other fields come from the recipe
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a training changes: trained weights and buffers, optimizer, schedule."""
+    """Everything that training changes: trained weights and buffers, optimizer, schedule."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -30,7 +30,7 @@ class Checkpoint:
         """Write the state after ``step`` steps.
 
         Raises:
-            StorageError: the folder cannot be written; the checkpoint before stays.
+            StorageError: if the folder cannot be written; the previous checkpoint remains.
         """
         state = {
             "step": step,
@@ -52,10 +52,10 @@ class Checkpoint:
             raise StorageError(f"cannot write {folder / _NAME}: {reason}; expected free space") from error
 
     def load(self, folder: Path) -> int:
-        """Go back to the state that is kept in ``folder``; the number of steps done, 0 where there is none.
+        """Restore the state in ``folder``; returns the number of completed steps, 0 if there is none.
 
         Raises:
-            CorruptArtifactError: the file is not such a checkpoint.
+            CorruptArtifactError: if the file is not such a checkpoint.
         """
         path = folder / _NAME
         if not path.exists():
@@ -64,7 +64,7 @@ class Checkpoint:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             own = dict(_moving(self.model))
             if own.keys() != state["model"].keys():
-                raise ValueError("it is of another model")
+                raise ValueError("it belongs to another model")
             with torch.no_grad():
                 for name, tensor in own.items():
                     tensor.copy_(state["model"][name])
@@ -80,12 +80,12 @@ class Checkpoint:
 
 
 def drop(folder: Path) -> None:
-    """Forget the checkpoint; the log stays."""
+    """Delete the checkpoint; the log remains."""
     (folder / _NAME).unlink(missing_ok=True)
 
 
 def _moving(model: nn.Module) -> dict[str, Tensor]:
-    """Weights that train and all buffers that are saved, by name."""
+    """Trainable weights and all persistent buffers, by name."""
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     state = model.state_dict(keep_vars=True)

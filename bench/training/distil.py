@@ -1,4 +1,4 @@
-"""Fit a model to the answers of another one, asked a limited number of times."""
+"""Train a model on the answers of another one, with a limited number of queries."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from bench.training.order import Order
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Part of the address of every fitted model: raise it when the same recipe would give other weights.
+# Part of the address of every distilled model: increase it if the same recipe would give other weights.
 DISTILLING_VERSION = 1
 
 
 def distil(
     student: nn.Module, teacher: Model, data: Split, recipe: Recipe, questions: int, *, seed: int, means: TrainingMeans
 ) -> None:
-    """Train ``student`` in place to give the teacher's probabilities.
+    """Train ``student`` in place to reproduce the teacher's probabilities.
 
-    The teacher is asked about ``questions`` images, each once: training images, augmented as the recipe says. The
-    student sees them again and again; an image is drawn anew from its step's seed, so that only answers are kept.
+    The teacher is queried with ``questions`` images, each once: training images, augmented as in the recipe. The
+    student sees them repeatedly; an image is regenerated from its step's seed, so that only answers are stored.
 
     Args:
         student: Images (B, C, H, W) in [0, 1] to logits (B, K), on the device.
         teacher: Answers with logits (B, K).
         data: The training split.
         recipe: Steps, batch size, rates, augmentation.
-        questions: Images that may be asked.
-        seed: Of order and augmentation.
-        means: Device, who is told.
+        questions: Number of queries allowed.
+        seed: Seed of order and augmentation.
+        means: Device, progress.
 
     Raises:
-        InputError: fewer questions than one batch.
+        InputError: if there are fewer queries than one batch.
 
     Source: Hinton et al., arXiv:1503.02531; as an attack, Papernot et al., arXiv:1602.02697.
     """
     batches = questions // recipe.batch_size
     if not batches:
-        raise InputError(f"{questions} questions do not fill one batch; expected {recipe.batch_size} or more")
+        raise InputError(f"{questions} queries do not fill one batch; expected {recipe.batch_size} or more")
     lesson = _Lesson(data, recipe, seed, means.device)
     answers: list[Tensor] = []
     student.train().requires_grad_(True)
@@ -72,7 +72,7 @@ def distil(
 
 
 class _Lesson:
-    """The images of each turn, a function of the seed and the turn alone."""
+    """The images of each step, a function of the seed and the step only."""
 
     def __init__(self, data: Split, recipe: Recipe, seed: int, device: str) -> None:
         self._data, self._recipe, self._seed, self._device = data, recipe, seed, device

@@ -1,4 +1,4 @@
-"""One loop for pre-training, full, partial and LoRA fine-tuning: what differs is what requires a gradient."""
+"""One loop for pre-training, full, partial and LoRA fine-tuning, which differ only in the trainable parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bench.training.order import Order, Parts, Share
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# Part of the address of every trained model: raise it when the same recipe would give other weights.
+# Part of the address of every trained model: increase it if the same recipe would give other weights.
 TRAINING_VERSION = 2
 
 
@@ -43,23 +43,23 @@ def fit(
 ) -> None:
     """Train in place the parameters of ``model`` that require a gradient, by cross-entropy.
 
-    What a step sees is a function of ``seed`` and the step alone: not of processes, parts, workers, or of how often
-    the training was broken off. Processes of ``accelerate launch`` share every step.
+    The images of a step are a function of ``seed`` and the step only, independent of processes, micro-batches, workers
+    and interruptions. Processes of ``accelerate launch`` share every step.
 
     Args:
         model: Images (B, C, H, W) in [0, 1] to logits (B, K), on the device; a key transform inside it sees
-            augmented images. Layers without a weight that trains stay in evaluation mode (BatchNorm in a frozen
+            augmented images. Layers without trainable weights stay in evaluation mode (BatchNorm in a frozen
             trunk).
-        data: The training split, and nothing else.
+        data: The training split.
         recipe: Steps, batch size, rates.
-        seed: Of the order of the images and of the augmentation, drawn on the CPU on every device.
-        means: Device, checkpoints, who is told.
+        seed: Seed of the order of the images and of the augmentation, drawn on the CPU on every device.
+        means: Device, checkpoints, progress.
         title: Shown beside the progress.
-        hardening: The adversary that moves a step's images before the weights learn from them; None for none.
+        hardening: The adversary that perturbs a step's images before training on them; None for none.
 
     Raises:
-        InputError: the batch does not divide among processes and parts.
-        BenchError: the loss is no longer finite, or the device has too little memory.
+        InputError: if the batch does not divide among processes and micro-batches.
+        BenchError: if the loss is not finite, or the device has too little memory.
     """
     loop = _Loop(model, data, recipe, seed, means, _accelerator(means), hardening)
     try:
@@ -67,7 +67,7 @@ def fit(
     except torch.OutOfMemoryError:
         at_once = means.micro_batch or recipe.batch_size
         raise BenchError(f"{title}: the device has no memory for {at_once} images at once; give a smaller "
-                         "--micro-batch (the batch of a step stays the same)") from None  # fmt: skip
+                         "--micro-batch (the batch size of a step is unchanged)") from None  # fmt: skip
 
 
 @dataclass
@@ -113,7 +113,7 @@ class _Loop:
         self.model.eval()
 
     def _step(self, step: int, shared: nn.Module, batches: Iterator[Any], share: Share) -> Tensor:
-        """Gradients of one step, over all processes; the mean loss."""
+        """Compute the gradients of one step, over all processes; return the mean loss."""
         recipe, device = self.recipe, self.accelerator.device
         moves: Moves | None = None
         start: Tensor | None = None
@@ -138,7 +138,7 @@ class _Loop:
         return out
 
     def _sync(self, shared: nn.Module, *, last: bool) -> Any:
-        """Gradients are exchanged once a step, with its last part."""
+        """Exchange gradients once per step, with its last micro-batch."""
         return torch.enable_grad() if last else self.accelerator.no_sync(shared)
 
     def _moves(self, step: int, images: Tensor) -> Moves:
@@ -146,12 +146,12 @@ class _Loop:
         return draw_moves(self.recipe.batch_size, tuple(images.shape[1:]), self.recipe.augmentation, generator)
 
     def _start(self, step: int, images: Tensor, hardening: Hardening) -> Tensor:
-        """Where the adversary starts, for the whole batch of a step."""
+        """The adversary's starting points for the whole batch of a step."""
         generator = Generator().manual_seed(seed_of(self.seed, "start", step))
         return hardening.draw(self.recipe.batch_size, tuple(images.shape[1:]), generator)
 
     def _hardened(self, images: Tensor, labels: Tensor, start: Tensor, hardening: Hardening) -> Tensor:
-        """Images as the adversary moves them; it sees the model as it would be deployed, and leaves no trace in it."""
+        """Images perturbed by the adversary, which sees the model in evaluation mode and does not change it."""
         self.model.eval()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             moved = hardening.move(self.model, images, labels, start)
@@ -159,10 +159,10 @@ class _Loop:
         return moved
 
     def _share(self) -> Share:
-        """How a step is divided.
+        """Division of a step.
 
         Raises:
-            InputError: it cannot be.
+            InputError: if it does not divide.
         """
         batch, processes = self.recipe.batch_size, self.accelerator.num_processes
         each, rest = divmod(batch, processes)
@@ -186,7 +186,7 @@ class _Loop:
 
 
 def forget(means: TrainingMeans) -> None:
-    """Drop the checkpoint of a training whose model is kept."""
+    """Delete the checkpoint of a training after its model is stored."""
     if means.workspace:
         drop(means.workspace)
 
@@ -198,7 +198,7 @@ def _accelerator(means: TrainingMeans) -> Accelerator:
 
 
 def _train_mode(model: nn.Module) -> None:
-    """Training mode, but for layers that have weights none of which trains."""
+    """Training mode, except for layers with weights that are all frozen."""
     model.train()
     for layer in model.modules():
         own = list(layer.parameters(recurse=False))

@@ -1,4 +1,4 @@
-"""The adversary inside adversarial training: it moves the images of a step before the weights learn from them."""
+"""The adversary inside adversarial training: it perturbs the images of a step before training on them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hardening:
-    """Projected gradient descent against the weights as they are at the step.
+    """Projected gradient descent against the current weights.
 
     Attributes:
         budget: The ball around each image.
         steps: Gradients in each training step.
-        relative_step: Length of one of its steps, as a share of eps.
+        relative_step: Length of one attack step, as a share of eps.
 
     Source: Madry et al., arXiv:1706.06083.
     """
@@ -33,11 +33,11 @@ class Hardening:
     relative_step: float
 
     def draw(self, count: int, shape: tuple[int, ...], generator: Generator) -> Tensor:
-        """Where ``count`` images of ``shape`` (C, H, W) start: uniform in [-1, 1], (count, C, H, W), on the CPU."""
+        """Starts of ``count`` images of ``shape`` (C, H, W): uniform in [-1, 1], (count, C, H, W), on the CPU."""
         return torch.rand(count, *shape, generator=generator) * 2 - 1
 
     def move(self, model: Model, images: Tensor, labels: Tensor, start: Tensor) -> Tensor:
-        """Images of the ball that ``model``, in evaluation mode, finds hard; what requires a gradient gets none.
+        """Images in the ball that are hard for ``model``, in evaluation mode; parameters get no gradient.
 
         Args:
             model: Images to logits (B, K).

@@ -1,4 +1,4 @@
-"""The log of a training: a CSV with a row for each step, and TensorBoard's files where they are wanted."""
+"""The log of a training: a CSV with one row per step, and optional TensorBoard files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _EVERY = 20  # rows between flushes
 
 
 class Log:
-    """Rows of :data:`COLUMNS`; a training that goes on after ``step`` drops the rows that it makes again.
+    """Writes rows of :data:`COLUMNS`; a training that resumes after ``step`` drops the rows that it repeats.
 
     Args:
-        folder: Where the log lies; None for no log.
-        step: Steps done already.
+        folder: Folder of the log; None for no log.
+        step: Completed steps.
         tensorboard: Write event files too.
 
     Raises:
-        InputError: TensorBoard is wanted and not installed.
+        InputError: if TensorBoard is requested but not installed.
     """
 
     def __init__(self, folder: Path | None, step: int, *, tensorboard: bool) -> None:
@@ -40,7 +40,7 @@ class Log:
         self._writer.writerows([COLUMNS, *kept])
 
     def row(self, step: int, loss: float, rate: float, images_per_second: float, seconds: float) -> None:
-        """What a step gave."""
+        """Add the row of a step."""
         if self._file is None:
             return
         seconds += self.seconds_before
@@ -52,7 +52,7 @@ class Log:
                 self._board.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Put every row on the disk, as before a checkpoint."""
+        """Flush every row to disk, as before a checkpoint."""
         if self._file is not None:
             self._file.flush()
 
@@ -77,6 +77,6 @@ def _board(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (optional)
     except ImportError:
-        raise InputError("TensorBoard is not installed; expected `pip install tensorboard`, or the log as CSV alone") \
+        raise InputError("TensorBoard is not installed; expected `pip install tensorboard`, or the CSV log only") \
             from None  # fmt: skip
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

@@ -19,7 +19,7 @@ _HEAD = ["head"]
 
 
 def attach(network: nn.Module, *, rank: int, scaling: int, seed: int) -> nn.Module:
-    """``network`` with fresh adapters: the only things that will train are they and the head."""
+    """``network`` with new adapters; only they and the head are trainable."""
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415 (seconds to import)
 
     with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ from bench.core.profile import Recipe
 
 
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum, over the parameters that train."""
+    """AdamW, or SGD with momentum, over the trainable parameters."""
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -28,7 +28,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LRSchedul
 
 
 def share_of_rate(step: int, recipe: Recipe) -> float:
-    """Share of the highest learning rate at ``step``, which counts from 0."""
+    """Share of the peak learning rate at ``step``, which counts from 0."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
     along = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)

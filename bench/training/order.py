@@ -1,4 +1,4 @@
-"""Which images a step sees: epochs without repetition, a function of the seed and the step alone."""
+"""The images of each step: epochs without repetition, a function of the seed and the step only."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.core.seeds import seed_of
 
 @dataclass(frozen=True)
 class Share:
-    """One process of several: its rank, how many there are, and in how many parts it takes its share of a step."""
+    """One of several processes: its rank, the number of processes, and the micro-batches of its share of a step."""
 
     rank: int = 0
     processes: int = 1
     parts: int = 1
 
     def positions(self, part: int, batch: int) -> slice:
-        """Where in a step's batch the images of ``part`` lie."""
+        """The slice of a step's batch that belongs to ``part``."""
         size = batch // (self.processes * self.parts)
         first = (part * self.processes + self.rank) * size
         return slice(first, first + size)
@@ -34,9 +34,9 @@ class Order:
     """Positions in a split for every step.
 
     Args:
-        labels: Of the split.
+        labels: Labels of the split.
         recipe: Batch size, and the share of the images of every class that is used.
-        seed: Of the choice and of the order.
+        seed: Seed of the selection and of the order.
     """
 
     def __init__(self, labels: Sequence[int], recipe: Recipe, seed: int) -> None:
@@ -47,7 +47,7 @@ class Order:
         return len(self._chosen)
 
     def step(self, step: int) -> list[int]:
-        """The batch of a step; an epoch ends where every image was seen once, also in the middle of a batch."""
+        """The batch of a step; an epoch ends when every image was seen once, even in the middle of a batch."""
         out: list[int] = []
         n, at = len(self._chosen), step * self._batch
         while len(out) < self._batch:
@@ -58,7 +58,7 @@ class Order:
 
 
 class Parts(Dataset[tuple[Tensor, Tensor]]):
-    """What one process reads: item ``i`` is part ``i % parts`` of its share of step ``i // parts``."""
+    """The reading order of one process: item ``i`` is part ``i % parts`` of its share of step ``i // parts``."""
 
     def __init__(self, data: Split, order: Order, recipe: Recipe, share: Share, seed: int) -> None:
         self._data, self._order, self._recipe, self._share, self._seed = data, order, recipe, share, seed
@@ -72,7 +72,7 @@ class Parts(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _subset(labels: Sequence[int], share: float, seed: int) -> Tensor:
-    """Positions of ``share`` of the images of every class, at least one of each, in the order of the split."""
+    """Positions of ``share`` of the images of every class, at least one each, in the order of the split."""
     if share == 1:
         return torch.arange(len(labels))
     of = torch.as_tensor(labels)
@@ -84,6 +84,6 @@ def _subset(labels: Sequence[int], share: float, seed: int) -> Tensor:
     return torch.cat(kept).sort().values
 
 
-@lru_cache(maxsize=2)  # two epochs meet in one batch
+@lru_cache(maxsize=2)  # a batch can span two epochs
 def _shuffled(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=Generator().manual_seed(seed))

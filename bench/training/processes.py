@@ -1,4 +1,4 @@
-"""Several processes that train one model: who leads, and where they meet. One process is its own leader."""
+"""Several processes that train one model: leader and synchronisation. A single process is its own leader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def leads() -> bool:
-    """Whether this process is the one that writes files and speaks, as `accelerate launch` and torchrun number them."""
+    """Whether this process writes files and output, by the numbering of `accelerate launch` and torchrun."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -16,7 +16,7 @@ def together() -> bool:
 
 
 def join(device: str) -> None:
-    """Meet the other processes, if there are any, and take this one's own device; before any model is made."""
+    """Join the other processes, if any, and select this process's device; call it before any model is created."""
     if together():
         from accelerate import PartialState  # noqa: PLC0415 (seconds to import)
 
@@ -24,7 +24,7 @@ def join(device: str) -> None:
 
 
 def meet() -> None:
-    """Wait until every process is here."""
+    """Wait for all processes."""
     if together():
         from accelerate import PartialState  # noqa: PLC0415 (seconds to import)
 

@@ -1,1 +1,1 @@
-"""Key transforms, one a file, reached by name through the registry."""
+"""Key transforms, one per file, looked up by name in the registry."""

@@ -22,16 +22,16 @@ class Ffx(Plugin):
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:
         """The transform under one key: mask by its permutation, table by its password.
 
-        Position k is encrypted where v_k > n / 2, as in the authors' code. The table takes 0 .. 255 to different
+        Position k is encrypted where v_k > n / 2, as in the authors' code. The table maps 0 .. 255 to distinct
         numbers of 0 .. 999; all positions are divided by its largest number.
 
         Raises:
-            InputError: ``block_size`` does not divide the image.
+            InputError: if ``block_size`` does not divide the image.
 
-        Source: arXiv:2010.00801; mask, table and division as in github.com/fugokidi/block_transform. That code cuts
-        all positions to whole 8-bit values by rounding down, so that k / 255 in float32 may become k - 1. Here a value
-        is rounded to the nearest of the 256 levels, and positions that are not encrypted stay continuous. On 8-bit
-        images both are the same but for those off-by-one values.
+        Source: arXiv:2010.00801; mask, table and division as in github.com/fugokidi/block_transform. That code
+        rounds all positions down to 8-bit values, so that k / 255 in float32 may become k - 1. Here a value is rounded
+        to the nearest of the 256 levels, and positions that are not encrypted stay continuous. On 8-bit images the two
+        are equal except for those off-by-one values.
         """
         check_block(block_size, image_shape)
         n = image_shape[0] * block_size**2
@@ -40,7 +40,7 @@ class Ffx(Plugin):
 
 
 def table(password: bytes) -> list[int]:
-    """The number in 0 .. 999 that each 8-bit value is encrypted to; no two are equal."""
+    """The number in 0 .. 999 that encrypts each 8-bit value; all numbers differ."""
     cipher = pyffx.Integer(password, length=_DIGITS)
     return [cipher.encrypt(value) for value in range(_LEVELS)]
 
@@ -48,16 +48,15 @@ def table(password: bytes) -> list[int]:
 class Encrypt(nn.Module):
     """Images (B, C, H, W) in [0, 1] to images of the same shape in [0, 1].
 
-    Where a position is encrypted the forward value is the table's, whose true gradient is zero wherever it exists. The
-    backward pass takes the slope of the table between the two neighbours of the level (BPDA, arXiv:1802.00420), which
-    follows what one level up or down does to the value. PGD with 50 steps on the white box (digits, key-full, P = 4,
-    200 images, clean accuracy 98%) leaves, by what stands for the table: this slope 0% at eps 0.01 and at 0.03; the
-    scaling of the other positions ("identity") 95.5% and 80.5%; nothing 78% at 0.03; the line fitted to the table 43%
-    at 0.03.
+    At an encrypted position the forward value comes from the table, which has zero gradient wherever it exists. The
+    backward pass uses the slope of the table between the two neighbours of the level (BPDA, arXiv:1802.00420), which
+    follows the effect of one level up or down. White-box PGD with 50 steps (digits, key-full, P = 4, 200 images, clean
+    accuracy 98%) leaves, by backward approximation: this slope 0% at eps 0.01 and at 0.03; the scaling of the other
+    positions ("identity") 95.5% and 80.5%; no gradient 78% at 0.03; the line fitted to the table 43% at 0.03.
     """
 
     traceable: ClassVar[bool] = True  # the same steps for every input, and gradients that a recording keeps
-    bpda: ClassVar[str] = "secant"  # what stands for the encrypted positions in the backward pass
+    bpda: ClassVar[str] = "secant"  # backward approximation at the encrypted positions
 
     mask: Tensor
     codes: Tensor
@@ -81,7 +80,7 @@ class Encrypt(nn.Module):
         self.register_buffer("levels", levels, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """t(x, K); exactly the table's numbers over the largest of them where a position is encrypted."""
+        """t(x, K); exactly the table's numbers over the largest of them at encrypted positions."""
         blocks = to_blocks(images, self.block_size)
         line = blocks * self.scale.to(blocks)
         level = (blocks * (_LEVELS - 1)).round().long().clamp(0, _LEVELS - 1)
@@ -89,9 +88,9 @@ class Encrypt(nn.Module):
         return to_images(torch.where(self.mask, encrypted, line), self.block_size)
 
     def inverse(self, images: Tensor) -> Tensor:
-        """The x that t takes to ``images``; 8-bit images come back but for float rounding.
+        """The inverse of t; restores 8-bit images up to float rounding.
 
-        Encrypted positions come back at the level whose number is nearest, as k / 255.
+        Encrypted positions return the level with the nearest number, as k / 255.
         """
         blocks = to_blocks(images, self.block_size)
         code = blocks.double().contiguous()
@@ -103,11 +102,11 @@ class Encrypt(nn.Module):
 
 
 def _nothing_with_a_slope(values: Tensor) -> Tensor:
-    """Zeros that have the gradient of ``values``, which lie in [0, 1].
+    """Zeros with the gradient of ``values``, which are in [0, 1].
 
-    ``values - values.detach()`` would do, but torch.jit drops the detach of what is recorded without a graph, and the
-    gradient with it. Rounding has the gradient zero, and floats times this power of two are whole numbers already (or
-    so small that what rounding leaves is below any float that counts).
+    ``values - values.detach()`` would work, but torch.jit drops the detach of operations recorded without a graph, and
+    the gradient with it. Rounding has zero gradient, and floats times this power of two are integers already (or so
+    small that the remainder after rounding is negligible in float).
     """
     much = torch.finfo(values.dtype).eps ** -2
     return values - (values * much).round() / much

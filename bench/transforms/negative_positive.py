@@ -11,15 +11,15 @@ from bench.core.plugins import Plugin
 
 
 class NegativePositive(Plugin):
-    """Turn x into 1 - x at a keyed half of the positions of every P x P block (NP)."""
+    """Replace x by 1 - x at a keyed half of the positions of every P x P block (NP)."""
 
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:
-        """The transform under one key; position k is turned where v_k > n / 2, as in the authors' code.
+        """The transform under one key; position k is inverted where v_k > n / 2, as in the authors' code.
 
         (With v a permutation of 0 .. n-1 and n even these are n/2 - 1 positions.)
 
         Raises:
-            InputError: ``block_size`` does not divide the image.
+            InputError: if ``block_size`` does not divide the image.
 
         Source: arXiv:2010.00801; mask as in github.com/fugokidi/block_transform.
         """
@@ -32,8 +32,8 @@ class NegativePositive(Plugin):
 class Negate(nn.Module):
     """Images (B, C, H, W) to images of the same shape; differentiable, and its own inverse.
 
-    1 - (1 - x) is exact in floating point wherever 1 - x is, as for 8-bit values over 255 it need not be; the
-    inverse then agrees to one rounding.
+    1 - (1 - x) is exact in floating point wherever 1 - x is, which does not always hold for 8-bit values over 255; the
+    inverse then agrees up to one rounding.
     """
 
     traceable = True  # the same steps for every input

@@ -16,7 +16,7 @@ class PixelShuffle(Plugin):
         """The shuffle under one key: b'(k) = b(v_k) for the n = C*P*P values of each block.
 
         Raises:
-            InputError: ``block_size`` does not divide the image.
+            InputError: if ``block_size`` does not divide the image.
 
         Source: arXiv:2311.16577, section III-D.
         """

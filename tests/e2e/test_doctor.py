@@ -90,9 +90,9 @@ def test_a_base_that_is_trained_here_is_looked_up_and_never_trained(cli, tmp_pat
 def test_imagenet_without_data(cli):
     done = cli("doctor", "--profile", "imagenet")
     assert done.code == 1
-    one(lines(done, "fail"), r"^data: test split: imagenet needs images of yours; expected --data FOLDER")
+    one(lines(done, "fail"), r"^data: test split: imagenet needs your images; expected --data FOLDER")
     one(lines(done, "warn"), r"^data: train split: imagenet needs images")
-    one(lines(done, "warn"), r"^weights: .*not in the cache .*, so a run would ask the hub; give --weights")
+    one(lines(done, "warn"), r"^weights: .*not in the cache .*, so a run would download them; give --weights")
     offline = cli("doctor", "--profile", "imagenet", "--offline", "--limit", "5")
     one(lines(offline, "fail"), r"^weights: .*not in the cache .* and the network is off; give --weights")
 
@@ -125,8 +125,8 @@ def test_a_missing_class_a_missing_image_and_a_broken_one_are_each_named(cli, wh
     assert (made[0], made[1]["images"], made[1]["per_class"]["20"]) == ("test", 49_949, 49)
     assert "7" not in made[1]["per_class"]
     assert re.fullmatch(r"[0-9a-f]{64}", made[1]["digest"])
-    one(lines(part, "warn"), r"49,949 images; expected 50,000; a part is asked for")
-    one(lines(part, "ok"), r"^data: test split: 2 images are asked for")
+    one(lines(part, "warn"), r"49,949 images; expected 50,000; only a part is selected")
+    one(lines(part, "ok"), r"^data: test split: 2 images are selected")
 
 
 def test_every_image_is_looked_at_on_request(cli, tmp_path):
@@ -215,12 +215,12 @@ def test_weights_are_really_loaded(cli, weights):
     one(lines(done, "ok"), r"^weights: base .*SHA-256 \w{12} not pinned.* finite logits of 10 classes on 2 images")
     done = cli("doctor", *SMALL, "--weights", weights(classes=12))
     assert done.code == 1
-    one(lines(done, "fail"), r"^weights: .* holds 12 classes .*; give weights of that many classes")
+    one(lines(done, "fail"), r"^weights: .* holds 12 classes .*; give weights with that many classes")
     one(lines(cli("doctor", *SMALL, "--weights", weights(spoil=float("nan"))), "fail"), r"has NaN or infinity")
     one(lines(cli("doctor", *SMALL, "--weights", weights(spoil=3e38)), "fail"), r"logits are not finite")
     pin = ["--set", f"profile.base.sha256={'ab' * 32}"]
     one(lines(cli("doctor", *SMALL, *pin, "--weights", weights()), "fail"), r"^weights: .*SHA-256 .*expected ababab")
-    one(lines(cli("doctor", "--weights", weights()), "fail"), r"is trained here, from nothing; leave --weights out")
+    one(lines(cli("doctor", "--weights", weights()), "fail"), r"is trained locally from scratch; leave --weights out")
 
 
 def test_the_start_of_fine_tuning_is_looked_for_too(cli, weights, tmp_path):
@@ -263,7 +263,7 @@ def test_the_torchvision_trap(cli, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", trap)
     done = cli("doctor")
     assert done.code == 1
-    one(lines(done, "fail"), r"torchvision::nms does not exist\); .*install both from one place, `pip install")
+    one(lines(done, "fail"), r"torchvision::nms does not exist\); .*install both from one index, `pip install")
 
 
 def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(cli, monkeypatch):
@@ -299,7 +299,7 @@ def test_a_gpu_that_is_not_asked_for(cli, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "10000")
     done = cli("doctor")
     assert done.code == 0
-    one(lines(done, "warn"), r"^device: A GPU is there and not asked for; give --device cuda")
+    one(lines(done, "warn"), r"^device: A GPU is available but not used; give --device cuda")
     one(lines(done, "warn"), r"^threads: OMP_NUM_THREADS is 10000 on \d+ cores")
 
 

@@ -1,1 +1,1 @@
-"""How images are found and read, whatever the data set: folders, tar archives, Parquet, WebDataset."""
+"""Finding and reading images, independent of the data set: folders, tar archives, Parquet, WebDataset."""

@@ -1,4 +1,4 @@
-"""Images that are files: one folder for each class, or all in one."""
+"""Images stored as files: one folder per class, or a single folder."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class FolderSource:
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, hidden names left out, by name.
+    """Entries of a folder without hidden names, sorted by name.
 
     Raises:
-        InputError: it cannot be listed.
+        InputError: if it cannot be listed.
     """
     try:
         with os.scandir(folder) as found:
@@ -81,7 +81,7 @@ def _readable(folder: Path, name: str) -> str:
 
 
 def is_image(name: str) -> bool:
-    """Whether the name ends as an image file's does, and is not hidden."""
+    """Whether the name has an image suffix and is not hidden."""
     return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
 
 
@@ -94,19 +94,19 @@ def class_folders(folder: Path, classes: Mapping[str, int], *, expected: str, in
     """``folder/CLASS/[inner/]NAME.JPEG``; an id is the file's stem.
 
     Args:
-        folder: Of one split.
+        folder: Folder of one split.
         classes: Label of each class folder.
-        expected: What a class folder's name is, for the error line.
+        expected: Description of a valid class folder name, for error messages.
         inner: A folder between class and files.
 
     Raises:
-        InputError: a folder is no class.
+        InputError: if a folder is not a class.
     """
     names: list[str] = []
     labels: list[int] = []
     for name in subfolders(folder):
         if name not in classes:
-            raise InputError(f"folder {folder / name} is no class; expected {expected}: move it away")
+            raise InputError(f"folder {folder / name} is not a class; expected {expected}: move it away")
         if not (folder / name / inner).is_dir():
             continue
         here = [f"{name}/{inner}/{file}" if inner else f"{name}/{file}" for file in image_names(folder / name / inner)]

@@ -1,4 +1,4 @@
-"""What lies in archives: where each image begins; kept between runs."""
+"""Index of the images in archives with their offsets; cached between runs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from bench.core.canonical import canonical
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Row = tuple[str, int, int, int, int]
-_VERSION = 1  # of the kept form
+_VERSION = 1  # of the stored format
 _COLUMNS = ("name", "label", "archive", "start", "size")
 _DIGEST = 32  # bytes of SHA-256 before the table
 
 
 @dataclass(frozen=True)
 class Index:
-    """The images of some archives, a row each.
+    """The images of some archives, one row each.
 
     In a tar file an image is ``sizes`` bytes from ``starts``; in a Parquet file it is row ``sizes`` of row group
-    ``starts``. A label is -1 where the archive does not say.
+    ``starts``. A label is -1 if the archive does not contain it.
     """
 
     names: Sequence[str]
@@ -47,12 +47,12 @@ class Index:
 
 
 def remembered(cache: Path | None, kind: str, archives: Sequence[Path], make: Callable[[], Index]) -> Index:
-    """The index kept for these archives as they are now, or a new one, which is kept if the disk lets it.
+    """The cached index of these archives if they are unchanged, or a new one, which is cached if possible.
 
     Args:
-        cache: Folder of indexes, or None to keep nothing.
-        kind: How the archives are read.
-        archives: Their paths; a change of size or time makes another index.
+        cache: Folder of indexes, or None to disable caching.
+        kind: The reading method for the archives.
+        archives: Their paths; a change of size or time invalidates the index.
         make: Reads the archives.
     """
     if cache is None:
@@ -77,7 +77,7 @@ def _pack(index: Index) -> bytes:
 
 
 def _load(path: Path) -> Index | None:
-    """The kept index, or None where there is none or its bytes are not those that were written."""
+    """The cached index, or None if there is none or its bytes differ from those that were written."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Images as they lie: ids, labels and a source of their bytes."""
+"""Images in storage order: ids, labels and a source of their bytes."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from bench.core.plugins import Storage
 
 
 class Source(Protocol):
-    """Encoded images by their place. Can be pickled, and read from several threads and processes at once."""
+    """Encoded images by position. Can be pickled, and read from several threads and processes at once."""
 
     def encoded(self, place: int) -> bytes:
-        """The file's bytes, as they were stored.
+        """The file's bytes as stored.
 
         Raises:
-            OSError: they cannot be read.
+            OSError: if they cannot be read.
         """
 
     def where(self, place: int) -> str:
-        """Where it lies, for an error line."""
+        """The location, for error messages."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Images in the order in which they lie; ``ids[i]`` and ``labels[i]`` belong to place ``i`` of ``source``."""
+    """Images in storage order; ``ids[i]`` and ``labels[i]`` belong to position ``i`` of ``source``."""
 
     ids: Sequence[str]
     labels: Sequence[int]
     source: Source
-    layout: str = ""  # in words
+    layout: str = ""  # description
 
 
 def data_folder(storage: Storage, dataset: str) -> Path:
-    """The folder that the user named.
+    """The data folder given by the user.
 
     Raises:
-        InputError: none was named, or it is no folder.
+        InputError: if none was given, or it is not a folder.
     """
     if storage.root is None:
-        raise InputError(f"{dataset} needs images of yours; expected --data FOLDER (or BENCH_DATA in the environment)")
+        raise InputError(f"{dataset} needs your images; expected --data FOLDER (or BENCH_DATA in the environment)")
     root = storage.root.expanduser().absolute()
     if not root.exists():
         raise InputError(f"data folder {root} is not there; expected the folder that holds {dataset}: check --data")

@@ -1,4 +1,4 @@
-"""A split against its published make-up: how many images, and how many of each class."""
+"""Compares a split with its published size: the number of images, in total and per class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-_NAMED = 5  # classes named before the rest are only counted
+_NAMED = 5  # classes listed by name before the others are only counted
 
 
 def census(
@@ -17,14 +17,14 @@ def census(
     total: int | None = None,
     per_class: int | tuple[int, int] | None = None,
 ) -> list[str]:
-    """What differs, one line each.
+    """The differences, one line each.
 
     Args:
-        labels: Of all images, 0 to ``classes`` - 1.
-        classes: How many there are.
-        describe: A class in words.
-        total: Images of the split; None where none is published.
-        per_class: Images of a class, or the least and the most; None for at least one.
+        labels: Labels of all images, 0 to ``classes`` - 1.
+        classes: Number of classes.
+        describe: Describes a class.
+        total: Number of images of the split; None if none is published.
+        per_class: Number of images per class, or minimum and maximum; None for at least one.
     """
     lines = []
     if total is not None and len(labels) != total:

@@ -17,7 +17,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class MemorySplit:
-    """Images that are float32 already; nothing is resized."""
+    """Images stored as float32; nothing is resized."""
 
     def __init__(self, ids: Sequence[str], images: Tensor, labels: Tensor) -> None:
         self.ids: Sequence[str] = tuple(ids)
@@ -29,7 +29,7 @@ class MemorySplit:
         return self._whole.take(positions)
 
     def draw(self, positions: Sequence[int], seeds: Sequence[int], how: Augmentation) -> tuple[Tensor, Tensor]:
-        """The images at ``positions`` as they are, with labels (B,) int64; what is drawn is the device's."""
+        """The unmodified images at ``positions``, with labels (B,) int64; augmentation happens on the device."""
         index = torch.as_tensor(list(positions), dtype=torch.int64)
         return self._whole.images[index], self._whole.labels[index]
 
@@ -42,24 +42,24 @@ class MemorySplit:
         return h.hexdigest()
 
     def problems(self) -> list[str]:
-        """Nothing: the images come with the package that holds them."""
+        """Always empty: the images come with the package that contains them."""
         return []
 
 
 class ArraySource:
-    """Raw pixels (N, H, W, 3) uint8, handed out as binary PPM, so that they go the way of files."""
+    """Raw pixels (N, H, W, 3) uint8, encoded as binary PPM, so that they are processed like files."""
 
     def __init__(self, pixels: Pixels, origin: str) -> None:
         self._pixels, self._origin = np.ascontiguousarray(pixels), origin
 
     def encoded(self, place: int) -> bytes:
-        """The image as PPM, which loses nothing."""
+        """The image as PPM, which is lossless."""
         height, width = self._pixels.shape[1:3]
         pixels: bytes = self._pixels[place].tobytes()
         return b"P6 %d %d 255\n" % (width, height) + pixels
 
     def where(self, place: int) -> str:
-        """The file and the number in it."""
+        """The file and the image's number in it."""
         return f"{self._origin}: {place}"
 
     def digest(self) -> bytes:

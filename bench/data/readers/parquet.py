@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from bench.core.errors import InputError
 from bench.data.readers.index import Index, Row
 
-_GROUPS = 2  # row groups that a thread holds; Hugging Face writes 100 images to a group
-_OPEN = 16  # shards that a thread holds open
+_GROUPS = 2  # row groups cached per thread; Hugging Face writes 100 images to a group
+_OPEN = 16  # shards kept open per thread
 
 
 class ParquetSource:
-    """Bytes by row group and row, a whole group at a time."""
+    """Reads images by row group and row, one whole group at a time."""
 
     def __init__(self, shards: Sequence[Path], index: Index, column: str = "image") -> None:
         self._shards, self._index, self._column = tuple(shards), index, column
@@ -40,9 +40,9 @@ class ParquetSource:
         return f"{self._shards[int(self._index.archives[place])]}: {self._index.names[place]}"
 
     def _group(self, shard: int, group: int) -> Any:
-        """The bytes of a row group, from what this thread holds or from the disk."""
+        """The bytes of a row group, from this thread's cache or from disk."""
         local = self._local
-        if getattr(local, "process", None) != os.getpid():  # handles of a parent are not for a fork
+        if getattr(local, "process", None) != os.getpid():  # a fork must not use its parent's handles
             local.process, local.files, local.groups = os.getpid(), OrderedDict(), OrderedDict()
         key = (shard, group)
         if key not in local.groups:
@@ -67,7 +67,7 @@ def parquet_index(shards: Sequence[Path], column: str = "image") -> Index:
     """Names and labels of all rows; no image is read.
 
     Raises:
-        InputError: a shard is no whole Parquet file, or has other columns.
+        InputError: if a shard is not a complete Parquet file, or has other columns.
     """
     rows: list[Row] = []
     for number, shard in enumerate(shards):
@@ -75,7 +75,7 @@ def parquet_index(shards: Sequence[Path], column: str = "image") -> Index:
             rows += _rows(shard, number, column)
         except pa.ArrowException as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{shard} is no whole Parquet file: {reason}; expected it as downloaded") from None
+            raise InputError(f"{shard} is not a complete Parquet file: {reason}; expected it as downloaded") from None
     return Index.of(rows)
 
 

@@ -1,4 +1,4 @@
-"""Bytes to pixels: decoding, the test preprocessing, the random crop. As torchvision does on PIL images."""
+"""Bytes to pixels: decoding, the test preprocessing, the random crop. Equivalent to torchvision on PIL images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.core.profile import Augmentation
 from bench.core.seeds import words
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_TRIES = 10  # of torchvision's RandomResizedCrop before it cuts the middle
+_TRIES = 10  # of torchvision's RandomResizedCrop before it crops the centre
 _WORD = 1 << 32
 _MOST_PIXELS = 1 << 26  # of an image once resized: 200 MB as RGB; a strip of 1 x 20,000 would take gigabytes
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of grey images deeper than 8 bits
@@ -22,11 +22,11 @@ _SIXTEEN = ("PNG", "PPM")  # formats whose mode "I" holds 16 bits, 65535 being w
 
 
 def decode(data: bytes) -> Image.Image:
-    """A whole image as 8-bit RGB; grey, CMYK and 16-bit grey are converted.
+    """Decode a whole image as 8-bit RGB; grey, CMYK and 16-bit grey are converted.
 
     Raises:
-        ValueError: its pixels are floats or 32-bit numbers, whose range the file does not say.
-        Exception: what Pillow raises for a damaged file.
+        ValueError: if its pixels are floats or 32-bit numbers of unknown range.
+        Exception: Pillow's exceptions, for a damaged file.
     """
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "F":
@@ -60,9 +60,9 @@ def fit(image: Image.Image, how: Preprocessing) -> Image.Image:
 
 
 def vary(image: Image.Image, how: Augmentation, test: Preprocessing, size: tuple[int, int], seed: int) -> Image.Image:
-    """An image to train on: an inception crop brought to ``size`` (width, height), or ``test``; then the mirror.
+    """A training image: an inception crop resized to ``size`` (width, height), or ``test``; then the random flip.
 
-    The numbers come from SHAKE-256 of the seed, so they change with no library's version.
+    The random numbers come from SHAKE-256 of the seed, so they do not depend on library versions.
 
     Source: Szegedy et al., arXiv:1409.4842, section 6, as torchvision's RandomResizedCrop has it.
     """
@@ -110,5 +110,5 @@ def _resize(image: Image.Image, size: tuple[int, int], interpolation: Interpolat
 
 
 def _margin(side: int, crop: int) -> int:
-    """Where the crop begins; negative where the image is smaller. Rounds as torchvision does."""
+    """Offset of the crop; negative if the image is smaller. Rounds as torchvision does."""
     return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)

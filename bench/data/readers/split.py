@@ -1,4 +1,4 @@
-"""A split whose images are decoded as they are asked for."""
+"""A split with images that are decoded on access."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from bench.data.readers.pixels import decode, fit, vary
 
 
 class FileSplit:
-    """Encoded images in the order of their ids, however they are stored.
+    """Encoded images in the order of their ids, independent of their storage.
 
     Args:
-        listing: What there is.
+        listing: The images.
         storage: Shape, preprocessing and threads.
-        problems: What :meth:`problems` says.
-        keep_order: Leave the order of the listing, where it is the published one.
-        content: Digest of the pixels, where they are in memory.
+        problems: Returned by :meth:`problems`.
+        keep_order: Keep the order of the listing, if it is the published one.
+        content: Digest of the pixels, if they are in memory.
 
     Raises:
-        InputError: there is no image, an id appears twice, or the shape is not three channels.
+        InputError: if there are no images, an id appears twice, or the shape does not have three channels.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class FileSplit:
         """The images at ``positions``, preprocessed, float32 (B, 3, H, W) in [0, 1].
 
         Raises:
-            UnreadableImageError: an image cannot be read or decoded.
-            InputError: an image has not the profile's shape after preprocessing.
+            UnreadableImageError: if an image cannot be read or decoded.
+            InputError: if an image does not have the profile's shape after preprocessing.
         """
         test = self._storage.preprocessing
         images = self._each(positions, lambda at: self._picture(positions[at], lambda image: fit(image, test)))
@@ -72,11 +72,11 @@ class FileSplit:
         return Batch(tuple(self.ids[p] for p in positions), images.to(torch.float32).div_(255), labels)
 
     def draw(self, positions: Sequence[int], seeds: Sequence[int], how: Augmentation) -> tuple[Tensor, Tensor]:
-        """Images to train on, uint8 (B, 3, H, W), each drawn from the seed beside it, with labels (B,) int64.
+        """Training images, uint8 (B, 3, H, W), each augmented by its seed, with labels (B,) int64.
 
         Raises:
-            UnreadableImageError: an image cannot be read or decoded.
-            InputError: without a crop, an image has not the profile's shape after preprocessing.
+            UnreadableImageError: if an image cannot be read or decoded.
+            InputError: if there is no crop and an image does not have the profile's shape after preprocessing.
         """
         _, height, width = self._storage.image_shape
         test = self._storage.preprocessing
@@ -87,21 +87,21 @@ class FileSplit:
         return images, torch.tensor([self.labels[p] for p in positions], dtype=torch.int64)
 
     def digest(self) -> str:
-        """SHA-256 over ids and labels, and over the pixels where they are in memory; no file is read."""
+        """SHA-256 over ids and labels, and over the pixels if they are in memory; no file is read."""
         h = hashlib.sha256("\n".join(self.ids).encode())
         h.update(np.asarray(self.labels, dtype="<i8").tobytes())
         h.update(self._content)
         return h.hexdigest()
 
     def problems(self) -> list[str]:
-        """What is missing or too much against the published make-up, one line each."""
+        """Differences from the published size, one line each."""
         return list(self._problems)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_threads": None}
 
     def _each(self, positions: Sequence[int], image: Callable[[int], Image.Image]) -> Tensor:
-        """Images (B, 3, H, W) uint8, made on the storage's threads; on one in a worker process."""
+        """Images (B, 3, H, W) uint8, decoded on the storage's threads, or on one thread in a worker process."""
         out = np.empty((len(positions), *self._storage.image_shape), dtype=np.uint8)
 
         def fill(at: int) -> None:
@@ -115,7 +115,7 @@ class FileSplit:
         return torch.from_numpy(out)
 
     def _pool(self) -> ThreadPoolExecutor:
-        """The threads of this process; those of a parent do not live on in a fork."""
+        """The threads of this process; a fork cannot use its parent's threads."""
         if self._threads is None or self._threads[0] != os.getpid():
             self._threads = (os.getpid(), ThreadPoolExecutor(self._storage.workers, thread_name_prefix="decode"))
         return self._threads[1]
@@ -127,7 +127,7 @@ class FileSplit:
             return make(decode(self._source.encoded(place)))
         except MemoryError:
             raise
-        except Exception as error:  # Pillow's decoders raise what they like
+        except Exception as error:  # Pillow's decoders raise various exceptions
             raise UnreadableImageError(self.ids[position], self._source.where(place), _reason(error)) from error
 
     def _shaped(self, position: int, image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -148,12 +148,12 @@ class FileSplit:
             if first != position:
                 here, there = (self._source.where(int(self._places[p])) for p in (first, position))
                 raise InputError(
-                    f"image {self.ids[position]} is there twice ({here} and {there}); expected each once: remove one"
+                    f"image {self.ids[position]} appears twice ({here} and {there}); expected each once: remove one"
                 )
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):  # its own words hold a memory address
+    if isinstance(error, UnidentifiedImageError):  # its message contains a memory address
         return "not an image file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

@@ -1,4 +1,4 @@
-"""Images in tar files, indexed once by their headers and read in place: the original archives and WebDataset's."""
+"""Images in tar files, indexed once from their headers and read in place: the original archives and WebDataset's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bench.core.errors import InputError
 from bench.data.readers.folders import is_image, stem
 from bench.data.readers.index import Index, Row
 
-_OPEN = 16  # archives that a thread holds open
+_OPEN = 16  # archives kept open per thread
 _IMAGES = ("jpg", "jpeg", "png")
 _KEY = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")  # webdataset.tariterators.base_plus_ext
 
 
 class _Handle:
-    """A file open for reading until nothing refers to it, such as a thread that ends."""
+    """A file that stays open until nothing refers to it, such as a thread that ends."""
 
     def __init__(self, path: Path) -> None:
         self.number = os.open(path, os.O_RDONLY)
@@ -33,7 +33,7 @@ class _Handle:
 
 
 class TarSource:
-    """Bytes at an offset of some archives."""
+    """Reads bytes at an offset of some archives."""
 
     def __init__(self, archives: Sequence[Path], index: Index) -> None:
         self._archives, self._index = tuple(archives), index
@@ -43,7 +43,7 @@ class TarSource:
         """The bytes of a member."""
         index = self._index
         size, start = int(index.sizes[place]), int(index.starts[place])
-        # pread knows no file position, so a handle that a fork shares does no harm
+        # pread does not use the file position, so a handle shared by a fork is safe
         data = os.pread(self._handle(int(index.archives[place])).number, size, start)
         if len(data) < size:
             raise OSError(f"archive ends after {len(data)} of {size} bytes")
@@ -54,7 +54,7 @@ class TarSource:
         return f"{self._archives[int(self._index.archives[place])]}: {self._index.names[place]}"
 
     def _handle(self, archive: int) -> _Handle:
-        """This thread's handle; the one used longest ago is closed when there are too many."""
+        """This thread's handle; the least recently used one is closed when there are too many."""
         if not hasattr(self._local, "files"):
             self._local.files = OrderedDict()
         files: OrderedDict[int, _Handle] = self._local.files
@@ -76,23 +76,23 @@ def flat_tar(path: Path) -> Index:
     """The images of a tar file, without labels.
 
     Raises:
-        InputError: it is no whole tar file.
+        InputError: if it is not a complete tar file.
     """
     with path.open("rb") as file:
         return Index.of([(m.name, -1, 0, m.offset_data, m.size) for m in _members(path, file) if is_image(m.name)])
 
 
 def tar_of_tars(path: Path, classes: dict[str, int]) -> Index:
-    """The images of a tar file of one tar file for each class.
+    """The images of a tar file that contains one tar file per class.
 
     Raises:
-        InputError: it is no whole tar file, or a member is no class.
+        InputError: if it is not a complete tar file, or a member is not a class.
     """
     rows: list[Row] = []
     with path.open("rb") as file:
         for inner in list(_members(path, file)):
             if stem(inner.name) not in classes:
-                raise InputError(f"{inner.name} in {path} is no class; expected tar files such as n01440764.tar")
+                raise InputError(f"{inner.name} in {path} is not a class; expected tar files such as n01440764.tar")
             label, start = classes[stem(inner.name)], inner.offset_data
             window = io.BufferedReader(_Window(file, start, inner.size), 512)
             rows += [
@@ -105,7 +105,7 @@ def webdataset(shards: Sequence[Path]) -> Index:
     """KEY.jpg (or jpeg, png) with KEY.cls; the name of an image is its key.
 
     Raises:
-        InputError: a shard is no whole tar file, or a key lacks its image or its label.
+        InputError: if a shard is not a complete tar file, or a key lacks its image or its label.
     """
     rows: list[Row] = []
     for number, shard in enumerate(shards):
@@ -144,7 +144,7 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 if member.isreg():
                     yield member
     except tarfile.TarError as error:
-        raise InputError(f"{path} is no whole tar file: {error}; expected it as it was downloaded") from None
+        raise InputError(f"{path} is not a complete tar file: {error}; expected it as downloaded") from None
 
 
 class _Window(io.RawIOBase):

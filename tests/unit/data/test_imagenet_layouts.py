@@ -247,10 +247,10 @@ def foreign_class_tar(root, images):
 
 
 REFUSED = [
-    (damaged_tar, r"ILSVRC2012_img_val.tar is no whole tar file: .*; expected it as it was downloaded"),
-    (damaged_parquet, r"is no whole Parquet file"),
-    (stray_folder, r"val/extras is no class; expected synsets of ImageNet such as n01440764"),
-    (no_class_at_all, r"val/cats is no class"),
+    (damaged_tar, r"ILSVRC2012_img_val.tar is not a complete tar file: .*; expected it as downloaded"),
+    (damaged_parquet, r"is not a complete Parquet file"),
+    (stray_folder, r"val/extras is not a class; expected synsets of ImageNet such as n01440764"),
+    (no_class_at_all, r"val/cats is not a class"),
     (short_list, r"synset_labels.txt has 11 lines for 12 images; expected a line for each image"),
     (short_kit, r"ground_truth.txt has 11 lines for 12 images"),
     (short_csv, r"LOC_val_solution.csv lacks 2 of 12 images, first ILSVRC2012_val_00000011"),
@@ -258,7 +258,7 @@ REFUSED = [
     (bad_caffe, r"val.txt cannot be read: label 1000 of .* is not from 0 to 999"),
     (no_labels, r"no labels lie beside them; expected one of ILSVRC2012_devkit_t12, .*LOC_val_solution.csv or val.txt"),
     (broken_kit, r"ground_truth.txt cannot be read: .*; expected it as published"),
-    (twice, r"image ILSVRC2012_val_00000001 is there twice \(.*\); expected each once"),
+    (twice, r"image ILSVRC2012_val_00000001 appears twice \(.*\); expected each once"),
     (lone_cls, r"a/b in .* has cls; expected a/b.jpg \(jpeg, png\) and a/b.cls"),
     (lone_image, r"a/b in .* has image; expected"),
     (other_columns, r"has the columns img, fine_label; expected image and label"),
@@ -276,7 +276,7 @@ def test_what_does_not_fit_is_refused_in_one_line(layout, words, images, tmp_pat
 
 def test_training_archives_and_folders_that_do_not_fit_are_refused(images, tmp_path):
     foreign_class_tar(tmp_path, images)
-    with pytest.raises(InputError, match=r"cats.tar in .* is no class; expected tar files such as n01440764.tar"):
+    with pytest.raises(InputError, match=r"cats.tar in .* is not a class; expected tar files such as n01440764.tar"):
         ImageNet().split("train", store(tmp_path))
     with pytest.raises(InputError, match=r"holds no images of ImageNet's test split; expected val/n01440764/\*\.JPEG"):
         ImageNet().split("test", store(tmp_path))

@@ -39,7 +39,7 @@ def test_tiny_imagenet_that_is_not_whole_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"val_annotations.txt cannot be read"):
         TinyImageNet().split("test", store(tmp_path, "none", 64))
     (folder / "train/n00000000").mkdir()
-    with pytest.raises(InputError, match=r"n00000000 is no class; expected synsets of wnids.txt"):
+    with pytest.raises(InputError, match=r"n00000000 is not a class; expected synsets of wnids.txt"):
         TinyImageNet().split("train", store(tmp_path, "none", 64))
 
 
@@ -112,7 +112,7 @@ def test_folders_of_ones_own_with_other_classes_in_each_split_are_refused(tmp_pa
 def test_the_same_name_with_two_suffixes_is_refused(tmp_path):
     makers.image_folder(tmp_path)
     (tmp_path / "val/cat/val1.jpg").write_bytes((tmp_path / "val/cat/val1.png").read_bytes())
-    with pytest.raises(InputError, match=r"image cat/val1 is there twice"):
+    with pytest.raises(InputError, match=r"image cat/val1 appears twice"):
         ImageFolder().split("test", store(tmp_path, side=48))
 
 
