@@ -1,1 +1,1 @@
-"""The nouns, the plug-in protocols, the registry, errors and seeds. Imports nothing else of bench."""
+"""The nouns, the plug-in protocols, the registry, errors and seeds. Imports no other room of bench."""

@@ -1,6 +1,6 @@
 """Geometry of the budgets on image tensors: distance, projection, steepest step, random point.
 
-All functions take images (B, C, H, W) and treat each image on its own.
+All functions take images (B, C, H, W) and treat each image independently.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from bench.core.budget import Budget, Norm
 
-# What float32 rounding may add to a distance: two units in the last place of 1.0 for each pixel. Attacks clip
-# x + eps and x - eps in float32, which lands up to one such unit outside the exact ball.
+# Float32 rounding tolerance of a distance: two units in the last place of 1.0 for each pixel. Attacks clip
+# x + eps and x - eps in float32, which ends up to one such unit outside the exact ball.
 _ULP = 2.0**-22
 # Share of the pixels that one l1 step moves (SLIDE, Tramer and Boneh, arXiv:1904.13000, use the top 1 percent).
 _L1_SHARE = 0.01
@@ -29,13 +29,13 @@ def distance(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
 
 
 def allowance(budget: Budget, pixels: int) -> float:
-    """How far beyond ``eps`` a float32 distance over ``pixels`` values may lie by rounding alone."""
+    """Tolerance beyond ``eps`` for a float32 distance over ``pixels`` values, due to rounding alone."""
     spread: dict[Norm, float] = {Norm.LINF: 1.0, Norm.L2: math.sqrt(pixels), Norm.L1: float(pixels)}
     return _ULP * spread[budget.norm]
 
 
 def project(x: Tensor, center: Tensor, budget: Budget) -> Tensor:
-    """Nearest feasible images: into the ball around ``center``, then into [0, 1] (which leaves no ball again)."""
+    """Nearest feasible images: project into the ball around ``center``, then into [0, 1] (which stays in the ball)."""
     delta = x - center
     if budget.norm is Norm.LINF:
         delta = delta.clamp(-budget.radius, budget.radius)
@@ -47,7 +47,7 @@ def project(x: Tensor, center: Tensor, budget: Budget) -> Tensor:
 
 
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:
-    """Direction of unit ``norm`` along which a linear loss rises fastest."""
+    """Direction of unit ``norm`` along which a linear loss increases fastest."""
     if norm is Norm.LINF:
         return gradient.sign()
     if norm is Norm.L2:
@@ -59,7 +59,7 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
 
 
 def random_start(center: Tensor, noise: Tensor, budget: Budget) -> Tensor:
-    """Start inside the ball: uniform ``noise`` in [-1, 1] scaled to the radius and projected."""
+    """Starting point inside the ball: uniform ``noise`` in [-1, 1], scaled to the radius and projected."""
     if budget.norm is Norm.LINF:
         return project(center + budget.radius * noise, center, budget)
     order = 2 if budget.norm is Norm.L2 else 1
@@ -73,7 +73,7 @@ def _per_image(x: Tensor, order: int) -> Tensor:
 
 
 def _project_l1(delta: Tensor, radius: float) -> Tensor:
-    """Euclidean projection on the l1 ball by the sort of Duchi et al. (ICML 2008)."""
+    """Euclidean projection onto the l1 ball by the sorting algorithm of Duchi et al. (ICML 2008)."""
     flat = delta.flatten(1)
     size = flat.abs()
     ranked = size.sort(dim=1, descending=True).values

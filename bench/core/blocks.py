@@ -1,7 +1,7 @@
-"""Images to rows of blocks and back, and one order for the values of every block.
+"""Conversion of images to rows of blocks and back, with one order for the values of every block.
 
-The order inside a block (row, column, channel) is the convention of the authors' public code
-(github.com/fugokidi/block_transform), so that a permutation means the same here and there.
+The order inside a block (row, column, channel) follows the authors' public code
+(github.com/fugokidi/block_transform), so that a permutation has the same meaning in both.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from bench.core.errors import InputError, ShapeError
 
 
 def check_block(block_size: int, image_shape: tuple[int, int, int]) -> None:
-    """Refuse a block size that does not divide the image.
+    """Check that a block size divides the image.
 
     Raises:
-        InputError: with the sizes that would fit.
+        InputError: if it does not; lists the valid sizes.
     """
     _, height, width = image_shape
     if block_size < 1 or height % block_size or width % block_size:
@@ -28,7 +28,7 @@ def check_block(block_size: int, image_shape: tuple[int, int, int]) -> None:
 
 
 def to_blocks(images: Tensor, block_size: int) -> Tensor:
-    """Images (B, C, H, W) to blocks (B, H/P, W/P, P*P*C), a copy."""
+    """Copy images (B, C, H, W) to blocks (B, H/P, W/P, P*P*C)."""
     b, c, h, w = images.shape
     p = block_size
     if h % p or w % p:
@@ -66,5 +66,5 @@ class Shuffle(nn.Module):
         return to_images(to_blocks(images, self.block_size)[..., self.order], self.block_size)
 
     def inverse(self, images: Tensor) -> Tensor:
-        """The x that t takes to ``images``, bit for bit."""
+        """The inverse of t, bit for bit."""
         return to_images(to_blocks(images, self.block_size)[..., self.undo], self.block_size)

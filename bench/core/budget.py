@@ -1,4 +1,4 @@
-"""How far an adversary may move an image: a norm and an exact radius on the [0, 1] pixel scale."""
+"""The limit on a perturbation: a norm and an exact radius on the [0, 1] pixel scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.core.errors import InputError
 
 
 class Norm(StrEnum):
-    """The norms under which a perturbation is measured."""
+    """The norms of a perturbation."""
 
     LINF = "linf"
     L2 = "l2"
@@ -18,10 +18,10 @@ class Norm(StrEnum):
 
 
 def parse_norm(text: str) -> Norm:
-    """Read a norm's name.
+    """Parse the name of a norm.
 
     Raises:
-        InputError: the name is not one of linf, l2, l1.
+        InputError: if the name is not one of linf, l2, l1.
     """
     try:
         return Norm(text.strip().lower())
@@ -31,10 +31,10 @@ def parse_norm(text: str) -> Norm:
 
 
 def parse_eps(text: str) -> Fraction:
-    """Read a radius written as a fraction or a decimal: ``4/255``, ``0.5``, ``0``.
+    """Parse a radius written as a fraction or a decimal: ``4/255``, ``0.5``, ``0``.
 
     Raises:
-        InputError: the text is no number, or a negative one.
+        InputError: if the text is not a number, or negative.
     """
     try:
         eps = Fraction(text.strip())
@@ -54,10 +54,10 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read ``linf:4/255`` or ``l2:0.5``.
+        """Parse ``linf:4/255`` or ``l2:0.5``.
 
         Raises:
-            InputError: the text is not NORM:EPS, or either part is wrong.
+            InputError: if the text is not NORM:EPS, or either part is invalid.
         """
         norm, colon, eps = text.partition(":")
         if not colon:
@@ -71,7 +71,7 @@ class Budget:
 
     @property
     def doubt(self) -> str | None:
-        """Why this radius looks like a slip of the pen, or None."""
+        """Why this radius is probably a typo, or None."""
         if self.norm is Norm.LINF and self.eps > 1:
             meant = f"{self.eps}/255" if self.eps <= 255 else "a value in [0, 1]"
             return (

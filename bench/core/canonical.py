@@ -1,4 +1,4 @@
-"""One canonical byte form of plain data, and the digests taken over it."""
+"""Canonical byte encoding of plain data, and digests of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 def canonical(data: Any) -> bytes:
-    """Encode JSON-like data as bytes that depend on its value alone (sorted keys, no white space).
+    """Encode JSON-like data as bytes that depend only on its value (sorted keys, no white space).
 
     Raises:
-        ValueError: a float in ``data`` is not finite.
+        ValueError: if a float in ``data`` is not finite.
     """
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.encode("ascii")

@@ -1,4 +1,4 @@
-"""What an attack cost and how its claims fared."""
+"""The cost of an attack and the results of its claims."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass, fields
 
 @dataclass
 class Meter:
-    """Counts of one attack, of images; times in seconds.
+    """Counts for one attack, in images; times in seconds.
 
     Attributes:
         forwards: Forward passes of images under attack (with and without a graph).
         backwards: Backward passes of images under attack.
         padding: Rows that were evaluated only to keep the batch shape.
         model_seconds: Time in the model.
-        seconds: All time, the model's included.
-        claims: Images that the search called fooled and that were measured again in float32 on the source itself.
+        seconds: Total time, including the model's.
+        claims: Images that the search called fooled and that were confirmed or refuted in float32 on the source.
         refuted: Claims that float32 did not confirm.
-        recovered: Refuted images that the attack fooled in float32 after all.
+        recovered: Refuted images that the attack then fooled in float32.
         fooled: Images that this attack fooled.
-        flat: Images of the attack's first batch whose gradient is zero.
-        halvings: How often the batch was halved for want of memory.
-        skipped: Images that the attack cannot run on, for want of classes.
+        flat: Images of the attack's first batch with zero gradient.
+        halvings: Number of times the batch was halved because memory ran out.
+        skipped: Images that the attack cannot run on because the model has too few classes.
     """
 
     forwards: int = 0
@@ -39,11 +39,11 @@ class Meter:
 
     @property
     def outside_seconds(self) -> float:
-        """Time spent on anything but the model."""
+        """Time spent outside the model."""
         return max(self.seconds - self.model_seconds, 0.0)
 
     def add(self, other: Meter) -> None:
-        """Count what ``other`` counted too."""
+        """Add the counts of ``other``."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
@@ -64,9 +64,9 @@ class Passes:
 
 @dataclass(frozen=True)
 class Calls:
-    """What an attack asks of the source for one image: ``least`` where it is fooled at once, ``most`` where it stands.
+    """An attack's source calls per image: ``least`` if fooled at once, ``most`` if the image survives.
 
-    An attack says so ahead of a run by a method ``calls(classes, budget)``; without one its cost is unknown.
+    An attack reports them ahead of a run with a method ``calls(classes, budget)``; without it the cost is unknown.
     """
 
     least: Passes

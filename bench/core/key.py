@@ -1,4 +1,4 @@
-"""The secret key: 256 bits that are never printed, logged, pickled or written to a record."""
+"""The secret key: 256 bits that are never printed, logged, pickled or recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Key:
     """A 256-bit secret; only its fingerprint may be shown.
 
     Raises:
-        KeyringError: ``secret`` is not 32 bytes long.
+        KeyringError: if ``secret`` is not 32 bytes long.
     """
 
     __slots__ = ("_secret",)
@@ -30,25 +30,25 @@ class Key:
 
     @classmethod
     def random(cls) -> Key:
-        """A fresh key from the operating system's generator."""
+        """A new key from the operating system's generator."""
         return cls(secrets.token_bytes(_BYTES))
 
     @classmethod
     def from_seed(cls, seed: int, role: str, index: int = 0) -> Key:
-        """The key that ``role`` (defender, adversary, sibling) draws from a run's public seed: not a secret."""
+        """The key of ``role`` (defender, adversary, sibling) derived from a run's public seed; it is not secret."""
         return cls(hashlib.sha256(_DOMAIN + f"seed/{role}/{index}/{seed}".encode()).digest())
 
     def child(self, index: int) -> Key:
-        """Key number ``index`` of a device that needs several; number 0 is the key itself."""
+        """Key number ``index`` of a device with several keys; number 0 is the key itself."""
         return self if index == 0 else Key(hashlib.sha256(_DOMAIN + f"child/{index}/".encode() + self._secret).digest())
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name the key without giving it away."""
+        """16 hexadecimal digits that identify the key without revealing it."""
         return hashlib.sha256(_DOMAIN + b"fingerprint/" + self._secret).hexdigest()[:16]
 
     def permutation(self, purpose: str, n: int) -> list[int]:
-        """Permutation of ``range(n)`` for one purpose; other purposes and other n give unrelated ones.
+        """Permutation of ``range(n)`` for one purpose; other purposes and other n give unrelated permutations.
 
         The material is ``"keybench/v1/permutation/<purpose>/n=<n>/"`` followed by the 32 secret bytes; the rule is
         :func:`bench.core.seeds.permutation`.
@@ -63,7 +63,7 @@ class Key:
         return hashlib.sha256(_DOMAIN + f"derive/{purpose}/".encode() + self._secret).digest()
 
     def reveal(self) -> str:
-        """The secret as 64 hexadecimal digits, for the key file alone."""
+        """The secret as 64 hexadecimal digits, only for the key file."""
         return self._secret.hex()
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""The plug-in kinds, and near names for a mistyped one."""
+"""The plug-in kinds, and suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST = 20  # names shown in one line
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The tail of an error line: near names where there are any, and the known ones."""
+    """The end of an error line: similar names if there are any, and the known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ";"

@@ -1,4 +1,4 @@
-"""The values that travel between the rooms: Batch, Verdict, Adversary, Trained."""
+"""The values that the rooms exchange: Batch, Verdict, Adversary, Trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images with what they are: ids, float32 images (B, C, H, W) in [0, 1], labels (B,) int64."""
+    """Images with their metadata: ids, float32 images (B, C, H, W) in [0, 1], labels (B,) int64."""
 
     ids: tuple[str, ...]
     images: Tensor
@@ -39,17 +39,17 @@ class Batch:
 
 
 class Outcome(StrEnum):
-    """What became of one image. Only ROBUST counts for the defense."""
+    """The result for one image. Only ROBUST counts for the defense."""
 
     ROBUST = "robust"
     FOOLED = "fooled"
-    MISCLASSIFIED = "misclassified"  # the target was wrong on the clean image already
+    MISCLASSIFIED = "misclassified"  # the target was wrong on the clean image
     INVALID = "invalid"  # the candidate left the budget or [0, 1], or is not finite
-    ERROR = "error"  # the attack raised, so nothing is known
+    ERROR = "error"  # the attack raised, so the result is unknown
 
 
 class Protocol(StrEnum):
-    """How an evaluation is put together; the two never share a column."""
+    """The protocol of an evaluation; the two never share a column."""
 
     STRICT = "strict"  # every image is attacked
     PAPER = "paper"  # images that the source misclassifies stay clean, as in arXiv:2311.16577
@@ -64,23 +64,23 @@ class Precision(StrEnum):
 
 
 class Access(StrEnum):
-    """What a source answers with; an attack says the least that it needs."""
+    """What a source returns; an attack declares the least that it needs."""
 
     GRADIENTS = "gradients"
     SCORES = "scores"  # logits, without a graph
-    LABELS = "labels"  # a one-hot row for each image
+    LABELS = "labels"  # one one-hot row per image
 
     def gives(self, needed: Access) -> bool:
-        """Whether an attack that needs ``needed`` can run on this."""
+        """Whether an attack that needs ``needed`` can run with this access."""
         order = (Access.LABELS, Access.SCORES, Access.GRADIENTS)
         return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judgement of one image: predictions on the target, measured distance, outcome.
+    """The judgement of one image: predictions of the target, measured distance, outcome.
 
-    A prediction is None where the logits were not finite or nothing was predicted.
+    A prediction is None if the logits were not finite or nothing was predicted.
     """
 
     outcome: Outcome
@@ -91,17 +91,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Adversary:
-    """All that an attack may touch.
+    """Everything that an attack may access.
 
     Attributes:
-        source: The model that the adversary holds.
-        budget: How far an image may be moved.
-        seed: The run's; an attack draws for an image from ``seed_of(seed, image id, attack, restart)`` alone.
-        goal: ``untargeted``: any wrong class will do.
-        batch_size: Images to send through the source at once; None leaves it to the attack.
-        precision: Of the search; a candidate counts only as float32 judges it.
-        queries: Images that may be asked of the source for each image attacked; None for any number.
-        meters: Where an attack may say what its parts cost, by name.
+        source: The adversary's model.
+        budget: The limit on the perturbation.
+        seed: The run's seed; the randomness for an image comes only from ``seed_of(seed, image id, attack, restart)``.
+        goal: ``untargeted``: any wrong class counts.
+        batch_size: Images per call of the source; None leaves it to the attack.
+        precision: Precision of the search; a candidate counts only as judged in float32.
+        queries: Query limit of the source per attacked image; None for no limit.
+        meters: Where an attack may report the cost of its parts, by name.
     """
 
     source: Model
@@ -116,7 +116,7 @@ class Adversary:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with the digest of everything that makes it: weights, transform, key fingerprint; its files' folder."""
+    """A model with the digest of all that determines it (weights, transform, key fingerprint), and its folder."""
 
     model: Model
     digest: str

@@ -1,4 +1,4 @@
-"""Arithmetic of a model call: float32 that is float32, or the low precision of a search."""
+"""Arithmetic precision of model calls: true float32, or the low precision of a search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.core.nouns import Precision
 
 @contextmanager
 def numerics(precision: Precision, device_type: str) -> Iterator[None]:
-    """Inside, models compute in ``precision``; the process's settings are as they were after.
+    """Make models compute in ``precision`` inside; the process's settings are restored afterwards.
 
     ``fp32`` allows no TF32 anywhere, ``tf32`` allows it in matrix products and convolutions of a GPU (elsewhere it is
     float32), ``bf16`` is autocast to bfloat16.

@@ -1,4 +1,4 @@
-"""How a stored image becomes the (C, H, W) image in [0, 1] that is attacked and judged; part of every record."""
+"""Conversion of a stored image to the (C, H, W) image in [0, 1] that is attacked and judged; part of every record."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 
 class Preprocessing(Frozen):
-    """Resize, then crop the middle; what is null is not done."""
+    """Resize, then crop the centre; steps that are null are skipped."""
 
     name: str
     resize: int | tuple[int, int] | None = Field(
         None, description="shorter side in pixels, keeping the aspect; or (height, width), not keeping it"
     )
     interpolation: Interpolation = "bicubic"
-    crop: int | None = Field(None, ge=1, description="side of the square cut from the middle, in pixels")
+    crop: int | None = Field(None, ge=1, description="side of the square centre crop, in pixels")
 
 
-# RobustBench's, by its names (robustbench.data.PREPROCESSINGS); torchvision's Resize is bilinear unless told.
+# RobustBench's presets by name (robustbench.data.PREPROCESSINGS); torchvision's Resize is bilinear by default.
 _FIXED = {
     "none": Preprocessing(name="none"),
     "Res256Crop224": Preprocessing(name="Res256Crop224", resize=256, interpolation="bilinear", crop=224),
@@ -37,23 +37,23 @@ _FITTED = ("timm-eval", "resize-224")
 
 
 def preprocessing_names() -> list[str]:
-    """The presets."""
+    """The names of the presets."""
     return sorted([*_FIXED, *_FITTED])
 
 
 def preset(name: str, *, side: int, crop_share: float, interpolation: Interpolation) -> Preprocessing:
-    """A preset in figures.
+    """A preset with its parameters as numbers.
 
     Args:
-        name: ``timm-eval``: resize to side / crop_share, cut the middle, as timm evaluates (248 and 224 for ViT-B/16,
-            to which 85.10% belongs). ``resize-224``: all of the image squeezed to a square, the words of
-            arXiv:2311.16577. ``none``: as it is. Others are RobustBench's.
-        side: Of the model's images, in pixels.
+        name: ``timm-eval``: resize to side / crop_share, crop the centre, as timm evaluates (248 and 224 for ViT-B/16,
+            which gives 85.10%). ``resize-224``: the whole image resized to a square, as described in
+            arXiv:2311.16577. ``none``: unchanged. Others are RobustBench's.
+        side: Side of the model's images, in pixels.
         crop_share: timm's ``crop_pct``.
-        interpolation: The model's.
+        interpolation: The model's interpolation.
 
     Raises:
-        UnknownNameError: there is no such preset.
+        UnknownNameError: if there is no such preset.
     """
     if name == "timm-eval":
         resize = math.floor(side / crop_share)  # as timm.data.transforms_factory rounds

@@ -1,4 +1,4 @@
-"""The world a run lives in, as data: data set, base model, default budgets, recipes."""
+"""The setting of a run, as data: data set, base model, default budgets, recipes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.core.preprocessing import Interpolation, Preprocessing, preset
 
 
 class Augmentation(Frozen):
-    """What is drawn for each image and step, on plain images: a crop as the image is read, the rest on the device."""
+    """Random augmentation per image and step, on plain images: the crop when reading, the rest on the device."""
 
     crop: tuple[float, float] | None = Field(
         None, description="inception crop: smallest and largest share of the area; null for the test preprocessing"
     )
     aspect: tuple[float, float] = Field((3 / 4, 4 / 3), description="of an inception crop, width over height")
-    flip: float = Field(0.0, ge=0, le=1, description="probability of a mirror image")
+    flip: float = Field(0.0, ge=0, le=1, description="probability of a horizontal flip")
     shift: float = Field(0.0, ge=0, description="largest shift, in pixels")
     rotate: float = Field(0.0, ge=0, description="largest rotation, in radians")
     scale: float = Field(0.0, ge=0, lt=1, description="largest relative change of scale")
@@ -34,7 +34,7 @@ class Recipe(Frozen):
     """One training run: optimizer, learning rate over the steps, gradient-norm clipping."""
 
     steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1, description="of one step, over all devices; reached by accumulation where it must")
+    batch_size: int = Field(ge=1, description="of one step, over all devices; reached by accumulation if needed")
     learning_rate: float = Field(gt=0, description="the highest")
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
@@ -48,7 +48,7 @@ class Recipe(Frozen):
 
 
 class Base(Frozen):
-    """A pre-trained model: timm's weights ``pretrained``, or trained here by ``recipe``, or both in turn."""
+    """A pre-trained model: timm's weights ``pretrained``, or trained locally by ``recipe``, or both in turn."""
 
     architecture: str = Field(description="a timm model name")
     arguments: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
@@ -58,8 +58,8 @@ class Base(Frozen):
     interpolation: Interpolation = "bicubic"
     recipe: Recipe | None = Field(None, description="how it is pre-trained on the profile's own training split")
     pretrained: str | None = Field(None, description="timm's tag of the weights, e.g. augreg2_in21k_ft_in1k")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the weights file; null for any")
-    classes: int | None = Field(None, ge=2, description="classes of the weights, where a new head replaces theirs")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the weights file; null: any file")
+    classes: int | None = Field(None, ge=2, description="classes of the weights, if a new head replaces theirs")
     seed: int = 0
 
     @model_validator(mode="after")
@@ -75,7 +75,7 @@ class Base(Frozen):
 
 
 class Profile(Frozen):
-    """Everything about the world of a run that is not the defense, the threat or the attack."""
+    """All settings of a run except the defense, the threat and the attack."""
 
     name: str
     summary: str
@@ -84,19 +84,19 @@ class Profile(Frozen):
     image_shape: tuple[int, int, int]
     preprocessing: Preprocessing = Preprocessing(name="none")
     base: Base = Field(description="the undefended model, which a non-adaptive adversary attacks")
-    start: Base | None = Field(None, description="where fine-tuning starts; null: from the base itself")
+    start: Base | None = Field(None, description="starting model of fine-tuning; null: the base itself")
     budgets: dict[Norm, str] = Field(description="default radius for each norm")
     recipes: dict[str, Recipe] = Field(description="recipes by the kind of fine-tuning: full, lora, partial")
-    train_on_demand: bool = Field(True, description="bench run trains what is missing; else bench train must")
+    train_on_demand: bool = Field(True, description="bench run trains missing models; otherwise bench train must")
     batch_size: int = Field(ge=1)
     shard_size: int = Field(ge=1)
-    judge_batch: int = Field(64, ge=1, description="images in every forward of the judge, the last one padded")
+    judge_batch: int = Field(64, ge=1, description="images in every forward of the judge; the last one is padded")
 
     def budget(self, norm: Norm) -> Budget:
         """The default budget under ``norm``.
 
         Raises:
-            InputError: the profile gives none.
+            InputError: if the profile has none.
         """
         if norm not in self.budgets:
             raise InputError(f"profile {self.name} has no default eps for {norm}; expected one: give --eps")
@@ -104,17 +104,17 @@ class Profile(Frozen):
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that come with the package."""
+    """Names of the built-in profiles."""
     folder = resources.files("bench") / "profiles"
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
-    """A profile by its name or by the path of a YAML file, with dotted overrides such as ``recipes.lora.steps``.
+    """A profile by name or YAML file, with dotted overrides such as ``recipes.lora.steps``.
 
     Raises:
-        UnknownNameError: no such profile or file.
-        InputError: the data does not make a profile.
+        UnknownNameError: if there is no such profile or file.
+        InputError: if the data is not a valid profile.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
@@ -141,14 +141,14 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first complaint of a validation in one line: where, what, and what was given."""
+    """The first validation error in one line: location, message, and the given value."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"]) or "value"
     return f"{where}: {problem['msg'].lower()} (got {str(problem['input'])[:60]!r})"
 
 
 def _expand(data: Any) -> None:
-    """Write a preset of preprocessing out in figures; what is malformed is left to the validation."""
+    """Replace a preprocessing preset by its parameters; malformed input is left to the validation."""
     if not isinstance(data, dict) or not isinstance(data.get("preprocessing"), str):
         return
     base, shape = data.get("base"), data.get("image_shape")

@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress reporting, independent of the listener."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Progress(Protocol):
     """Receives steps of named tasks and one-line notes."""
 
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
-        """Open a task of which ``done`` is done already; call the result with ``n`` (and ``done=True`` at its end)."""
+        """Open a task of which ``done`` is complete; call the result with ``n`` (and ``done=True`` at its end)."""
 
     def note(self, text: str) -> None:
-        """Say one line."""
+        """Report one line."""
 
 
 class Silent:
-    """A listener that says nothing."""
+    """A listener that ignores everything."""
 
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
         """Ignore the task."""

@@ -1,4 +1,4 @@
-"""The command that makes a run again: a Spec back to the flags of `bench run`."""
+"""The command that reproduces a run: a Spec converted back to the flags of `bench run`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _KINDS = {"defense": "defenses", "threat": "threats", "attack": "attacks", "fall
 
 
 def command_of(spec: Spec, key_name: str | None = None) -> str:
-    """`bench run` with every flag that a Spec needs, quoted for a shell; what is a default is left out.
+    """`bench run` with every flag that a Spec needs, quoted for a shell; defaults are omitted.
 
-    Folders and device are not in it: they decide no verdict.
+    Folders and device are not included: they do not affect verdicts.
 
     Args:
         spec: The run.
-        key_name: What the keyring calls the defender's key, for a Spec whose key is not drawn from its seed.
+        key_name: The keyring's name of the defender's key, for a Spec with a key that is not derived from its seed.
     """
     budget = spec.ball
     known = _shipped(spec.profile.name) is not None
@@ -61,7 +61,7 @@ def _key(spec: Spec, key_name: str | None) -> str | None:
 
 
 def _settings(spec: Spec) -> Iterator[tuple[str, Any]]:
-    """What differs from the defaults, dotted."""
+    """Differences from the defaults, with dotted names."""
     for section, kind in _KINDS.items():
         plugin: PluginSpec | None = getattr(spec, section)
         if plugin is not None:
@@ -73,7 +73,7 @@ def _settings(spec: Spec) -> Iterator[tuple[str, Any]]:
 
 
 def _defaults(kind: str, name: str) -> dict[str, Any]:
-    """The options of a plug-in that is given none; nothing where it is not here or needs some."""
+    """The default options of a plug-in; empty if it is not installed or has required options."""
     try:
         return dict(registry(kind).make(name, {}).options())
     except BenchError:
@@ -81,7 +81,7 @@ def _defaults(kind: str, name: str) -> dict[str, Any]:
 
 
 def _profile(profile: Profile) -> dict[str, Any]:
-    """The profile that comes with the package under the name, else the one given."""
+    """The built-in profile of that name, otherwise the given one."""
     return _shipped(profile.name) or profile.model_dump(mode="json")
 
 

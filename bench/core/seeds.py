@@ -1,4 +1,4 @@
-"""Randomness that belongs to what it is drawn for, never to a batch, a worker or the clock."""
+"""Randomness that depends on its purpose, never on a batch, a worker or the clock."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def permutation(material: bytes, n: int) -> list[int]:
     """Uniform permutation of ``range(n)`` by Fisher-Yates over the word stream of ``material``.
 
     For i = n-1 down to 1 an index j in [0, i] is drawn by rejection (words at or above the largest multiple of
-    i + 1 below 2**32 are skipped, so no index is favoured) and entries i and j are exchanged. Only SHAKE-256 and
-    this rule are involved, so the result does not change with the version of any library.
+    i + 1 below 2**32 are skipped, so the draw is uniform) and entries i and j are exchanged. The result depends only
+    on SHAKE-256 and this rule, not on the version of any library.
     """
     order, stream = list(range(n)), words(material)
     for i in range(n - 1, 0, -1):

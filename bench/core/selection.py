@@ -1,4 +1,4 @@
-"""Which test images a run judges: the first so many, or those of a list of ids."""
+"""Selection of the test images that a run judges: the first N, or a list of ids."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ROBUSTBENCH_FILE = ("helper_files", "imagenet_test_image_ids.txt")
 
 
 class IdList(Frozen):
-    """A list of ids by its name and content; the ids themselves stand in the verdicts."""
+    """A list of ids by its name and content; the ids themselves are in the verdicts."""
 
     name: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the ids, one a line")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the ids, one per line")
     count: int = Field(ge=1)
 
     @classmethod
@@ -32,22 +32,22 @@ class IdList(Frozen):
 
 
 def read_ids(name: str) -> tuple[str, ...]:
-    """The ids of ``robustbench-5000``, or of a file: one a line, folders and suffixes of image files dropped.
+    """The ids of ``robustbench-5000``, or of a file: one per line, without folders and image suffixes.
 
     Raises:
-        InputError: no such list or file, an empty one, an id twice.
+        InputError: if there is no such list or file, it is empty, or an id appears twice.
     """
     path = _robustbench_list() if name == ROBUSTBENCH else Path(name)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError:
         hint = suggestion(name, [ROBUSTBENCH])
-        raise UnknownNameError(f"id list {name!r} is no file that can be read{hint}") from None
+        raise UnknownNameError(f"id list {name!r} is not a readable file{hint}") from None
     except UnicodeDecodeError:
-        raise InputError(f"id list {name!r} is not text; expected one image id a line") from None
+        raise InputError(f"id list {name!r} is not text; expected one image id per line") from None
     ids = tuple(_stem(line) for line in text.splitlines() if line.strip())
     if not ids:
-        raise InputError(f"id list {name!r} is empty; expected one image id a line")
+        raise InputError(f"id list {name!r} is empty; expected one image id per line")
     if len(set(ids)) != len(ids):
         twice = Counter(ids).most_common(1)[0][0]
         raise InputError(f"id list {name!r} has {twice!r} twice; expected every image once")
@@ -55,16 +55,16 @@ def read_ids(name: str) -> tuple[str, ...]:
 
 
 def positions(ids: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where the ``wanted`` ids stand in ``ids``.
+    """Positions of the ``wanted`` ids in ``ids``.
 
     Raises:
-        InputError: one of them is not there.
+        InputError: if one of them is missing.
     """
     at = {image_id: i for i, image_id in enumerate(ids)}
     missing = [image_id for image_id in wanted if image_id not in at]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first {missing[0]!r}; expected "
+            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first is {missing[0]!r}; expected "
             f"ids such as {ids[0]!r}"
         )
     return [at[image_id] for image_id in wanted]

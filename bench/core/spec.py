@@ -1,4 +1,4 @@
-"""The whole run as data; the hash of its canonical form is the run's id."""
+"""The complete description of a run as data; the hash of its canonical form is the run id."""
 
 from __future__ import annotations
 
@@ -22,35 +22,33 @@ class PluginSpec(Frozen):
 
 
 class KeySpec(Frozen):
-    """Which key the defender holds, by fingerprint; the key itself is nowhere in a record."""
+    """The defender's key, by fingerprint; a record never contains the key itself."""
 
     fingerprint: str = Field(pattern=r"^[0-9a-f]{16}$")
-    origin: Literal["keyring", "seed"] = Field(description="seed: derived from the run's public seed, so no secret")
+    origin: Literal["keyring", "seed"] = Field(description="seed: derived from the run's public seed, not secret")
 
 
 class Spec(Frozen):
-    """Everything that decides the verdicts of a run. Device and versions are provenance, not Spec."""
+    """Everything that determines the verdicts of a run. Device and versions are provenance, not Spec."""
 
     profile: Profile
     defense: PluginSpec
     threat: PluginSpec
     attack: PluginSpec
-    fallback: PluginSpec | None = Field(description="strict only: attacks what the attack hands back clean")
+    fallback: PluginSpec | None = Field(description="strict only: attacks images that the attack returns clean")
     budget: str = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
     protocol: Protocol
     precision: Precision = Field(description="of the attacks' search; every verdict is measured in float32")
     seed: int = Field(ge=0, lt=2**63)
     ids: IdList | None = Field(description="the test images to judge, in this order; null for all")
-    limit: int | None = Field(default=None, ge=1, description="the first so many of them; null for all")
+    limit: int | None = Field(default=None, ge=1, description="number of images, from the first; null for all")
     stop_at: float | None = Field(
         None, gt=0, description="percentage points: images come in random order until the interval's half is as narrow"
     )
     batch_size: int = Field(ge=1)
     shard_size: int = Field(ge=1)
-    device: int = Field(
-        0, ge=0, description="of the maker's devices, the one judged; the key named below is number 0's"
-    )
-    key: KeySpec | None = Field(description="null where the defense has no key")
+    device: int = Field(0, ge=0, description="number of the device to judge; the key named below belongs to number 0")
+    key: KeySpec | None = Field(description="null if the defense has no key")
 
     @property
     def run_id(self) -> str:

@@ -1,5 +1,5 @@
-"""The tiers of the adversary ladder, from the one who knows least; docs/threats.md says what each assumes."""
+"""The tiers of the adversary ladder, in order of increasing knowledge; docs/threats.md gives their assumptions."""
 
 from __future__ import annotations
 
-TIERS = ("T0", "T1", "T1+", "T1s", "T2", "T3", "T4", "T5")  # T1+ is T1 with an attack made for transfer
+TIERS = ("T0", "T1", "T1+", "T1s", "T2", "T3", "T4", "T5")  # T1+ is T1 with an attack designed for transfer

@@ -147,6 +147,6 @@ def _once(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, synset in rows:
         if name in found:
-            raise ValueError(f"{name} is there twice")
+            raise ValueError(f"{name} appears twice")
         found[name] = synset
     return found

@@ -139,7 +139,7 @@ def test_every_image_is_looked_at_on_request(cli, tmp_path):
     assert cli(*good, "--images", "2").code == 0
     done = cli(*good, "--images", "all")
     assert done.code == 1
-    one(lines(done, "fail"), r"image dog/val4 cannot be read \(.*not an image file\); expected a whole JPEG")
+    one(lines(done, "fail"), r"image dog/val4 cannot be read \(.*not an image file\); expected a complete JPEG")
     one(lines(done, "fail"), r"1 of all 10 images cannot be read")
     one(lines(cli(*good[:-1], "profile.classes=3"), "warn"), r"test split: 2 classes, and the profile has 3")
 

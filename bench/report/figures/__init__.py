@@ -1,1 +1,1 @@
-"""Figures: data in, a matplotlib Figure out; no file is read."""
+"""Figures: functions from data to a matplotlib Figure; no file is read."""

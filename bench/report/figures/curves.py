@@ -1,4 +1,4 @@
-"""Accuracy against what an attack may spend: iterations, or queries."""
+"""Accuracy against the attack's effort: iterations, or queries."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bench.report.figures.lines import Panel, Series, panels_figure
 from bench.report.figures.style import drawn
 
 __all__ = ["Panel", "Series", "budget_curve"]
-_MOST_TICKS = 8  # places that are named; of more, decades alone
+_MOST_TICKS = 8  # labelled positions; if there are more, only decades
 
 
 @drawn
 def budget_curve(panels: Sequence[Panel], xlabel: str, *, title: str) -> Figure:
-    """Panels side by side with one accuracy axis; places on a logarithmic axis, in plain numbers."""
+    """Panels side by side with one accuracy axis; a logarithmic x axis with plain numbers."""
     figure = panels_figure(panels, xlabel, title=title)
     places = sorted({point[0] for panel in panels for series in panel.series for point in series.points})
     for axes in figure.axes if places else []:

@@ -1,4 +1,4 @@
-"""Accuracy against the radius of the ball, one panel for each adversary."""
+"""Accuracy against the radius of the ball, one panel per adversary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Panel", "Series", "eps_curves"]
 
 @drawn
 def eps_curves(panels: Sequence[Panel], *, title: str) -> Figure:
-    """Panels side by side with one accuracy axis; places are eps on the [0, 1] pixel scale, shown in 1/255."""
+    """Panels side by side with one accuracy axis; x is eps on the [0, 1] pixel scale, shown in 1/255."""
     figure = panels_figure(panels, "ε (units of 1/255)", title=title, scale=255)
     for axes in figure.axes:
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 4, 8, 10]))  # 0, 4, 8, ...

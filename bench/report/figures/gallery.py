@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from bench.report.figures.style import BLACK, BLUE, VERMILLION, drawable, drawn, wrapped
 
 Pixels = NDArray[np.float32]
-# Inches: a tile of a small image and of a large one, between tiles, between images, text under them, head, edge.
+# Inches: a tile of a small and of a large image, gaps between tiles and images, text below, header, margin.
 _SMALL, _LARGE, _GAP, _BETWEEN, _TEXT, _HEAD, _EDGE = 0.68, 1.08, 0.05, 0.24, 0.47, 0.20, 0.12
 _SMALL_SIDE = 64  # pixels; larger images get larger tiles
-_LINE, _SIZE = 0.125, 6.5  # inches of a line of text, points of a letter
+_LINE, _SIZE = 0.125, 6.5  # inches per line of text, font size in points
 _NICE = (1, 2, 5)  # a scale is one of these times a power of ten
 _COLOUR = {"robust": BLUE, "fooled": VERMILLION}
 
@@ -27,12 +27,12 @@ class Shot:
 
     Attributes:
         image_id: Its id.
-        label: What it is.
-        clean_prediction: What the target says to it.
-        adversarial_prediction: What the target says to the adversarial image.
+        label: Its true class.
+        clean_prediction: The target's prediction.
+        adversarial_prediction: The target's prediction for the adversarial image.
         outcome: The verdict.
         clean: Pixels (H, W, 3) in [0, 1].
-        adversarial: The same after the attack; what is not finite is drawn black.
+        adversarial: The same after the attack; non-finite values are drawn black.
     """
 
     image_id: str
@@ -46,7 +46,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Where things are, in inches from the lower left corner."""
+    """Positions, in inches from the lower left corner."""
 
     tile: float
     columns: int
@@ -74,7 +74,7 @@ class _Sheet:
 
 
 def nice_scale(shots: Sequence[Shot]) -> float:
-    """By how much perturbations can be enlarged so that none leaves [-0.5, 0.5]: 1, 2 or 5 times a power of ten."""
+    """Factor by which perturbations can be enlarged within [-0.5, 0.5]: 1, 2 or 5 times a power of ten."""
     largest = max((float(np.abs(_finite(s.adversarial) - s.clean).max()) for s in shots), default=0.0)
     if not largest:
         return 1.0
@@ -85,12 +85,12 @@ def nice_scale(shots: Sequence[Shot]) -> float:
 
 @drawn
 def gallery(shots: Sequence[Shot], *, title: str, scale: float) -> Figure:
-    """Three tiles for each image with id, label, predictions and outcome below.
+    """Three tiles per image with id, label, predictions and outcome below.
 
     Args:
         shots: At least one.
-        title: Over all of them.
-        scale: The perturbation is drawn so many times larger around grey; see :func:`nice_scale`.
+        title: Above all of them.
+        scale: Factor by which the perturbation is enlarged, around grey; see :func:`nice_scale`.
     """
     large = max(shots[0].clean.shape[:2]) > _SMALL_SIDE
     columns = min(2 if large else 3, len(shots))
@@ -132,7 +132,7 @@ def _write(figure: Figure, sheet: _Sheet, x: float, y: float, text: str, **more:
 
 
 def middle(text: str, most: int) -> str:
-    """``text`` in at most ``most`` letters, the middle left out."""
+    """``text`` shortened to at most ``most`` characters by omitting the middle."""
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 

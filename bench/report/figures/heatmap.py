@@ -1,4 +1,4 @@
-"""Who breaks whom: robust accuracy of every device under images made on every other."""
+"""Transfer matrix: robust accuracy of every device on images crafted on every other."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from matplotlib.patches import Rectangle
 from bench.report.figures.style import ONE_COLUMN, TWO_COLUMNS, VERMILLION, blank, drawn, footnote, headline
 
 Interval = tuple[float, float]
-_COLOURS = "cividis"  # even to the eye, to the colour-blind and in grey
-_SHORT = 6  # more devices than this: the interval does not fit into a cell
+_COLOURS = "cividis"  # perceptually uniform, also for colour-blind readers and in grey
+_SHORT = 6  # with more devices, the interval does not fit into a cell
 _DASH = "\N{EN DASH}"
 _EVEN = 0.179  # luminance on which black and white letters have the same contrast (WCAG 2.1)
 _SAID = "Outlined: white-box, the images were made on the device that is judged. Below a figure its 95% interval."
@@ -28,11 +28,11 @@ class Matrix:
     """The devices of one defense.
 
     Attributes:
-        title: Of the panel.
-        labels: Of the devices.
-        cells: A row for each device that makes images, a column for each that is judged: robust accuracy, a fraction
-            in [0, 1]; None where it was not measured.
-        intervals: Of the cells; None for none.
+        title: Title of the panel.
+        labels: Names of the devices.
+        cells: One row per source device, one column per judged device: robust accuracy, a fraction
+            in [0, 1]; None if it was not measured.
+        intervals: Intervals of the cells; None for none.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Matrix:
 
 @drawn
 def cross_key(matrices: Sequence[Matrix], *, title: str) -> Figure:
-    """Panels side by side, two in a row, one scale of colours for all; every cell with its figure."""
+    """Panels side by side, two per row, with one colour scale; every cell shows its figure."""
     columns = min(2, len(matrices))
     rows = -(-len(matrices) // columns)
     figure = blank(ONE_COLUMN + 0.6 if columns == 1 else TWO_COLUMNS, 0.9 + 2.9 * rows)
@@ -90,7 +90,7 @@ def _cell(axes: Axes, matrix: Matrix, i: int, j: int, colour: tuple[float, ...])
 
 
 def _luminance(colour: tuple[float, ...]) -> float:
-    """Relative luminance of an sRGB colour in [0, 1], alpha left out.
+    """Relative luminance of an sRGB colour in [0, 1], ignoring alpha.
 
     Source: WCAG 2.1, definition of relative luminance.
     """

@@ -1,4 +1,4 @@
-"""A defense against every adversary of a ladder, and what is left per image up to each tier."""
+"""A defense against every adversary of a ladder, and the per-image worst case up to each tier."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.report.figures.style import BLACK, BLUE, GREY, ORANGE, TWO_COLUMNS, V
 from bench.store.ladders import LadderRecord, Rung
 
 _PAPER = "as the paper measured (protocol paper)"
-_ROW, _AROUND = 0.185, 1.75  # inches: of one rung, of title, axis and legend
+_ROW, _AROUND = 0.185, 1.75  # inches: one rung; title, axis and legend together
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rung stands, from the top."""
+    """Position of a rung, from the top."""
 
     y: int
     rung: Rung
@@ -27,7 +27,7 @@ class Place:
 
 @drawn
 def ladder_chart(record: LadderRecord) -> Figure:
-    """Rungs from the adversary who knows least, grouped by tier; the worst case of each image as a step line."""
+    """Rungs in order of increasing knowledge, grouped by tier; the per-image worst case as a step line."""
     places = _places(record)
     figure = blank(TWO_COLUMNS, _AROUND + _ROW * len(places))
     found = f"first broken by {record.first_break}" if record.first_break else "broken by no tier"
@@ -57,7 +57,7 @@ def _places(record: LadderRecord) -> list[Place]:
 
 
 def _frame(axes: Axes, places: Sequence[Place]) -> None:
-    """Names of the rungs, tiers as bands with their names on the right."""
+    """Names of the rungs, and tiers as bands with their names on the right."""
     axes.set_ylim(len(places) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("accuracy under attack (%)")
@@ -86,7 +86,7 @@ def _reference(axes: Axes, record: LadderRecord) -> None:
 
 
 def _steps(axes: Axes, record: LadderRecord, places: Sequence[Place]) -> None:
-    """Down through the tiers at what is left up to each; the band is its interval."""
+    """A step line through the tiers at the worst case up to each; the band is its interval."""
     spans, x, y = _spans(places), [], []
     for tier in (t for t in record.tiers if t.tier in spans):
         edges = [spans[tier.tier][0] - 0.5, spans[tier.tier][1] + 0.5]

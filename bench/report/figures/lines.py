@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bench.report.figures.style import GREY, TWO_COLUMNS, accuracy_axis, blank, headline, look
 
-# Accuracy at one place: where, then the figure with its lower and upper limit, fractions in [0, 1].
+# Accuracy at one position: x, then the figure with its lower and upper limit, fractions in [0, 1].
 Point = tuple[float, float, float, float]
-# Inches that a line of the legend takes for each letter and beside its words, and a row of it is high.
+# Inches in the legend: per character of a label, beside a label, and height of a row.
 _LETTER, _SAMPLE, _ROW = 0.062, 0.55, 0.16
 
 
@@ -22,8 +22,8 @@ class Series:
     """One line.
 
     Attributes:
-        label: In the legend; the same label looks the same in every panel.
-        points: (place, robust accuracy, lower and upper limit), accuracies as fractions in [0, 1].
+        label: Label in the legend; the same label has the same style in every panel.
+        points: (x, robust accuracy, lower and upper limit), accuracies as fractions in [0, 1].
     """
 
     label: str
@@ -32,22 +32,22 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of a figure."""
+    """One panel of a figure."""
 
     title: str
     series: Sequence[Series]
 
 
 def panels_figure(panels: Sequence[Panel], xlabel: str, *, title: str, scale: float = 1) -> Figure:
-    """Panels with one accuracy axis, intervals as bars, one legend under all; to be laid out by the caller.
+    """Panels with one accuracy axis, intervals as bars, and a common legend below; the caller does the layout.
 
     A panel without points says that nothing was measured.
 
     Args:
         panels: From left to right.
-        xlabel: Of every panel.
-        title: Over all of them.
-        scale: What places are multiplied with.
+        xlabel: x label of every panel.
+        title: Above all panels.
+        scale: Factor for x values.
     """
     labels = list(dict.fromkeys(series.label for panel in panels for series in panel.series))
     columns = _columns(labels)
@@ -72,7 +72,7 @@ def panels_figure(panels: Sequence[Panel], xlabel: str, *, title: str, scale: fl
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """Of the legend: as many as its longest label leaves room for, three at most."""
+    """Columns of the legend: as many as its longest label allows, three at most."""
     longest = max((len(label) for label in labels), default=0)
     return max(1, min(3, len(labels), int(TWO_COLUMNS / (_SAMPLE + _LETTER * longest))))
 

@@ -1,4 +1,4 @@
-"""One look for every figure, and writing them so that the same figure gives the same bytes."""
+"""A common style for all figures, and writing them so that the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from PIL import Image
 
 from bench.store.files import write_whole
 
-# Widths of one and of two columns of IEEE's paper format, in inches.
+# Column and page width of IEEE's paper format, in inches.
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.16
 DPI = 200  # of the PNG files
-# Okabe and Ito, "Color Universal Design", 2008; its yellow is left out, which does not show as a line on white.
+# Okabe and Ito, "Color Universal Design", 2008; without its yellow, which is not visible as a line on white.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000",
 )  # fmt: skip
 GREY = "#666666"
-# Numbers of colours, markers and dashes have no common factor: 7 x 9 x 5 lines before two look alike.
+# The numbers of colours, markers and dashes are coprime: 7 x 9 x 5 lines before two look alike.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
-_PASSES = 3  # of the layout: where a plot has a fixed shape, room for the words around it is found in steps
+_PASSES = 3  # of the layout: with a fixed aspect, the space for the text around it is found iteratively
 _HARD = "\N{NO-BREAK SPACE}"
-_CHARACTER = 0.6  # width of a letter of DejaVu Sans in its own size, a little more than the mean
+_CHARACTER = 0.6  # width of a character of DejaVu Sans relative to its size, slightly above the mean
 
 _RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -57,23 +57,23 @@ _RC: Any = {
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
     "pdf.compression": 6,
-    "pdf.fonttype": 42,  # TrueType, as publishers ask
+    "pdf.fonttype": 42,  # TrueType, as publishers require
     "savefig.dpi": DPI,
     "savefig.bbox": None,
     "savefig.transparent": False,
-    "text.parse_math": False,  # names are words, whatever stands in them
+    "text.parse_math": False,  # names are plain text, whatever they contain
     "text.usetex": False,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }
-# Dots per inch and colours (0: all) of ever smaller PNG files.
+# Resolution and number of colours (0: all) of successively smaller PNG files.
 _SMALLER = ((DPI, 0), (DPI, 256), (150, 256), (100, 256), (72, 256), (72, 64))
 Given = ParamSpec("Given")
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one line of many looks; told apart by each of the three alone, so in grey print too."""
+    """Style of one of many lines; colour, marker and dashes each distinguish it, so it works in grey print too."""
 
     color: str
     marker: str
@@ -81,13 +81,13 @@ class Look:
 
 
 def look(number: int) -> Look:
-    """Of line ``number`` of a figure, from 0."""
+    """Style of line ``number`` of a figure, from 0."""
     return Look(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)])
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look, whatever the machine's matplotlib is set to; nothing of it stays."""
+    """Apply the style, whatever the machine's matplotlib configuration; it is restored afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
@@ -95,7 +95,7 @@ def style() -> Iterator[None]:
 
 
 def drawn(make: Callable[Given, Figure]) -> Callable[Given, Figure]:
-    """For a function that makes a figure: in the style, laid out once, so that every file of it is alike."""
+    """Decorator for a function that makes a figure: in the style, laid out once, so that all its files agree."""
 
     @wraps(make)
     def made(*args: Given.args, **kwargs: Given.kwargs) -> Figure:
@@ -110,25 +110,25 @@ def drawn(make: Callable[Given, Figure]) -> Callable[Given, Figure]:
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure in inches, without pyplot's state; labels find their room when it is laid out."""
+    """An empty figure in inches, without pyplot's state; the layout makes room for labels."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def headline(figure: Figure, text: str, *, size: float = 9) -> None:
-    """The figure's title, in as many lines as its width asks for."""
+    """The figure's title, wrapped to its width."""
     figure.suptitle(wrapped(text, figure.get_figwidth() - 0.2, size), fontsize=size, fontweight="bold")
 
 
 def footnote(figure: Figure, text: str, *, size: float = 6.5) -> None:
-    """A line under the figure, in as many lines as its width asks for."""
+    """A line under the figure, wrapped to its width."""
     figure.supxlabel(wrapped(text, figure.get_figwidth() - 0.2, size), fontsize=size, color="#333333")
 
 
 def wrapped(text: str, width: float, size: float) -> str:
-    """``text`` in as few lines as fit into ``width`` inches in letters of ``size`` points, lines about as long."""
-    joined = text.replace(" = ", f"{_HARD}={_HARD}")  # no line ends within n = 100
+    """Wrap ``text`` at ``size`` points to ``width`` inches, with few lines of similar length."""
+    joined = text.replace(" = ", f"{_HARD}={_HARD}")  # no line break inside n = 100
     most = max(8, int(width * 72 / size / _CHARACTER))
     lines = len(textwrap.wrap(joined, most))
     even = next(
@@ -138,7 +138,7 @@ def wrapped(text: str, width: float, size: float) -> str:
 
 
 def drawable(text: str) -> str:
-    """``text`` with a question mark for every letter that the font does not have, and for line breaks."""
+    """``text`` with a question mark for line breaks and every character missing in the font."""
     letters = _letters()
     return "".join(c if c.isprintable() and ord(c) in letters else "?" for c in text)
 
@@ -149,15 +149,15 @@ def _letters() -> frozenset[int]:
 
 
 def accuracy_axis(axes: Axes, which: str = "y") -> None:
-    """From 0 to 100%, with a little room so that no marker is cut."""
+    """From 0 to 100%, with a small margin so that no marker is cut off."""
     getattr(axes, f"set_{which}lim")(-3, 103)
     getattr(axes, f"set_{which}ticks")(range(0, 101, 20))
 
 
 def png(figure: Figure, most: int) -> bytes:
-    """A PNG of ``figure`` of at most ``most`` bytes: with 256 colours and then fewer dots where it must.
+    """A PNG of ``figure`` of at most ``most`` bytes: if needed with 256 colours, then with lower resolution.
 
-    The smallest there is comes back where none is small enough.
+    Returns the smallest version if none is small enough.
     """
     data = b""
     for dpi, colours in _SMALLER:
@@ -175,10 +175,10 @@ def png(figure: Figure, most: int) -> bytes:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem``.png and ``stem``.pdf whole; the same figure gives the same bytes, today and tomorrow.
+    """Write ``stem``.png and ``stem``.pdf atomically; the same figure always gives the same bytes.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: if the folder cannot be written.
     """
     kinds: dict[str, dict[str, Any]] = {
         "png": {"Software": None},

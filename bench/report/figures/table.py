@@ -1,4 +1,4 @@
-"""A table as a picture, in the manner of booktabs: for a page that cannot show the table itself."""
+"""A table as an image, in the style of booktabs: for pages that cannot show the table itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from bench.report.figures.style import blank, drawn
 from bench.report.output import Table
 
-# Inches: a line of text, a character of it on average, room between columns and rows, margin.
+# Inches: a line of text, an average character, gaps between columns and rows, margin.
 _LINE, _CHARACTER, _GAP, _ROOM, _MARGIN = 0.145, 0.062, 0.2, 0.1, 0.15
 _SIZE = 7.5  # points
 
 
 @drawn
 def draw_table(table: Table) -> Figure:
-    """The table with its title; columns as wide as their longest line, rows as high as their highest cell."""
+    """The table with its title; columns as wide as their longest line, rows as high as their tallest cell."""
     widths = [max(_longest(row[i]) for row in (table.header, *table.body)) * _CHARACTER + _GAP
               for i in range(len(table.header))]  # fmt: skip
     heights = [max(cell.count("\n") + 1 for cell in row) * _LINE + _ROOM for row in table.body]

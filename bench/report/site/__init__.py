@@ -1,4 +1,4 @@
-"""The leaderboard's static site: a pure function of a board, for a file and for any static host."""
+"""The leaderboard's static site: a pure function of a board, for local files and any static host."""
 
 from bench.report.site.build import build_site
 

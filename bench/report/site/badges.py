@@ -1,4 +1,4 @@
-"""What speaks for or against one run, each with its reason."""
+"""Badges for and against a run, each with its reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.store.record import Record
 
 @dataclass(frozen=True)
 class Badge:
-    """A word, how it looks, and why it is there."""
+    """A label with its style and reason."""
 
     text: str
     kind: Literal["good", "plain", "warn", "bad"]
@@ -19,7 +19,7 @@ class Badge:
 
 
 def badges(page: RunPage) -> tuple[Badge, ...]:
-    """All badges of a run, the gravest last."""
+    """All badges of a run, the most serious last."""
     record = page.evidence.record
     return (_audit(record), _verification(page), *_key(record), *_early(record), *_eligible(record))
 
@@ -28,18 +28,20 @@ def _audit(record: Record) -> Badge:
     bad = [f.check for f in record.audit if f.status == "fail"]
     odd = [f.check for f in record.audit if f.status == "warn"]
     if bad:
-        return Badge("audit: fail", "bad", f"failed: {', '.join(bad)}; the figure may flatter the defense")
+        return Badge("audit: fail", "bad", f"failed: {', '.join(bad)}; the figure may overestimate the defense")
     if odd:
-        return Badge("audit: warn", "warn", f"remarkable: {', '.join(odd)}")
+        return Badge("audit: warn", "warn", f"warnings: {', '.join(odd)}")
     if not record.audit:
-        return Badge("audit: none", "plain", "nothing was looked for")
-    return Badge("audit: pass", "good", "no cheap check found a sign that the figure flatters the defense")
+        return Badge("audit: none", "plain", "no checks were run")
+    return Badge("audit: pass", "good", "no cheap check found a sign that the figure overestimates the defense")
 
 
 def _verification(page: RunPage) -> Badge:
     seen = page.evidence.confirmation
     if seen is None:
-        return Badge("recomputed", "plain", "the figures follow from the verdicts; nobody judged the images again here")
+        return Badge(
+            "recomputed", "plain", "the figures follow from the verdicts; the images were not judged again here"
+        )
     rest = f"; not checked: {'; '.join(seen.unchecked)}" if seen.unchecked else ""
     return Badge("confirmed", "good", f"{seen.images:,} adversarial images were judged again here{rest}")
 
@@ -48,7 +50,7 @@ def _key(record: Record) -> tuple[Badge, ...]:
     key = record.spec.key
     if key is None or key.origin != "seed":
         return ()
-    return (Badge("public key", "plain", "the defender's key is derived from the seed of the run: it is no secret"),)
+    return (Badge("public key", "plain", "the defender's key is derived from the run's seed: it is not secret"),)
 
 
 def _early(record: Record) -> tuple[Badge, ...]:

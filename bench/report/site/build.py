@@ -1,4 +1,4 @@
-"""From a board to the files of its site."""
+"""Builds the files of the site from a board."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ RUN_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def build_site(board: Board, refusals: Refusals, out: Path) -> list[Path]:
-    """Write the site; the same board gives the same bytes. Its files, but for the manifest.
+    """Write the site; the same board gives the same bytes. Returns its files without the manifest.
 
     Args:
-        board: What is shown.
-        refusals: Records that were not taken: a name and the reason.
-        out: The folder; what an earlier build made there and this one does not is removed.
+        board: The content.
+        refusals: Records that were refused: name and reason.
+        out: The folder; files from an earlier build that are no longer part of the site are removed.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: if the folder cannot be written.
     """
     return write_site(out, files(board, refusals))
 
@@ -42,11 +42,11 @@ def files(board: Board, refusals: Refusals) -> dict[str, bytes]:
     """All files of the site by relative path, in order of the paths.
 
     Raises:
-        InputError: a run's id is none.
+        InputError: if a run's id is invalid.
     """
     known = frozenset(run.evidence.record.run_id for run in board.runs)
     for name in known:
-        if not RUN_ID.fullmatch(name):  # it becomes a file's name
+        if not RUN_ID.fullmatch(name):  # it is used as a file name
             raise InputError(f"a run called {name!r}; expected 16 hexadecimal digits; leave it out")
     data = payload(board)
     made = dict(_assets())
@@ -61,7 +61,7 @@ def files(board: Board, refusals: Refusals) -> dict[str, bytes]:
 
 
 def table_weight(made: Mapping[str, bytes]) -> tuple[int, int]:
-    """Bytes of the table's page with all that it loads: as they are, and as a host sends them (gzip)."""
+    """Bytes of the table's page with everything it loads: uncompressed, and as served by a host (gzip)."""
     loaded = re.findall(r'(?:src|href)="([^"#]+\.(?:js|css|svg))"', made["index.html"].decode())
     return weight([made["index.html"], *(made[name] for name in sorted(set(loaded)))])
 
@@ -75,7 +75,7 @@ def _assets() -> Iterator[tuple[str, bytes]]:
 
 
 def _run(run: RunPage, known: frozenset[str]) -> dict[str, bytes]:
-    """The page of a run, its data, its record, its picture."""
+    """The page of a run, with its data, record and picture."""
     record = run.evidence.record
     name, shown = f"runs/{record.run_id}", sections(run)
     picture = repainted(run.evidence.gallery.picture) if run.evidence.gallery else None
@@ -107,6 +107,6 @@ def _rows(section: Section) -> dict[str, object]:
 
 
 def _json(run: RunPage) -> bytes:
-    """The record, without the white space of the one in a results folder."""
+    """The record, without the white space of the file in a results folder."""
     data = run.evidence.record.model_dump(mode="json")
     return (json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n").encode()

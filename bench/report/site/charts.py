@@ -1,4 +1,4 @@
-"""The worst-case ladder as bars: numbers for a drawing that is made when the site is built."""
+"""The worst-case ladder as bars: numbers for a drawing made when the site is built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.board.model import Interval, RungLine
 
-WIDTH = 200.0  # of a bar that stands for 100%, in units of the drawing
+WIDTH = 200.0  # of a bar of 100%, in units of the drawing
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Bar:
 
     @classmethod
     def of(cls, share: float, interval: Interval) -> Bar:
-        """The bar of a fraction."""
+        """The bar for a fraction."""
         low, high = interval
         return cls(*(round(WIDTH * x, 2) for x in (share, low, high)))
 
 
 @dataclass(frozen=True)
 class RungBars:
-    """A rung with its bars; ``link`` where the board has its page."""
+    """A rung with its bars; ``link`` if the board has its page."""
 
     rung: RungLine
     bar: Bar

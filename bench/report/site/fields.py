@@ -1,4 +1,4 @@
-"""A run as named sections of rows: shown on its page, and compared line by line with another run's."""
+"""A run as named sections of rows: shown on its page, and compared row by row with another run's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Section:
     Attributes:
         title: The heading.
         rows: Name and value, as text.
-        open: Shown at once; otherwise the reader opens it.
+        open: Whether it is expanded initially.
     """
 
     title: str
@@ -27,12 +27,12 @@ class Section:
 
 
 def sections(page: RunPage) -> tuple[Section, ...]:
-    """Everything a record says that is one value."""
+    """All single-valued fields of a record."""
     record = page.evidence.record
     return (
         Section("Figures", _figures(record)),
         Section("Outcomes", tuple((k.value, value(n)) for k, n in record.metrics.outcomes.items())),
-        Section("What was run", _setting(record)),
+        Section("Settings", _setting(record)),
         Section("Adversary", _adversary(record)),
         Section("Options", _options(record), open=False),
         Section("Cost", _cost(record), open=False),
@@ -49,7 +49,7 @@ def _figures(record: Record) -> Rows:
         ("clean accuracy", percent(metrics.clean_accuracy)),
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
         ("images judged", value(metrics.images)),
-        ("images in all", value(record.population)),
+        ("images in total", value(record.population)),
     )
 
 
@@ -63,7 +63,7 @@ def _setting(record: Record) -> Rows:
         ("defense", spec.defense.name),
         ("threat", spec.threat.name),
         ("attack", spec.attack.name),
-        ("attack on what it hands back clean", spec.fallback.name if spec.fallback else "none"),
+        ("attack on images returned clean", spec.fallback.name if spec.fallback else "none"),
         ("norm", budget.norm.value),
         ("eps", spec.budget.partition(":")[2]),
         ("protocol", value(spec.protocol)),
@@ -71,7 +71,7 @@ def _setting(record: Record) -> Rows:
         ("device judged", value(spec.device)),
         ("key fingerprint", spec.key.fingerprint if spec.key else "no key"),
         ("key's origin", spec.key.origin if spec.key else "no key"),
-        ("first images alone", value(spec.limit)),
+        ("number of images, from the first", value(spec.limit)),
         ("stops at a precision of", "never early" if spec.stop_at is None else f"{spec.stop_at:g} points"),
         ("precision of the search", value(spec.precision)),
     )
@@ -82,10 +82,10 @@ def _adversary(record: Record) -> Rows:
     return (
         ("tier", who.tier),
         ("knows", value(who.knows)),
-        ("source answers with", who.access.value),
-        ("questions to the target, an image", value(who.queries)),
-        ("questions to the target, before", value(who.query_budget)),
-        ("what it costs", who.cost),
+        ("source returns", who.access.value),
+        ("queries of the target per image", value(who.queries)),
+        ("queries of the target in advance", value(who.query_budget)),
+        ("cost", who.cost),
     )
 
 
@@ -100,17 +100,17 @@ def _cost(record: Record) -> Rows:
     return (
         ("forward through the source", f"{cost.source_forwards:,} images"),
         ("backward through the source", f"{cost.source_backwards:,} images"),
-        ("FLOPs forward, an image", value(cost.flops_forward)),
-        ("FLOPs backward, an image", value(cost.flops_backward)),
-        ("images attacked a second", value(cost.images_per_second)),
+        ("FLOPs forward per image", value(cost.flops_forward)),
+        ("FLOPs backward per image", value(cost.flops_backward)),
+        ("images attacked per second", value(cost.images_per_second)),
         ("seconds in attacks", value(cost.attack_seconds)),
-        ("seconds in all", value(cost.total_seconds)),
+        ("seconds in total", value(cost.total_seconds)),
     )
 
 
 def _provenance(record: Record) -> Rows:
     made = record.provenance
-    tree = {None: "", True: ", with changes of its own", False: ""}[made.git_dirty]
+    tree = {None: "", True: ", with uncommitted changes", False: ""}[made.git_dirty]
     return (
         ("started", made.started),
         ("commit", f"{made.git_commit}{tree}" if made.git_commit else "not known"),

@@ -1,4 +1,4 @@
-"""The folder of the site: files written whole, and what an earlier build left behind removed."""
+"""The folder of the site: files written atomically, and leftovers of an earlier build removed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path, PurePosixPath
 from bench.core.errors import StorageError
 
 MANIFEST = ".generated"
-KEPT = "README.md"  # written by people
+KEPT = "README.md"  # not generated
 
 
 def write_site(out: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Make the folder hold ``files``, by relative path, and nothing else that an earlier build made.
+    """Make the folder contain ``files``, by relative path, and no other file of an earlier build.
 
-    What the manifest of an earlier build does not name is never removed.
+    Files that are not in the manifest of an earlier build are never removed.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: if the folder cannot be written.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         old = _generated(out)
-        # Old and new are on the list while files change, so that a build that is killed leaves none that nobody owns.
+        # The manifest lists old and new files during the change, so that an interrupted build leaves no orphans.
         _write(out / MANIFEST, _manifest({*old, *files}))
         for name, data in files.items():
             _write(out / name, data)
@@ -38,7 +38,7 @@ def write_site(out: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 
 def weight(data: Iterable[bytes]) -> tuple[int, int]:
-    """Bytes, and bytes as a host sends them (gzip)."""
+    """Size in bytes, and size as served by a host (gzip)."""
     parts = list(data)
     return sum(map(len, parts)), sum(len(gzip.compress(part, mtime=0)) for part in parts)
 
@@ -48,7 +48,7 @@ def _manifest(names: Iterable[str]) -> bytes:
 
 
 def _generated(out: Path) -> set[str]:
-    """Paths on the manifest that lie inside the folder, whoever wrote them there."""
+    """Paths in the manifest that lie inside the folder, whoever wrote the manifest."""
     manifest = out / MANIFEST
     if not manifest.is_file():
         return set()
@@ -75,7 +75,7 @@ def _remove(out: Path, names: Iterable[str]) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write whole; leave a file alone that is like this already. No fsync: a site can be built again."""
+    """Write atomically; skip an identical file. No fsync: a site can be rebuilt."""
     if not path.is_symlink() and path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

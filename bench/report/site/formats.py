@@ -1,4 +1,4 @@
-"""Figures and names as people read them."""
+"""Human-readable figures and names."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from bench.report.board.model import Interval
 
 TIERS = {
-    "T0": "holds the pre-trained model",
-    "T1": "holds the pre-trained model, the mechanism and the training data",
-    "T1+": "as T1, with an attack made for transfer",
-    "T1s": "holds a sibling device, key and all",
-    "T2": "asks the target",
-    "T3": "fits a model to the target's answers",
-    "T4": "holds the target's weights, not its key",
-    "T5": "holds everything: white-box",
+    "T0": "has the pre-trained model",
+    "T1": "has the pre-trained model, the mechanism and the training data",
+    "T1+": "as T1, with an attack designed for transfer",
+    "T1s": "has a sibling device, including its key",
+    "T2": "queries the target",
+    "T3": "trains a model on the target's answers",
+    "T4": "has the target's weights, but not its key",
+    "T5": "has everything: white-box",
 }
 
 
@@ -25,7 +25,7 @@ def percent(share: float | None) -> str:
 
 
 def at_most(share: float) -> str:
-    """Robust accuracy: an upper bound, and it looks like one."""
+    """Robust accuracy, formatted as an upper bound."""
     return f"≤ {percent(share)}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a gallery, painted anew: nothing but pixels goes from a record's folder into the site."""
+"""Pictures of a gallery, re-encoded: only pixels are copied from a record's folder into the site."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PIXELS = 20_000_000  # a gallery of 40 images of 224 pixels in three tiles has 6
 
 
 def repainted(path: Path) -> tuple[bytes, tuple[int, int]] | None:
-    """The PNG's pixels in a new PNG, and width and height; None where it is no picture or too large."""
+    """The PNG's pixels in a new PNG, with width and height; None if it is not an image or too large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

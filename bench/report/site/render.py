@@ -1,4 +1,4 @@
-"""Templates and data files: everything that comes from a record is escaped here, and nowhere marked as safe."""
+"""Templates and data files: everything from a record is escaped here, and nothing is marked as safe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.report.site import formats
 
-# Nothing but files of the site itself; no inline script or style, no request of any other kind.
+# Only files of the site itself; no inline script or style, and no other requests.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
@@ -18,7 +18,7 @@ POLICY = (
 
 @cache
 def environment() -> Environment:
-    """The templates, with escaping for all of them, whatever their name."""
+    """The templates, all with escaping, whatever their name."""
     made = Environment(
         loader=PackageLoader("bench.report.site", "templates"),
         autoescape=True,
@@ -38,16 +38,16 @@ def page(template: str, **context: Any) -> bytes:
 
 
 def script(target: str, data: Any) -> bytes:
-    """A classic script that puts ``data`` where the pages' scripts find it.
+    """A classic script that assigns ``data`` to ``target`` for the pages' scripts.
 
-    JSON is JavaScript but for two line separators; ``<`` is written out so that no reader can see a tag in it.
+    JSON is JavaScript except for two line separators; ``<`` is escaped so that it cannot start a tag.
 
     Args:
-        target: An expression of ours, never of a record.
-        data: JSON-ready.
+        target: An expression from this code, never from a record.
+        data: JSON-compatible data.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: if a number is not finite.
     """
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for char in "<\u2028\u2029":

@@ -137,7 +137,7 @@ def test_a_label_list_names_an_image_once(tmp_path, images):
     makers.caffe_list(tmp_path, images)
     path = tmp_path / "val.txt"
     path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
-    with pytest.raises(InputError, match=rf"val.txt cannot be read: {images[0].id} is there twice"):
+    with pytest.raises(InputError, match=rf"val.txt cannot be read: {images[0].id} appears twice"):
         ImageNet().split("test", store(tmp_path))
 
 
