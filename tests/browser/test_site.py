@@ -76,7 +76,7 @@ def test_filters_narrow_and_the_address_keeps_them(visit, root):
     page.select_option("#f-kind", "reported")
     assert "reported" in page.inner_text("#summary")
     assert page.locator("#board .badge", has_text="reported").count() == page.locator(ROWS).count() > 0
-    assert "Changed with it" in page.inner_text("#summary")  # digits have no published figure
+    assert "Also changed" in page.inner_text("#summary")  # digits have no published figure
     page.select_option("#f-adversary", "all")
     assert "groups" in page.inner_text("#summary")
     before = page.inner_text("#summary"), cells(page, "defense")
@@ -95,7 +95,7 @@ def test_search_and_what_is_said_when_nothing_fits(visit, root):
     assert all("key-lora" in text for text in cells(page, "defense"))
     page.fill("#f-q", "no such defense")
     assert page.locator("#board").is_hidden()
-    assert "No line fits" in page.inner_text("#nothing")
+    assert "No line matches" in page.inner_text("#nothing")
 
 
 def test_open_a_record_and_go_back(visit, root):

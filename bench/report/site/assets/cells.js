@@ -1,4 +1,4 @@
-// The cells of the board: a standing to elements.
+// The cells of the board: converts a standing to elements.
 window.Cells = (function () {
   "use strict";
   var make = Dom.make, svg = Dom.svg;
@@ -21,7 +21,7 @@ window.Cells = (function () {
   function link(text, id) {
     return make("li", {}, [text, make("a", { href: "runs/" + id + ".html" }, [make("code", {}, [id])])]);
   }
-  // Long lists are made when they are opened: a page of the table stays light.
+  // Long lists are built when they are opened, to keep the table's page small.
   function more(s) {
     var title = s.runs.length ? s.runs.length + (s.runs.length === 1 ? " run" : " runs") : "source";
     if (s.against.length) title += ", and why it is not eligible";
@@ -29,7 +29,7 @@ window.Cells = (function () {
     details.addEventListener("toggle", function () {
       if (!details.open || details.children.length > 1) return;
       var items = s.against.map(function (why) { return make("li", {}, ["not eligible: " + why]); });
-      if (s.keys > 1) items.push(make("li", {}, ["the key that does worst: ≤ " + Dom.percent(s.worst_key)]));
+      if (s.keys > 1) items.push(make("li", {}, ["the worst key: ≤ " + Dom.percent(s.worst_key)]));
       if (s.source) items.push(make("li", {}, [s.source]));
       s.adversaries.forEach(function (name) { items.push(make("li", {}, [name])); });
       s.runs.filter(Dom.isRun).forEach(function (id) {

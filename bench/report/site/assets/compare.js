@@ -10,7 +10,7 @@
       if (window.BENCH_RUN && window.BENCH_RUN[id]) return done(window.BENCH_RUN[id]);
       var script = make("script", { src: "runs/" + id + ".js" });
       script.onload = function () { done(window.BENCH_RUN[id]); };
-      script.onerror = function () { failed(new Error("The data of run " + id + " are not beside this page.")); };
+      script.onerror = function () { failed(new Error("The data of run " + id + " is missing next to this page.")); };
       document.head.append(script);
     });
   }
@@ -28,9 +28,9 @@
   function show(missing) {
     var a = pick.a.value, b = pick.b.value, now = turn += 1;
     el("paired").hidden = el("fields").hidden = true;
-    if (missing && missing.length) return say("The address names a run that this board does not have: " + missing.join(" and ") + ".");
+    if (missing && missing.length) return say("The URL refers to a run that is not on this board: " + missing.join(" and ") + ".");
     if (!a || !b) return say("Choose two runs.");
-    if (a === b) return say("Both are the same run; choose another for one of them.");
+    if (a === b) return say("Both are the same run; choose a different one.");
     say("Loading both runs.");
     Promise.all([load(a), load(b)]).then(function (both) {
       if (now !== turn) return;
@@ -49,16 +49,16 @@
     var body = el("paired-body");
     el("paired").hidden = false;
     if (a.data !== b.data) {
-      body.replaceChildren(make("p", { class: "note" }, ["The two runs judged different images, as the digests of their data say. " +
-        "There is no paired figure: a difference between them may be one of the images."]));
+      body.replaceChildren(make("p", { class: "note" }, ["The two runs judged different images (their data digests differ). " +
+        "There is no paired comparison, because a difference could be due to the images."]));
       return;
     }
     var t = Paired.table(Paired.bits(a.outcomes, a.n), Paired.bits(b.outcomes, b.n)), ci = Paired.newcombe(t);
     body.replaceChildren(
-      make("p", {}, ["A less B: ", make("strong", {}, [points((t.onlyA - t.onlyB) / t.n) + " points"]), ", 95% interval " +
+      make("p", {}, ["A minus B: ", make("strong", {}, [points((t.onlyA - t.onlyB) / t.n) + " points"]), ", 95% interval " +
         points(ci[0]) + " to " + points(ci[1]) + " (Newcombe, paired); exact McNemar p ", make("strong", {}, [chance(Paired.mcnemar(t))]),
-        ". Both figures are upper bounds: this is about the same " + Dom.whole(t.n) + " images under these two attacks."]),
-      make("table", { class: "plain counts" }, [make("thead", {}, [make("tr", {}, ["Right after the attack", "images", "share"].map(function (text) {
+        ". Both figures are upper bounds, for the same " + Dom.whole(t.n) + " images under these two attacks."]),
+      make("table", { class: "plain counts" }, [make("thead", {}, [make("tr", {}, ["Correct after the attack", "images", "share"].map(function (text) {
         return make("th", { scope: "col" }, [text]); }))]),
       make("tbody", {}, [["in both", t.both], ["only in A", t.onlyA], ["only in B", t.onlyB], ["in neither", t.neither]].map(function (pair) {
         return row(pair[0], [Dom.whole(pair[1]), Dom.percent(pair[1] / t.n)]); }))]));

@@ -1,4 +1,4 @@
-// Robust accuracy against eps: uPlot, with intervals as bands. The numbers are in a table beneath.
+// Robust accuracy against eps: uPlot, with intervals as bands. The numbers are in a table below.
 (function () {
   "use strict";
   var box = document.getElementById("curves"), curves = window.BENCH_RUN[box.dataset.run].curves, make = Dom.make, plot = null;
@@ -7,7 +7,7 @@
   var chart = make("div", { class: "chart" });
   var reading = make("p", { class: "reading", role: "status" });
   var start = "Point at the chart, or move along it with the arrow keys, to read values.";
-  var frame = make("div", { tabindex: "0", role: "group", "aria-label": "Chart of robust accuracy against eps; arrow keys read values, the numbers are in the table beneath" }, [chart]);
+  var frame = make("div", { tabindex: "0", role: "group", "aria-label": "Chart of robust accuracy against eps; arrow keys read values, the numbers are in the table below" }, [chart]);
 
   var eps = Array.from(new Set(curves.flatMap(function (c) { return c.points.map(function (p) { return p.eps; }); }))).sort(function (x, y) { return x - y; });
   function along(curve, key) {

@@ -1,4 +1,4 @@
-// Elements from data. Text from a record is only ever set as text: nothing here reads markup.
+// Elements from data. Text from a record is always set as text, never parsed as markup.
 window.Dom = (function () {
   "use strict";
   var SVG = "http://www.w3.org/2000/svg";

@@ -20,7 +20,7 @@ window.Paired = (function () {
     var half = Z / (1 + z2 / n) * Math.sqrt(p * (1 - p) / n + z2 / (4 * n * n));
     return [k === 0 ? 0 : middle - half, k === n ? 1 : middle + half];
   }
-  // McNemar, Psychometrika 12, 1947: exact, two-sided; the discordant pairs are a fair coin's throws.
+  // McNemar, Psychometrika 12, 1947: exact, two-sided; discordant pairs follow a fair binomial distribution.
   function mcnemar(t) {
     var n = t.onlyA + t.onlyB, k = Math.min(t.onlyA, t.onlyB), log = -n * Math.LN2, sum = 1, term = 1, i;
     if (t.onlyA === t.onlyB) return 1;

@@ -1,4 +1,4 @@
-// The board: DataTables over the standings, one ranking in each group.
+// The board: DataTables with the standings, one ranking per group.
 (function () {
   "use strict";
   var standings = window.BENCH_BOARD.standings, list = View.groups(standings), place = new Map();
@@ -7,7 +7,7 @@
   var choice = View.read(location.hash, list), chosen = [], table;
   var LAST = 1e9; // where a figure that is not there is sorted
 
-  // The library gets numbers to sort by and elements to show, never a text of a record: it reads some texts as markup.
+  // The library receives numbers for sorting and elements for display, never text from a record: it parses some text as markup.
   function column(title, cell, key, more) {
     return Object.assign({
       title: title, data: null, type: "num", searchable: false,
@@ -94,13 +94,13 @@
     var names = new Set(rows.map(function (s) { return s.group; })), text;
     if (!rows.length) text = "";
     else if (names.size === 1) text = (rows.length === 1 ? "1 line" : rows.length + " lines") + ", one ranking: " + rows[0].group + ".";
-    else text = rows.length + " lines in " + names.size + " groups. A rank counts inside its group only.";
-    if (moved.length) text += " Changed with it, for want of lines: " + moved.map(function (n) { return el("f-" + n).labels[0].firstChild.textContent.toLowerCase() + ", " + View.label(n, choice[n]); }).join("; ") + ".";
+    else text = rows.length + " lines in " + names.size + " groups. Ranks are valid only within a group.";
+    if (moved.length) text += " Also changed, because no line matched: " + moved.map(function (n) { return el("f-" + n).labels[0].firstChild.textContent.toLowerCase() + ", " + View.label(n, choice[n]); }).join("; ") + ".";
     el("summary").textContent = text;
     el("nothing").hidden = rows.length > 0;
     el("nothing").textContent = standings.length
-      ? "No line fits these filters. Choose “all” somewhere, empty the search, or go back to the first view."
-      : "There is no line on this board yet: no record could be shown, and no published figure.";
+      ? "No line matches these filters. Choose “all” in one of them, clear the search, or return to the first view."
+      : "This board has no lines yet: there are no valid records and no published figures.";
     document.querySelector(".scroller").hidden = !rows.length;
   }
   function update(moved) {

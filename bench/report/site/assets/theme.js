@@ -1,4 +1,4 @@
-// Dark or light before anything is painted: what the reader chose, else what the system says.
+// Sets dark or light before the first paint: the reader's choice, or the system's setting.
 (function () {
   "use strict";
   var root = document.documentElement;

@@ -1,15 +1,15 @@
-// What is shown: a choice for each filter, kept in the address so that a view can be linked.
+// The current view: a choice per filter, stored in the URL so that a view can be linked.
 window.View = (function () {
   "use strict";
   var SCOPES = ["transfer", "sibling device", "queries", "leaked weights", "white-box"];
-  var NAMES = ["kind", "profile", "protocol", "norm", "eps", "scope", "adversary", "n"]; // a change settles the others in this order
+  var NAMES = ["kind", "profile", "protocol", "norm", "eps", "scope", "adversary", "n"]; // a change adjusts the others in this order
   var ALL = "all";
 
   function of(s, name) { return name === "n" ? s.n_tier : s[name]; }
   function label(name, value) { return name === "adversary" && value === "" ? "worst case" : value; }
   function number(text) { return parseFloat(String(text).replace(/[^0-9.]/g, "")) || 0; }
 
-  // Groups in the order in which they are listed: first what has most to say.
+  // Groups in display order, the most informative first.
   function order(a, b) {
     return (a.kind === "measured" ? 0 : 1) - (b.kind === "measured" ? 0 : 1) || a.profile.localeCompare(b.profile) ||
       a.norm.localeCompare(b.norm) || a.eps_value - b.eps_value || (a.protocol === "strict" ? 0 : 1) - (b.protocol === "strict" ? 0 : 1) ||
@@ -25,7 +25,7 @@ window.View = (function () {
     list.forEach(function (group, at) { group.at = at; });
     return list;
   }
-  // The biggest group: measured, strict and not white-box before the rest.
+  // The largest group: measured, strict and non-white-box first.
   function best(list) {
     function merit(g) {
       return (g.one.kind === "measured" ? 4e6 : 0) + (g.one.protocol === "strict" ? 2e6 : 0) + (g.one.scope !== "white-box" ? 1e6 : 0) + g.size;
@@ -40,7 +40,7 @@ window.View = (function () {
   function fits(s, choice, without) {
     return NAMES.every(function (name) { return name === without || choice[name] === ALL || of(s, name) === choice[name]; });
   }
-  // After one filter changed, those that now leave nothing take the value of the biggest group that is left.
+  // After a filter change, filters that now match nothing take the value of the largest remaining group.
   function settle(choice, changed, list) {
     var moved = [], left = list.filter(function (g) { return choice[changed] === ALL || of(g.one, changed) === choice[changed]; });
     NAMES.forEach(function (name) {
