@@ -1,1 +1,1 @@
-"""Defenses, one a file, reached by name through the registry."""
+"""Defenses, one per file, looked up by name in the registry."""

@@ -1,1 +1,1 @@
-"""One evaluation: a Spec to a world, shards through attack and judge, verdicts to a record."""
+"""One evaluation: a Spec becomes a world, shards pass through attack and judge, verdicts become a record."""

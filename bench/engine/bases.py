@@ -1,4 +1,4 @@
-"""The undefended models: trained here on the profile's own images, or loaded from pre-trained weights."""
+"""The undefended models: trained locally on the profile's images, or loaded from pre-trained weights."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def base_model(base: Base, profile: Profile, data: Split | None, cache: ModelCac
     """A base, frozen: images in [0, 1] to logits of the profile's classes.
 
     Args:
-        base: Which one.
-        profile: Its world.
-        data: The training split, for a base that is trained here.
-        cache: Where trained models are kept.
+        base: The base to load or train.
+        profile: Its profile.
+        data: The training split, for a base that is trained locally.
+        cache: Store of trained models.
         means: Device, weights.
 
     Raises:
-        InputError: weights that are missing or do not fit.
+        InputError: if weights are missing or do not fit.
     """
     if base.pretrained:
         network, found = _loaded(base, profile, means)
@@ -48,10 +48,10 @@ def base_model(base: Base, profile: Profile, data: Split | None, cache: ModelCac
 
 
 def check_may_train(what: str, profile: Profile, means: Means) -> None:
-    """Refuse to begin a long training in the middle of an evaluation.
+    """Refuse to start a long training inside an evaluation.
 
     Raises:
-        InputError: the profile trains for hours and nobody asked for it.
+        InputError: if the profile trains for hours and training was not requested.
     """
     if not (profile.train_on_demand or means.train):
         raise InputError(f"{what}: no trained model is kept, and profile {profile.name} trains for hours; expected "
@@ -62,7 +62,7 @@ def weights_file(base: Base, means: Means, *, offline: bool = False) -> Path:
     """The file of a base's pre-trained weights.
 
     Raises:
-        InputError: it is not where the user said, or cannot be had from the hub.
+        InputError: if it is not at the given path, or not available from the hub.
     """
     return find_weights(base.name, means.weights, offline=offline or means.offline)
 

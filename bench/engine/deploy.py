@@ -1,4 +1,4 @@
-"""Train the models that evaluations will ask for."""
+"""Train the models that evaluations need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.engine.world import World
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model that is kept now: whose it is, its files, the log of its training, and how long it took."""
+    """A stored model: its role, files, training log and training time."""
 
     role: str
     seed: int
@@ -34,10 +34,10 @@ class Deployed:
 def train_models(
     spec: Spec, key: Key | None, means: Means, *, substitutes: int = 0, siblings: int = 0
 ) -> Iterator[Deployed]:
-    """The target of a Spec, then an adversary's substitutes and siblings; those that are kept already are named.
+    """Train the target of a Spec, then an adversary's substitutes and siblings; existing models are listed too.
 
     Raises:
-        InputError: there is nothing to train, or no data to train on.
+        InputError: if there is nothing to train, or no data to train on.
     """
     world = World(Making(spec, means), key)
     if not (world.defense.recipe(spec.profile) or spec.profile.base.recipe):

@@ -1,4 +1,4 @@
-"""How much arithmetic a model call is, and how much the device can do."""
+"""Arithmetic of a model call, and the peak of the device."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.core.numerics import numerics
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Side of the square matrices whose product measures the peak: large enough to be bound by arithmetic.
+# Side of the square matrices for measuring the peak: large enough to be compute-bound.
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Floating-point operations for one image: forward, and backward to the image alone."""
+    """Floating-point operations per image: forward, and backward to the image alone."""
 
     forward: int
     backward: int
@@ -44,7 +44,7 @@ def arithmetic(model: Model, image: Tensor) -> Arithmetic:
 
 @cache
 def peak(device: str, precision: Precision) -> float:
-    """Floating-point operations per second of a large square matrix product here, the best of a few."""
+    """Measured floating-point operations per second of a large square matrix product, the best of several."""
     kind = device.partition(":")[0]
     side = _SIDE.get(kind, 2048)
     dtype = torch.bfloat16 if precision is Precision.BF16 else torch.float32

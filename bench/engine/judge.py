@@ -1,4 +1,4 @@
-"""The judge: what the target says, measured again in float32. It trusts nothing that an attack reports."""
+"""The judge: predictions of the target, measured in float32. It trusts nothing that an attack reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.core.numerics import numerics
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Every forward of the judge has as many images, the last one padded, so that no verdict depends on how kernels
-# round for another batch shape. A profile may set another number; it is part of the Spec.
+# Every forward of the judge has the same number of images, the last one padded, so that verdicts do not depend on how
+# kernels round for another batch shape. A profile may set another number; it is part of the Spec.
 _ROWS = 64
 
 
@@ -25,21 +25,21 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
     """Decide for each image whether the target was fooled within the budget.
 
     Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A
-    candidate that is not finite, leaves [0, 1] or is farther than ``eps`` (but for float32 rounding) is INVALID,
-    whatever the target says to it.
+    candidate that is not finite, leaves [0, 1] or is farther than ``eps`` (beyond float32 rounding) is INVALID,
+    whatever the target predicts.
 
     Args:
         target: Deployed model; images (B, C, H, W) in [0, 1] to logits (B, K).
         batch: Clean images with labels (B,) and ids.
         x_adv: Candidates, same shape and dtype as ``batch.images``.
         budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
-        rows: Images in every forward, the last one padded.
+        rows: Images per forward, the last one padded.
 
     Returns:
         B verdicts in batch order.
 
     Raises:
-        ShapeError: ``x_adv`` differs from ``batch.images`` in shape or dtype.
+        ShapeError: if ``x_adv`` differs from ``batch.images`` in shape or dtype.
 
     Source: robust accuracy as in RobustBench, arXiv:2010.09670, with the budget check made explicit.
     """
@@ -68,7 +68,7 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
 
 
 def predict(model: Model, images: Tensor, rows: int = _ROWS) -> list[int | None]:
-    """Predicted class of each image, None where a logit is not finite; float32, fixed batch shape."""
+    """Predicted class of each image, None if a logit is not finite; float32, fixed batch shape."""
     out: list[int | None] = []
     with torch.no_grad(), numerics(Precision.FP32, images.device.type):
         for chunk in images.split(rows):

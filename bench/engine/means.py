@@ -1,4 +1,4 @@
-"""With what a Spec is evaluated."""
+"""The environment in which a Spec is evaluated."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from bench.store.runs import RunStore
 
 @dataclass(frozen=True)
 class Means:
-    """Folders, device, listener; none of it may change a verdict but by rounding.
+    """Folders, device, listener; none of it may change a verdict beyond rounding.
 
     Attributes:
-        results: Where records are written.
+        results: Folder for records.
         home: Keyring and caches.
         device: ``cpu`` or ``cuda``.
-        backend: Where shards run.
-        data: The folder of the data set, for one that needs it.
+        backend: Runs the shards.
+        data: Folder of the data set, if it needs one.
         weights: A file or folder of pre-trained weights; None for the hub.
-        offline: Never try the network.
-        workers: Threads that decode test images.
-        train: Train what is missing even where the profile leaves that to ``bench train``.
-        training: How models are trained; device and listener are these.
-        rebuild: Make a cached model anew where its digest is wrong.
-        key_name: What the keyring calls the key, for the record.
+        offline: Disable network access.
+        workers: Image-decoding threads.
+        train: Train missing models even if the profile leaves that to ``bench train``.
+        training: Training settings; device and listener are these.
+        rebuild: Rebuild a cached model with a wrong digest.
+        key_name: The key's name in the keyring, for the record.
         argv: The command line, for the record.
-        progress: Told how far work is.
+        progress: Receives progress.
     """
 
     results: RunStore

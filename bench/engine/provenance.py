@@ -1,4 +1,4 @@
-"""Where and with what a run is made."""
+"""Provenance of a run: machine and software."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("keybench", "torch", "torchvision", "timm", "peft", "pyautoattack",
 
 
 def provenance(*, started: str, argv: list[str], device: str, key_name: str | None) -> Provenance:
-    """Everything about the machine and the software that a reader of the record may ask for."""
+    """Everything about the machine and the software that is recorded."""
     commit = _git("rev-parse", "HEAD")
     return Provenance(
         started=started,
@@ -43,7 +43,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git(*words: str) -> str | None:
-    """What git says in the checkout that holds this package; None where the package is installed elsewhere."""
+    """The git state of the checkout with this package; None if the package is installed elsewhere."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

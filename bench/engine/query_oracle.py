@@ -1,4 +1,4 @@
-"""The deployed model as its users meet it: images in, answers out, every one counted."""
+"""The deployed model as its users see it: images in, answers out, with every query counted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class QueryOracle:
-    """A model that gives logits without a graph, or labels alone; no module, so that nobody can look inside or copy it.
+    """Returns logits without a graph, or labels only; not a module, so that it cannot be inspected or copied.
 
-    An image that is repeated in a call only to fill the batch (the rows that equal the first one) is asked once.
+    An image repeated in a call only to pad the batch (rows that equal the first one) counts as one query.
 
     Args:
-        model: Who answers.
+        model: The model that answers.
         access: ``SCORES``: logits (B, K); ``LABELS``: a one-hot row of the predicted class.
-        limit: Images that may be asked in all; None for any number.
+        limit: Total number of queries allowed; None for no limit.
     """
 
     training = False
@@ -32,20 +32,18 @@ class QueryOracle:
         self._model, self.access, self._limit, self.asked = model, access, limit, 0
 
     def within(self, limit: int | None) -> QueryOracle:
-        """The same model with a count and a limit of its own."""
+        """The same model with its own count and limit."""
         return QueryOracle(self._model, self.access, limit)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Answers to ``images`` (B, C, H, W), shape (B, K).
 
         Raises:
-            QueryBudgetError: more is asked than the threat model allows.
+            QueryBudgetError: if the threat model's limit is exceeded.
         """
         self.asked += 1 + int((images[1:] != images[:1]).flatten(1).any(1).sum())
         if self._limit is not None and self.asked > self._limit:
-            raise QueryBudgetError(
-                f"{self.asked} images were asked of the target; the threat model allows {self._limit}"
-            )
+            raise QueryBudgetError(f"{self.asked} queries of the target; the threat model allows {self._limit}")
         with torch.no_grad():
             logits = self._model(images.detach())
         return logits if self.access is Access.SCORES else F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)

@@ -1,1 +1,1 @@
-"""What runs will take before anything is spent: model calls, arithmetic, time, money, memory, disk."""
+"""Estimates of what runs cost before they start: model calls, arithmetic, time, money, memory, disk."""

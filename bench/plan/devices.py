@@ -1,4 +1,4 @@
-"""Accelerators by their published figures."""
+"""Accelerators with their published figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TERA, _GIGA = 10**12, 10**9
 
 
 class Device(Frozen):
-    """One entry of devices.yaml; see the head of that file."""
+    """One entry of devices.yaml; see the header of that file."""
 
     name: str
     bf16: float | None
@@ -25,16 +25,16 @@ class Device(Frozen):
     memory: float
 
     def peak(self, precision: Precision) -> float:
-        """Floating-point operations per second; those of fp32 where the device does not have ``precision``."""
+        """Floating-point operations per second; those of fp32 if the device does not support ``precision``."""
         return _TERA * (self._published(precision) or self.fp32)
 
     def has(self, precision: Precision) -> bool:
-        """Whether the device has such arithmetic."""
+        """Whether the device supports this precision."""
         return self._published(precision) is not None
 
     @property
     def bytes(self) -> float:
-        """Memory."""
+        """Memory in bytes."""
         return _GIGA * self.memory
 
     def _published(self, precision: Precision) -> float | None:
@@ -49,10 +49,10 @@ def devices() -> dict[str, Device]:
 
 
 def find_device(name: str) -> Device:
-    """The device called ``name``.
+    """Look up the device called ``name``.
 
     Raises:
-        UnknownNameError: there is none; near names are given.
+        UnknownNameError: if there is none; similar names are suggested.
     """
     if name not in devices():
         raise UnknownNameError(f"unknown device {name!r}{suggestion(name, devices())} (of --on)")

@@ -1,4 +1,4 @@
-"""What a plan's figures do not say by themselves."""
+"""Notes that explain a plan's figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.plan.types import Asked, PlannedRun, PlannedTraining, Totals
 
 
 def notes_on(runs: list[PlannedRun], trainings: list[PlannedTraining], totals: Totals, asked: Asked) -> list[str]:
-    """What the figures do not say by themselves."""
+    """Notes that explain the figures."""
     there, notes = asked.there, list[str]()
     if quiet := [run for run in runs if not run.trains]:
         notes.append(f"nothing is trained for {len(quiet)} of {len(runs)} runs")
@@ -17,27 +17,25 @@ def notes_on(runs: list[PlannedRun], trainings: list[PlannedTraining], totals: T
         notes.append(f"{len(shared)} of {len(runs)} runs judge adversarial images that another run makes: the "
                      "totals count them once")  # fmt: skip
     if trainings:
-        notes.append("models that are kept already are listed too: they are not trained again")
+        notes.append("models that exist already are listed too: they are not trained again")
     if unknown := sorted({run.attack for run in runs if run.calls is None}):
-        notes.append(f"{', '.join(unknown)} does not say what it costs: the most is unknown, and not in the totals")
+        notes.append(f"{', '.join(unknown)} does not report its cost: the most is unknown, and not in the totals")
     if there:
         used = {Precision(run.precision) for run in runs} | {Precision(t.precision) for t in trainings}
-        notes += [
-            f"{there.name} has no {p}: reckoned at the peak of its fp32" for p in sorted(used) if not there.has(p)
-        ]
+        notes += [f"{there.name} has no {p}: estimated at its fp32 peak" for p in sorted(used) if not there.has(p)]
     notes += _warnings(runs, trainings, totals, asked)
     return notes
 
 
 def _warnings(runs: list[PlannedRun], trainings: list[PlannedTraining], totals: Totals, asked: Asked) -> list[str]:
-    """What does not fit into the device's memory."""
+    """Warnings of work that does not fit into the device's memory."""
     name, room = _room(asked)
     if room is None or totals.memory <= room:
         return []
     notes = []
     if (attack := max(run.memory for run in runs)) > room:
         notes.append(f"warning: an attack is estimated at {attack / 1e9:.3g} GB, {name} has {room / 1e9:.3g}: "
-                     "expected a smaller batch_size (the engine halves it by itself)")  # fmt: skip
+                     "expected a smaller batch_size (the engine also halves it automatically)")  # fmt: skip
     for training in {t.batch_size: t for t in trainings if t.memory > room}.values():
         notes.append(f"warning: training {training.name} is estimated at {training.memory / 1e9:.3g} GB, {name} "
                      f"has {room / 1e9:.3g}: expected a smaller --micro-batch")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a plan says, and what it is asked."""
+"""Inputs and results of a plan."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bench.plan.gauge import Amount
 
 @dataclass(frozen=True)
 class Asked:
-    """How to plan.
+    """Settings of a plan.
 
     Attributes:
-        images: Images of every run; None for what the Spec or the data set says.
+        images: Images of every run; None for the number in the Spec or the data set.
         data: The folder of the data set, to count its images.
-        device: Where calls are timed; None to time nothing.
-        there: A device to reckon with by its published peak, and the share ``mfu`` of it that is reached.
-        price: Of an hour on ``there``, else on ``device``.
-        micro_batch: Images at once of a training; None for its whole batch.
+        device: Device for timed calls; None to time nothing.
+        there: A device for estimates by its published peak, of which the share ``mfu`` is reached.
+        price: Price per hour on ``there``, otherwise on ``device``.
+        micro_batch: Images per training micro-batch; None for the whole batch.
     """
 
     images: int | None = None
@@ -37,10 +37,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run by itself. ``calls`` and ``most`` are None where the attack does not say its cost.
+    """One run by itself. ``calls`` and ``most`` are None if the attack does not report its cost.
 
-    ``shares`` names the run whose adversarial images this one judges; ``memory`` is in bytes, ``measured`` what a GPU
-    said of it.
+    ``shares`` is the run whose adversarial images this one judges; ``memory`` is in bytes, ``measured`` the peak
+    measured on a GPU.
     """
 
     row: str
@@ -65,7 +65,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """One model that is trained once, whoever needs it."""
+    """One model that is trained once, even if several runs need it."""
 
     name: str
     options: dict[str, Any]
@@ -81,9 +81,9 @@ class PlannedTraining:
 
 @dataclass(frozen=True)
 class Totals:
-    """All runs with shared work counted once; money for the hours asked about, bytes of the largest memory and of disk.
+    """Totals of all runs with shared work counted once: money for the hours, the largest memory and disk in bytes.
 
-    ``complete`` is false where an attack does not say its cost: ``most`` and the money are then of the rest.
+    ``complete`` is false if an attack does not report its cost: ``most`` and the money then cover the others.
     """
 
     attacks: int
@@ -101,7 +101,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Plan:
-    """Runs, models to train, the whole, and what people should know."""
+    """Runs, models to train, totals, and notes."""
 
     runs: list[PlannedRun]
     trainings: list[PlannedTraining]

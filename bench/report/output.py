@@ -1,4 +1,4 @@
-"""What a report hands to whoever writes it: tables as text and as data, figures."""
+"""The output of a report: tables as text and as data, figures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Table:
     Attributes:
         title: One line.
         header: Headings, of Markdown and LaTeX.
-        body: Cells as they are read, in the order of ``header``.
-        data: The same and more as numbers (fractions in [0, 1]) and words, one mapping for each line of the CSV file;
-            all lines have the same names.
+        body: Cells as displayed, in the order of ``header``.
+        data: The same and more as numbers (fractions in [0, 1]) and text, one mapping per line of the CSV file; all
+            lines have the same names.
     """
 
     title: str
@@ -29,14 +29,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Output:
-    """All that is written for one name.
+    """Everything that is written under one name.
 
     Attributes:
         table: The table.
-        figures: By the end of the file's name; "" for the one that bears the name itself.
-        notes: What a reader must know, one line each; under the table.
-        runs: Ids of the runs that it comes from.
-        commands: What fills the cells that are still empty.
+        figures: By suffix of the file name; "" for the figure without a suffix.
+        notes: What a reader must know, one line each; printed under the table.
+        runs: Ids of the runs that it is computed from.
+        commands: Commands that fill the empty cells.
     """
 
     table: Table

@@ -1,4 +1,4 @@
-"""Accuracy against the questions that the deployed model answers for each image."""
+"""Accuracy against the query limit of the deployed model per image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bench.store.suites import Cell
 
 
 def queries(cells: Sequence[Cell]) -> Output:
-    """A line for each kind of answer, a panel for each row; places are questions allowed for each image."""
+    """One line per kind of answer, one panel per row; x is the number of queries allowed per image."""
     return spent(cells, _SPENDING)
 
 
 def _allowed(record: Record) -> int | None:
-    """The threat's limit or the attack's own, whichever is less."""
+    """The threat's limit or the attack's own, whichever is lower."""
     limits = [record.adversary.queries, record.spec.attack.options.get("queries")]
     return min(int(x) for x in limits if x is not None) if record.adversary.queries is not None else None
 

@@ -1,4 +1,4 @@
-"""Published figures, as data that comes with the package."""
+"""Published figures, as data in the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table II of arXiv:2311.16577: what fine-tuning trains."""
+"""Table II of arXiv:2311.16577: number of trained weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report.reported import reported
 
 @dataclass(frozen=True)
 class Table2:
-    """Counts of weights, counted on the real models."""
+    """Numbers of weights, counted on the real models."""
 
     model: str
     full: int
@@ -19,11 +19,11 @@ class Table2:
 
     @property
     def lora_percent(self) -> float:
-        """LoRA's share of all weights, adapters included, as peft counts and the paper does."""
+        """LoRA's share of all weights, including adapters, as in peft and the paper."""
         return 100 * self.lora / self.with_adapters
 
     def rows(self) -> list[dict[str, str]]:
-        """Measured beside reported, rounded as the paper prints them."""
+        """Measured next to reported, rounded as in the paper."""
         (paper,) = reported("table2")
         return [
             _row(self.model, "full", self.full, None, paper["trainable_full_millions"], ""),
@@ -43,7 +43,7 @@ class Table2:
 
     @property
     def agrees(self) -> bool:
-        """Whether every figure that the paper prints comes out."""
+        """Whether every figure printed in the paper is reproduced."""
         return all(row["measured"] == row["reported"] for row in self.rows())
 
 

@@ -1,4 +1,4 @@
-"""How figures are written: percent with one decimal, intervals in brackets."""
+"""Formatting of figures: percent with one decimal, intervals in brackets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def with_interval(share: float, interval: Interval, *, upper: bool) -> str:
 
 
 def bound(found: Accuracy | None, share: float | None, images: int | None) -> tuple[float, float, float] | None:
-    """Measured less reported, with its interval; None where one of them is missing."""
+    """Measured minus reported, with its interval; None if one of them is missing."""
     if found is None or share is None or images is None:
         return None
     return found.mean - share, *difference(found, share, images)

@@ -18,18 +18,18 @@ _LATEX = {
 
 
 def write_output(output: Output, folder: Path, name: str) -> list[Path]:
-    """Write an output whole; same output, same bytes.
+    """Write an output atomically; the same output gives the same bytes.
 
     Args:
-        output: What a report made.
-        folder: Made where it is not there.
-        name: Of the files, without their ending.
+        output: The output of a report.
+        folder: Created if it does not exist.
+        name: Name of the files, without suffix.
 
     Returns:
         The files.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: if the folder cannot be written.
     """
     texts = {"md": markdown(output, name), "csv": as_csv(output.table), "tex": latex(output, name)}
     paths = []
@@ -43,7 +43,7 @@ def write_output(output: Output, folder: Path, name: str) -> list[Path]:
 
 
 def markdown(output: Output, name: str) -> str:
-    """The table with notes, runs and, for empty cells, the commands that fill them."""
+    """The table with notes, runs and the commands that fill empty cells."""
     table = output.table
     lines = [f"# {table.title}", "", _md_row(table.header), _md_row(["---"] * len(table.header))]
     lines += [_md_row(row) for row in table.body]
@@ -59,7 +59,7 @@ def markdown(output: Output, name: str) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """The data, one line each; empty where there is no figure."""
+    """The data, one line each; empty if there are no figures."""
     out = io.StringIO()
     if table.data:
         writer = csv.DictWriter(out, list(table.data[0]), lineterminator="\n")

@@ -1,1 +1,1 @@
-"""Append-only records, verdicts and artifacts; the keyring. Nothing half-written is ever read as whole."""
+"""Append-only records, verdicts and artifacts; the keyring. Partially written files are never read as complete."""

@@ -1,4 +1,4 @@
-"""Adversarial images kept by content address: made once for a source, judged against every target."""
+"""Adversarial images by content address: made once per source, judged against every target."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from bench.store.files import write_whole
 
 @dataclass(frozen=True)
 class Made:
-    """What an attack handed back for some images, and what it cost.
+    """The candidates of an attack for some images, and their cost.
 
     ``images`` (B, C, H, W) float32; ``failed`` (B,) marks images whose attack raised; ``meters`` (by part)
-    and ``seconds`` are those of the making, also when it is read back.
+    and ``seconds`` are those of the original attack, even if it is read back.
     """
 
     images: Tensor
@@ -34,16 +34,16 @@ class Made:
 
 
 class CandidateStore:
-    """One safetensors file for each content address, with the digest of its pixels."""
+    """One safetensors file per content address, with the digest of its pixels."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, address: str) -> Made | None:
-        """What is kept under ``address``, or None.
+        """The entry under ``address``, or None.
 
         Raises:
-            CorruptArtifactError: the file is damaged.
+            CorruptArtifactError: if the file is damaged.
         """
         path = self._path(address)
         if not path.exists():
@@ -54,10 +54,10 @@ class CandidateStore:
                 about = json.loads(file.metadata()["about"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CorruptArtifactError(
-                f"kept adversarial images {path} cannot be read ({error}); delete the file"
+                f"stored adversarial images {path} cannot be read ({error}); delete the file"
             ) from None
         if _pixels(images) != about["sha256"]:
-            raise CorruptArtifactError(f"kept adversarial images {path} do not have their SHA-256; delete the file")
+            raise CorruptArtifactError(f"stored adversarial images {path} do not have their SHA-256; delete the file")
         return Made(
             images,
             torch.zeros(len(images), dtype=torch.bool),
@@ -68,7 +68,7 @@ class CandidateStore:
         )
 
     def write(self, address: str, made: Made) -> None:
-        """Keep ``made``, unless an attack failed on some of it."""
+        """Store ``made``, unless the attack failed on some images."""
         if made.failed.any():
             return
         images = made.images.detach().cpu().contiguous()

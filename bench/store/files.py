@@ -1,4 +1,4 @@
-"""Files written whole (temporary name, fsync, rename), and locks between processes."""
+"""Atomic file writes (temporary name, fsync, rename), and locks between processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bench.core.errors import InputError, StorageError
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write ``data`` so that ``path`` either has all of it or is as it was before.
+    """Write ``data`` so that ``path`` contains either all of it or its previous content.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; the temporary file is gone.
+        StorageError: if the folder cannot be written or the disk is full; the temporary file is removed.
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,15 +46,15 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, busy: str | None = None) -> Iterator[None]:
-    """Hold the lock file ``path`` alone, and take it away afterwards.
+    """Hold the lock file ``path`` exclusively, and remove it afterwards.
 
     Args:
-        path: Its folder is made where it is not there.
-        busy: What to say where another process holds it; None waits for that one.
+        path: Its folder is created if it does not exist.
+        busy: Error message if another process holds it; None waits for that process.
 
     Raises:
-        InputError: another process holds it, and ``busy`` was given.
-        StorageError: it cannot be written.
+        InputError: if another process holds it, and ``busy`` was given.
+        StorageError: if it cannot be written.
     """
     while True:
         with _explained(path):
@@ -66,7 +66,7 @@ def locked(path: Path, *, busy: str | None = None) -> Iterator[None]:
             except BlockingIOError:
                 raise InputError(busy or "") from None
             if not _is_at(path, file):
-                continue  # who held it took it away, and a third may hold a new one
+                continue  # the previous holder removed it, and a third process may hold a new one
             try:
                 yield
             finally:
@@ -85,7 +85,7 @@ def check_writable(folder: Path) -> None:
     """Write and remove a small file, leaving nothing behind, not even the folder.
 
     Raises:
-        StorageError: it cannot be done.
+        StorageError: if that fails.
     """
     missing = [p for p in (folder, *folder.parents) if not p.exists()]
     with _explained(folder):

@@ -1,4 +1,4 @@
-"""The folder that holds what outlives a run: keyring and caches."""
+"""The folder with everything that outlives a run: keyring and caches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """The home that the environment names."""
+        """The home given by the environment."""
         given = os.environ.get("BENCH_HOME")
         return cls(Path(given).expanduser() if given else user_data_path("keybench"))
 
@@ -28,15 +28,15 @@ class Home:
 
     @property
     def models(self) -> Path:
-        """Trained models, by the digest of what they are made from."""
+        """Trained models, by the digest of their inputs."""
         return self.root / "cache" / "models"
 
     @property
     def adversarial(self) -> Path:
-        """Adversarial images, by the digest of what they are made from."""
+        """Adversarial images, by the digest of their inputs."""
         return self.root / "cache" / "adversarial"
 
     @property
     def indexes(self) -> Path:
-        """What lies where in archives of images."""
+        """Indexes of image archives."""
         return self.root / "cache" / "indexes"

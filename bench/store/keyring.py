@@ -21,14 +21,14 @@ class Keyring:
         self.folder = folder
 
     def names(self) -> list[str]:
-        """The keys there are."""
+        """The names of the keys."""
         return sorted(p.stem for p in self.folder.glob("*.key"))
 
     def new(self, name: str) -> Key:
-        """Make and keep a random key.
+        """Create and store a random key.
 
         Raises:
-            KeyringError: the name cannot be a file name, or is taken.
+            KeyringError: if the name is not a valid file name, or is taken.
         """
         path = self._path(name)
         if path.exists():
@@ -42,8 +42,8 @@ class Keyring:
         """The key called ``name``.
 
         Raises:
-            KeyringError: there is none, others can read its file, or it does not hold a key. The message never
-                holds what the file holds.
+            KeyringError: if there is none, other users can read its file, or it does not contain a key. The message
+                never includes the file's content.
         """
         path = self._path(name)
         if not path.is_file():
@@ -64,7 +64,7 @@ class Keyring:
         """The key with this fingerprint.
 
         Raises:
-            KeyringError: no readable key has it.
+            KeyringError: if no readable key has it.
         """
         for name in self.names():
             key = self.read(name)

@@ -1,4 +1,4 @@
-"""The record of a key study: figures of what a key is worth, and the runs they rest on; nothing of any key."""
+"""The record of a key study: its figures and the runs they are based on; it contains nothing of any key."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Kind = Literal[
 
 
 class KeyStudySpec(Frozen):
-    """Everything that decides the figures of a key study."""
+    """Everything that determines the figures of a key study."""
 
     run: Spec = Field(description="of white-box on device 0: profile, defense, attack, budget, seed, images, key")
     devices: int = Field(ge=2)
     wrong_keys: int = Field(ge=1)
-    draws: int = Field(ge=1, description="of orders at each distance from the right one")
+    draws: int = Field(ge=1, description="of orders at each distance from the correct one")
     guesses: int = Field(ge=1, description="orders that each climb may try")
-    substitute_attacks: list[PluginSpec] = Field(description="with which keyed and key-free substitutes are compared")
+    substitute_attacks: list[PluginSpec] = Field(description="attacks that compare keyed and key-free substitutes")
     version: int = Field(ge=1, description="of the study")
 
     @property
@@ -61,7 +61,7 @@ class Cosine(Frozen):
     b: str
     loss: Literal["margin", "cross-entropy"]
     images: int = Field(ge=0, description="on which neither gradient is zero")
-    mean: float | None = Field(ge=-1, le=1, description="null where there is no image")
+    mean: float | None = Field(ge=-1, le=1, description="null if there are no images")
     quantiles: list[float] = Field(description="5, 25, 50, 75, 95%")
     shared: float | None = Field(
         ge=-1, le=1, description="mean after averaging channels that are equal in all images; null where none are"
@@ -94,7 +94,7 @@ class SiblingPair(Frozen):
 
 
 class Substitutes(Frozen):
-    """A keyed and a key-free substitute with one attack on device 0, image by image; one of each, so of one key."""
+    """A keyed and a key-free substitute with one attack on device 0, image by image; one of each, so a single key."""
 
     attack: str
     keyed_run: str = RunId
@@ -103,24 +103,24 @@ class Substitutes(Frozen):
     key_free: float = Field(ge=0, le=1, description="robust accuracy against the key-free substitute")
     keyed_interval: tuple[float, float]
     key_free_interval: tuple[float, float]
-    difference_interval: tuple[float, float] = Field(description="of keyed less key-free, Newcombe 95%")
+    difference_interval: tuple[float, float] = Field(description="of keyed minus key-free, Newcombe 95%")
     p_exact: float = Field(ge=0, le=1, description="exact McNemar")
     p_holm: float = Field(ge=0, le=1, description="adjusted for all attacks")
 
 
 class AtDistance(Frozen):
-    """Accuracy of device 0 behind an order that is so many exchanges of two entries from the right one."""
+    """Accuracy of device 0 behind an order that is ``exchanges`` swaps of two entries from the correct one."""
 
-    exchanges: int | None = Field(ge=0, description="null for orders drawn at random")
+    exchanges: int | None = Field(ge=0, description="null for random orders")
     draws: int = Field(ge=1)
-    moved: float = Field(ge=0, le=1, description="mean share of entries that are not where they belong")
+    moved: float = Field(ge=0, le=1, description="mean share of entries in a wrong position")
     mean: float = Share
     low: float = Share
     high: float = Share
 
 
 class Keys(Frozen):
-    """Accuracy of device 0 with the right key, with no key, with wrong keys."""
+    """Accuracy of device 0 with the correct key, with no key, with wrong keys."""
 
     right: float = Share
     none: float = Field(ge=0, le=1, description="plain images into the keyed network")
@@ -131,7 +131,7 @@ class Keys(Frozen):
 
 
 class Guess(Frozen):
-    """What an estimation of the order has found so far."""
+    """Intermediate result of an estimation of the order."""
 
     how: Literal["assignment", "climb in cross-entropy", "climb in accuracy", "assignment, then cross-entropy"]
     guesses: int = Field(ge=0, description="orders tried")
@@ -142,7 +142,7 @@ class Guess(Frozen):
 
 
 class KeyStudyRecord(Frozen):
-    """What a key is worth, on one defense."""
+    """The study of one defense."""
 
     schema_version: Literal[1] = 1
     kind: Literal["key-study"] = "key-study"
@@ -154,11 +154,11 @@ class KeyStudyRecord(Frozen):
     first_layers: list[FirstLayers]
     matrix: list[SiblingPair] = Field(description="every ordered pair of devices")
     substitutes: list[Substitutes]
-    distance: list[AtDistance] = Field(description="empty where the transform has no order")
-    keys: Keys | None = Field(description="null where the transform cannot be bound to another key")
-    estimation: list[Guess] = Field(description="empty where it does not apply")
+    distance: list[AtDistance] = Field(description="empty if the transform has no order")
+    keys: Keys | None = Field(description="null if the transform cannot be bound to another key")
+    estimation: list[Guess] = Field(description="empty if it does not apply")
     notes: list[str] = Field(description="what does not apply, and why")
-    seconds: float = Field(ge=0, description="of this command; runs that were there already take none")
+    seconds: float = Field(ge=0, description="of this command; existing runs take none")
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -173,18 +173,18 @@ class KeyStudyRecord(Frozen):
 
     @property
     def run_ids(self) -> list[str]:
-        """Of all runs that the figures rest on."""
+        """Ids of all runs that the figures are based on."""
         pairs = [run for s in self.substitutes for run in (s.keyed_run, s.key_free_run)]
         return list(dict.fromkeys([cell.run_id for cell in self.matrix] + pairs))
 
 
 def keystudy_path(results: Path, study_id: str) -> Path:
-    """Where the record of a key study lies."""
+    """Path of the record of a key study."""
     return results / study_id / "key-study.json"
 
 
 def write_keystudy(results: Path, record: KeyStudyRecord) -> Path:
-    """Write the record whole; where it is then."""
+    """Write the record atomically and return its path."""
     return write_document(keystudy_path(results, record.study_id), record)
 
 
@@ -192,6 +192,6 @@ def read_keystudy(path: Path) -> KeyStudyRecord:
     """Read and validate a record.
 
     Raises:
-        CorruptArtifactError: it is not one; the field is named.
+        CorruptArtifactError: if it is invalid; the field is named.
     """
     return read_document(path, KeyStudyRecord, "key study")

@@ -1,4 +1,4 @@
-"""Trained models on disk, addressed by what they are made from and checked by digest on every read."""
+"""Trained models on disk, addressed by what determines their weights and checked by digest on every read."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MANIFEST = "manifest.json"
 
 
 class ModelCache:
-    """Folders of weights with a manifest: what they were made from and the SHA-256 of every file.
+    """Folders of weights with a manifest: the model's inputs and the SHA-256 of every file.
 
     Args:
-        folder: Where they are.
-        rebuild: Make a damaged one anew.
-        leads: False in a process that helps another one to build: what it leaves is thrown away.
-        meet: Waits until every process that builds is there.
-        together: Several processes build one model.
+        folder: The folder of the cache.
+        rebuild: Rebuild a damaged model.
+        leads: False in a process that helps another one to build: its files are discarded.
+        meet: Waits until every building process has arrived.
+        together: Whether several processes build one model.
     """
 
     def __init__(
@@ -41,21 +41,21 @@ class ModelCache:
         self._leads, self._meet = leads, meet
 
     def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
-        """The folder of the model made from ``made_from``, built when it is not there, and the model's digest.
+        """The folder and digest of the model with the inputs ``made_from``, built if it does not exist.
 
         Args:
-            made_from: Everything that decides the weights, JSON-like; its digest is the address.
-            build: Leaves the model's files in the empty folder it is given.
+            made_from: Everything that determines the weights, JSON-like; its digest is the address.
+            build: Writes the model's files to the empty folder that it is given.
 
         Raises:
-            CorruptArtifactError: a file differs from its manifest and a rebuild was not asked for.
-            StorageError: the cache cannot be written.
+            CorruptArtifactError: if a file differs from its manifest and a rebuild was not requested.
+            StorageError: if the cache cannot be written.
         """
         folder = self._folder / digest(made_from)[:32]
         kept = self._kept(folder)
         if kept is not None:
             return kept
-        # Commands that want the same model at the same time build it once; processes that build together do not wait.
+        # Concurrent commands build the same model once; processes that build together do not wait.
         with nullcontext() if self._together else locked(folder.with_name(f"{folder.name}.lock")):
             return self._kept(folder) or self._built(folder, made_from, build)
 
@@ -88,21 +88,21 @@ class ModelCache:
         return folder, _check(folder)
 
     def workspace(self, made_from: dict[str, Any]) -> Path:
-        """Where the training of this model keeps checkpoints and its log."""
+        """Folder of checkpoints and log for the training of this model."""
         return self._folder.parent / "training" / digest(made_from)[:32]
 
     def like(self, made_from: dict[str, Any]) -> tuple[Path, str] | None:
-        """The kept model whose make has all of ``made_from``, and perhaps more.
+        """The stored model with inputs that include all of ``made_from``.
 
         Raises:
-            InputError: several have, so nobody can say which is meant.
-            CorruptArtifactError: a file of it differs from its manifest.
+            InputError: if there are several, which is ambiguous.
+            CorruptArtifactError: if one of its files differs from its manifest.
         """
         found = [p.parent for p in self._folder.glob(f"*/{_MANIFEST}") if _made_of(p).items() >= made_from.items()]
         if not found:
             return None
         if len(found) > 1:
-            raise InputError(f"{len(found)} kept models differ only in the images or the file that they were made from "
+            raise InputError(f"{len(found)} stored models differ only in their training images or source file "
                              f"({', '.join(sorted(folder.name[:12] for folder in found))}); name those")  # fmt: skip
         return found[0], _check(found[0])
 
@@ -119,13 +119,13 @@ def _put(part: Path, folder: Path) -> None:
     try:
         os.rename(part, folder)
     except OSError:
-        if not (folder / _MANIFEST).exists():  # else another process was first, with the same model
+        if not (folder / _MANIFEST).exists():  # otherwise another process stored the same model first
             raise
     sync_folder(folder.parent)
 
 
 def _check(folder: Path) -> str:
-    advice = "run again with --rebuild to make it anew"
+    advice = "run again with --rebuild to rebuild it"
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
         files: dict[str, str] = manifest["files"]

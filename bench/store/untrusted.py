@@ -1,4 +1,4 @@
-"""Files that strangers wrote: read with a cap, parsed without surprises, and no text in them that could do harm."""
+"""Untrusted files: read with a size limit, parsed strictly, and free of harmful text."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Document = TypeVar("Document", bound=BaseModel)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 
-# Our own records nest 7 deep, their longest text has 279 characters.
+# Our own records have a nesting depth of 7; their longest text has 279 characters.
 _DEPTH = 32
 _LONGEST = 10_000
-_WHOLE = 2**63  # integers stay below
-_SHOWN = 160  # characters of a stranger's text in an error
-# Control characters, the marks that turn the direction of text (Unicode TR 9), line separators, lone surrogates.
+_WHOLE = 2**63  # exclusive bound of integers
+_SHOWN = 160  # characters of untrusted text in an error
+# Control characters, marks that change the direction of text (Unicode TR 9), line separators, lone surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _MARKUP = re.compile(r"<[A-Za-z/!?]|&#|&[A-Za-z]+;")
 # Schemes that a browser would run or show; "data: 3 images are missing" is a sentence, "data:text/html" is not.
@@ -32,10 +32,10 @@ _SCHEME = re.compile(r"(?:java|vb|live)script\s*:|data:(?:[\w.+-]+/[\w.+-]|[;,])
 
 
 class RefusedError(CorruptArtifactError):
-    """What a stranger handed in and cannot be taken, with the field that is wrong.
+    """Refused input, with the invalid field.
 
     Attributes:
-        field: Where it is, such as ``metrics.robust_accuracy`` or ``verdicts.parquet: label``.
+        field: Its location, such as ``metrics.robust_accuracy`` or ``verdicts.parquet: label``.
         text: What is wrong with it, in one line.
     """
 
@@ -45,27 +45,27 @@ class RefusedError(CorruptArtifactError):
 
 
 def tame(value: object, most: int = _SHOWN) -> str:
-    """A stranger's text for an error line: no character that is not printable, and not long."""
+    """Untrusted text for an error line: only printable characters, and shortened."""
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value)[: most + 1])
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def read_capped(path: Path, most: int) -> bytes:
-    """All bytes of a plain file of at most ``most`` bytes; the file's name is the field of an error.
+    """All bytes of a regular file of at most ``most`` bytes; the file's name is the field of an error.
 
     Raises:
-        RefusedError: it is missing, a link, no plain file, or too large.
+        RefusedError: if it is missing, a link, not a regular file, or too large.
     """
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))  # noqa: SIM115 (closed below)
     except FileNotFoundError:
         raise RefusedError(path.name, "the file is missing") from None
     except OSError:
-        raise RefusedError(path.name, "cannot be opened, is a link or a folder; expected a plain file") from None
+        raise RefusedError(path.name, "cannot be opened, is a link or a folder; expected a regular file") from None
     with file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
-            raise RefusedError(path.name, "is no plain file")
+            raise RefusedError(path.name, "is not a regular file")
         if about.st_size > most:
             raise RefusedError(path.name, f"has {about.st_size} bytes; expected at most {most}")
         data = file.read(most + 1)
@@ -75,15 +75,15 @@ def read_capped(path: Path, most: int) -> bytes:
 
 
 def parse_json(data: bytes, field: str, *, prefix: str = "") -> Any:
-    """Plain data of JSON text: no key twice, finite numbers below 2**63, at most 32 levels.
+    """Plain data of JSON text: no duplicate keys, finite numbers below 2**63, at most 32 levels.
 
     Args:
         data: The text.
-        field: What to call all of it in an error.
-        prefix: Put before the names of the fields inside.
+        field: The field of an error that concerns the whole text.
+        prefix: Prefix of the names of the fields inside.
 
     Raises:
-        RefusedError: it is not such.
+        RefusedError: if it is anything else.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def parse_json(data: bytes, field: str, *, prefix: str = "") -> Any:
         return out
 
     def whole(text: str) -> int:
-        return int(text) if len(text) < 32 else _WHOLE  # int() of a million digits takes for ever
+        return int(text) if len(text) < 32 else _WHOLE  # int() of a million digits is very slow
 
     try:
         found = json.loads(data.decode(), object_pairs_hook=pairs, parse_int=whole)
@@ -106,22 +106,22 @@ def parse_json(data: bytes, field: str, *, prefix: str = "") -> Any:
     for value, depth, path in _walk(found):
         if depth > _DEPTH:
             raise RefusedError(field, f"is nested deeper than {_DEPTH} levels")
-        if isinstance(value, int | float) and not abs(value) < _WHOLE:  # NaN is not less than anything
+        if isinstance(value, int | float) and not abs(value) < _WHOLE:  # NaN compares as false
             raise RefusedError(prefix + _dotted(path), f"is {value:g}; expected a finite number below 2**63")
     return found
 
 
 def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str = "") -> Document:
-    """JSON text as a validated document whose every text is harmless.
+    """JSON text as a validated document without harmful text.
 
     Args:
         data: The file's bytes.
         kind: The model.
-        name: The file's, the field of what is wrong with all of it.
-        prefix: Put before the names of the fields inside.
+        name: Name of the file, the field of an error that concerns the whole file.
+        prefix: Prefix of the names of the fields inside.
 
     Raises:
-        RefusedError: it is not one; the field is named.
+        RefusedError: if it is invalid; the field is named.
     """
     check_texts(parse_json(data, name, prefix=prefix), prefix)
     try:
@@ -132,17 +132,17 @@ def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str 
         text = problem["msg"].removeprefix("Value error, ")
         first = text.partition(" ")[0]
         if problem["type"] == "value_error" and first in kind.model_fields and not where:
-            where = [first]  # what a validator of the whole complains of
+            where = [first]  # the subject of a validator of the whole document
         raise RefusedError(
             f"{prefix}{'.'.join(where) or name}", f"{text} (got {tame(problem['input'], 60)!r})"
         ) from None
 
 
 def check_texts(data: Any, prefix: str = "") -> None:
-    """Check every text in plain data, keys too.
+    """Check every text in plain data, including keys.
 
     Raises:
-        RefusedError: control characters, markup, a URL that runs something, or more than 10,000 characters.
+        RefusedError: for control characters, markup, a URL that runs something, or more than 10,000 characters.
     """
     for value, _, path in _walk(data):
         if isinstance(value, str) and (wrong := harm(value)):
@@ -150,15 +150,15 @@ def check_texts(data: Any, prefix: str = "") -> None:
 
 
 def harm(text: str) -> str | None:
-    """What is wrong with a text, None where nothing is."""
+    """What is wrong with a text, None if nothing is."""
     if len(text) > _LONGEST:
         return f"has {len(text)} characters; expected at most {_LONGEST}"
-    if not text.isprintable() and _CONTROL.search(text):  # cheap questions first: there are many texts
-        return f"holds a control character: {tame(text, 60)!r}"
+    if not text.isprintable() and _CONTROL.search(text):  # cheap checks first: there are many texts
+        return f"contains a control character: {tame(text, 60)!r}"
     if ("<" in text or "&" in text) and _MARKUP.search(text):
-        return f"holds markup: {tame(text, 60)!r}"
+        return f"contains markup: {tame(text, 60)!r}"
     if ":" in text and _SCHEME.search(text):
-        return f"holds a URL that runs or embeds something: {tame(text, 60)!r}"
+        return f"contains a URL that runs or embeds something: {tame(text, 60)!r}"
     return None
 
 
@@ -166,7 +166,7 @@ def check_name(value: str | None, field: str) -> None:
     """Check the name of a plug-in, profile, data set or key.
 
     Raises:
-        RefusedError: it is not letters, digits, ``.``, ``_``, ``+``, ``-``.
+        RefusedError: if it has characters other than letters, digits, ``.``, ``_``, ``+``, ``-``.
     """
     if value is not None and (not NAME.fullmatch(value) or ".." in value):
         raise RefusedError(field, f"is {tame(value, 60)!r}; expected a name of letters, digits, '.', '_', '+', '-'")
@@ -181,7 +181,7 @@ def _dotted(path: Any) -> str:
 
 
 def _walk(data: Any) -> Iterator[tuple[Any, int, Any]]:
-    """Every value and key with its depth and a linked path; no recursion, so that nothing can be too deep."""
+    """Every value and key with its depth and a linked path; iterative, so that the depth is not limited."""
     left: list[tuple[Any, int, Any]] = [(data, 0, None)]
     while left:
         value, depth, path = left.pop()

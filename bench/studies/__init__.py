@@ -1,1 +1,1 @@
-"""Several evaluations with one question: ladders, keys, suites, comparisons, audits, key studies."""
+"""Studies of several evaluations: ladders, keys, suites, comparisons, audits, key studies."""

@@ -1,4 +1,4 @@
-"""Runs spread over processes of this machine: small models leave most cores idle in one."""
+"""Runs spread over local processes: with small models, one process leaves most cores idle."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from bench.core.errors import BenchError
 from bench.core.progress import Silent
 from bench.engine.means import Means
 
-Task = Any  # what a worker does with it is the caller's
+Task = Any  # the caller defines its meaning
 Work = Callable[[Task, Means], str | None]
-_PATIENCE = 5  # seconds for a process to end by itself
+_PATIENCE = 5  # seconds for a process to exit by itself
 
 
 @dataclass
 class _Worker:
     process: multiprocessing.process.BaseProcess
     line: Connection
-    left: int = 0  # tasks that it was given and has not told of
+    left: int = 0  # assigned tasks without a result
 
 
 def spread(
     parts: Sequence[Sequence[Task]], work: Work, means: Means, jobs: int, done: Callable[[str | None], None]
 ) -> None:
-    """Do all tasks; those of one part one after the other in one process.
+    """Do all tasks; the tasks of one part run in sequence in one process.
 
-    A process that is left alone (this one was killed) ends after the task that it is at.
+    A process whose parent was killed exits after its current task.
 
     Args:
         parts: Tasks that share models or images, and so belong together; picklable.
-        work: Does one task: what went wrong in one line, or None; a function of a module.
-        means: With what; a process hears nothing of progress.
-        jobs: Processes; they share the cores.
-        done: Told of each task as it ends, in this process.
+        work: Does one task; returns the error in one line, or None; a module-level function.
+        means: The environment; processes do not report progress.
+        jobs: Number of processes; they share the cores.
+        done: Called for each completed task, in this process.
 
     Raises:
-        BenchError: a process died; what is finished is kept.
+        BenchError: if a process died; completed tasks are kept.
     """
-    spawn = multiprocessing.get_context("spawn")  # a fork would take over locks of torch's threads
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
     quiet = replace(means, progress=Silent(), training=replace(means.training, progress=Silent()))
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(parts), list[_Worker]()
@@ -69,14 +69,14 @@ def spread(
         for worker in workers:
             worker.line.close()
             if not worker.left:
-                worker.process.join(_PATIENCE)  # it ends by itself, and tidies up
+                worker.process.join(_PATIENCE)  # it exits by itself and cleans up
             worker.process.terminate()
             worker.process.join()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """A process that starts now says nothing of what torch warns of itself, nor of what a killed one left open."""
+    """Silence warnings in a new process: torch's own, and those about leftovers of a killed process."""
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = "ignore::FutureWarning,ignore::UserWarning:multiprocessing.resource_tracker"
     try:
@@ -89,7 +89,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _give(worker: _Worker, part: Sequence[Task]) -> None:
-    with suppress(OSError):  # of a process that died: _heard will tell
+    with suppress(OSError):  # of a process that died: _heard reports it
         worker.line.send(list(part))
     worker.left = len(part)
 
@@ -100,15 +100,15 @@ def _heard(worker: _Worker) -> str | None:
     except (EOFError, OSError):
         worker.process.join(_PATIENCE)
         raise BenchError(
-            f"a process of this command died (exit code {worker.process.exitcode}; out of memory?); what is finished "
-            "is kept: the same command goes on, with --jobs 1 in one process"
+            f"a process of this command died (exit code {worker.process.exitcode}; out of memory?); finished work is "
+            "kept: run the same command again to resume, with --jobs 1 in one process"
         ) from None
     worker.left -= 1
     return said
 
 
 def _serve(line: Connection, work: Work, means: Means, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; who started this one ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent stops this process
     torch.set_num_threads(threads)
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Runs as YAML: one run in a file, or a suite of rows and columns."""
+"""Runs as YAML: a single run, or a suite of rows and columns."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from bench.core.registry import registry
 from bench.engine.resolve import Request
 
 _SUITE = {"suite", "summary", "common", "rows", "columns", "skip"}
-# Flags of `bench run` that say where and with what, not what is asked.
+# Flags of `bench run` that set the environment, not the run itself.
 _MEANS = {"data", "offline", "workers", "train", "results", "device", "backend", "rebuild", "json", "keys"}
 
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """One run of a suite: the row and column of the table that it fills, and what it asks.
+    """One run of a suite: its row and column in the table, and its request.
 
     A row or column with ``keys: N`` has N runs, one for each of the maker's devices 0 to N - 1: their keys differ, the
-    models that an adversary makes of its own do not, so that these are attacked once.
+    adversary's own models do not, so these are attacked once.
     """
 
     row: str
@@ -35,10 +35,10 @@ class SuiteRun:
 
 
 def suite_file(profile: str, name: str) -> Path:
-    """The suite ``configs/PROFILE/NAME.yaml`` that comes with the package.
+    """The built-in suite ``configs/PROFILE/NAME.yaml``.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: if there is none.
     """
     package = Path(str(resources.files("bench")))
     folder = next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
@@ -54,16 +54,16 @@ def suite_file(profile: str, name: str) -> Path:
 def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None) -> list[SuiteRun]:
     """The runs of a suite, or the one run of a file of `bench run --config`.
 
-    A suite names ``rows`` (a file of flags for each, beside the suite's) and ``columns`` (flags that are added to
-    them); ``common`` flags hold for all, ``skip`` lists the columns that a row does not have.
+    A suite has ``rows`` (a file of flags for each, in the suite's folder) and ``columns`` (flags added to them);
+    ``common`` flags apply to all, ``skip`` lists the columns that a row does not have.
 
     Args:
         path: The file.
-        keys: Devices of a keyed row, at most as many as a column has; None for what the file says.
-        limit: The first so many images, for every run; None for what the file says.
+        keys: Devices of a keyed row, at most the column's number; None for the number in the file.
+        limit: Number of images of every run, from the first; None for the number in the file.
 
     Raises:
-        InputError: a file that is missing, no mapping, or sets an unknown flag.
+        InputError: if a file is missing, is not a mapping, or sets an unknown flag.
     """
     data = _mapping(path)
     if "suite" not in data:
@@ -87,7 +87,7 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
 def _devices(
     row: str, column: str, request: Request, flags: dict[str, Any], keys: int | None, path: Path
 ) -> list[SuiteRun]:
-    """A run for each device of a keyed defense."""
+    """One run per device of a keyed defense."""
     asked = flags.get("keys", 1)
     if not isinstance(asked, int) or asked < 1:
         raise InputError(f"{path}: {row} {column} sets keys to {asked!r}; expected 1 or more")
@@ -98,17 +98,17 @@ def _devices(
 
 
 def make_request(flags: dict[str, Any], path: Path) -> Request:
-    """A request from flags as `bench run --config` takes them.
+    """A request from flags, in the format of `bench run --config`.
 
     Raises:
-        InputError: a flag is unknown, missing or has a value that it cannot take.
+        InputError: if a flag is unknown, missing or has an invalid value.
     """
     names = {f.name for f in fields(Request)} - {"settings"} | {"set"}
     given = {str(name).replace("-", "_"): value for name, value in flags.items()}
     if unknown := sorted(set(given) - names - _MEANS):
-        raise InputError(f"{path} sets {unknown[0]!r}, which is no flag{suggestion(unknown[0], names)}")
+        raise InputError(f"{path} sets {unknown[0]!r}, which is not a flag{suggestion(unknown[0], names)}")
     if missing := [name for name in ("defense", "threat") if name not in given]:
-        raise InputError(f"{path} does not say the {missing[0]}; expected `{missing[0]}: NAME`")
+        raise InputError(f"{path} does not set the {missing[0]}; expected `{missing[0]}: NAME`")
     values = {name: value for name, value in given.items() if name in names and name != "set"}
     settings = given.get("set") or {}
     if not isinstance(settings, dict):

@@ -1,1 +1,1 @@
-"""Archives of strangers: packed, checked, judged again; nothing in them is believed that was not computed here."""
+"""Submitted archives: packed, checked, judged again; every claim is recomputed locally."""

@@ -1,4 +1,4 @@
-"""A run in one archive: written the same from the same run, read without trusting a word of it."""
+"""A run as one archive: written deterministically, read without trusting its content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bench.store.untrusted import RefusedError, parse_document, tame
 MANIFEST = "manifest.json"
 SUFFIX = ".bench.zip"
 _SHARD = re.compile(r"adversarial/\d{5}\.safetensors")
-# Bytes that a member may have. A shard of 1,000 ImageNet images (float32, 3 x 224 x 224) has 602 MB.
+# Size limits of members. A shard of 1,000 ImageNet images (float32, 3 x 224 x 224) has 602 MB.
 _MOST = {
     MANIFEST: 32_000_000,
     "record.json": 4_000_000,
@@ -36,10 +36,10 @@ _MOST = {
 }
 _MOST_SHARD = 2 << 30
 _MOST_ARCHIVE = 64 << 30
-_DIRECTORY = 32_000_000  # of the list of members, which is read in one piece: 100,000 shards have 10 MB
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that the format knows
+_DIRECTORY = 32_000_000  # of the member list, which is read in one piece: 100,000 shards have 10 MB
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest in the format
 _CHUNK = 1 << 20
-_FLAGS = 0x0800  # names in UTF-8; every other flag means encryption, patches or sizes that are told later
+_FLAGS = 0x0800  # names in UTF-8; every other flag means encryption, patches or deferred sizes
 
 
 class Member(Frozen):
@@ -50,12 +50,12 @@ class Member(Frozen):
 
 
 class Manifest(Frozen):
-    """What an archive holds."""
+    """The content of an archive."""
 
     schema_version: Literal[1] = 1
     kind: Literal["submission"] = "submission"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    version: str = Field(description="of keybench, that packed it")
+    version: str = Field(description="of the keybench that packed it")
     members: dict[str, Member]
 
 
@@ -65,20 +65,21 @@ def shard_name(index: int) -> str:
 
 
 def write_pack(path: Path, run_id: str, members: Iterable[tuple[str, bytes]]) -> int:
-    """Write an archive whole, one member after the other; the same members give the same bytes.
+    """Write an archive atomically, one member after the other; the same members give the same bytes.
 
-    Nothing is compressed: parquet and PNG are already, noise cannot be, and bytes do not depend on a library's version.
+    Nothing is compressed: parquet and PNG already are, noise does not compress, and the bytes must not depend on a
+    library's version.
 
     Args:
-        path: Where.
-        run_id: Of the run.
-        members: Names and bytes; the manifest is made here.
+        path: Path of the archive.
+        run_id: Id of the run.
+        members: Names and bytes; the manifest is generated here.
 
     Returns:
         The archive's size in bytes.
 
     Raises:
-        StorageError: it cannot be written; nothing is left of it.
+        StorageError: if it cannot be written; no partial file remains.
     """
     held: dict[str, Member] = {}
     try:
@@ -111,7 +112,7 @@ def open_pack(path: Path) -> Iterator[Pack]:
     """An archive for reading.
 
     Raises:
-        RefusedError: it is not one as ``write_pack`` makes them.
+        RefusedError: if it is not in the format of ``write_pack``.
     """
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 (closed below)
@@ -122,20 +123,20 @@ def open_pack(path: Path) -> Iterator[Pack]:
         try:
             archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
-            raise RefusedError("archive", f"is no zip file: {error}") from None
+            raise RefusedError("archive", f"is not a zip file: {error}") from None
         with archive:
             yield Pack(archive, os.fstat(file.fileno()).st_size)
 
 
 class Pack:
-    """An archive whose list of members was checked; a member is checked as it is read.
+    """An archive with a checked list of members; each member is checked as it is read.
 
     Args:
         archive: The open file.
         size: Its size in bytes.
 
     Raises:
-        RefusedError: a member that may not be there, or the manifest is not that of the members.
+        RefusedError: if a member is not allowed, or the manifest does not match the members.
     """
 
     def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
@@ -156,7 +157,7 @@ class Pack:
         return sorted(name for name in self._entries if _SHARD.fullmatch(name))
 
     def holds(self, name: str) -> bool:
-        """Whether there is such a member."""
+        """Whether the member exists."""
         return name in self._entries
 
     def size(self, name: str) -> int:
@@ -164,24 +165,24 @@ class Pack:
         return self._entries[name].file_size
 
     def head(self, name: str, most: int) -> bytes:
-        """The first bytes of a member, before it is known whether they are what the manifest says."""
+        """The first bytes of a member, before its digest is checked."""
         return self._bytes(name, most)
 
     def read(self, name: str) -> bytes:
         """A member's bytes.
 
         Raises:
-            RefusedError: it is missing, or does not have the manifest's SHA-256.
+            RefusedError: if it is missing, or does not have the manifest's SHA-256.
         """
         if name not in self._entries:
             raise RefusedError(name, "is missing in the archive")
         data = self._bytes(name)
         if hashlib.sha256(data).hexdigest() != self.manifest.members[name].sha256:
-            raise RefusedError(f"manifest.members.{name}.sha256", "is not that of the member")
+            raise RefusedError(f"manifest.members.{name}.sha256", "does not match the member")
         return data
 
     def _bytes(self, name: str, most: int | None = None) -> bytes:
-        """Read in pieces and never beyond what is declared, whatever the stream holds."""
+        """Read in pieces, never beyond the declared size, whatever the stream contains."""
         left = min(self._entries[name].file_size, self._entries[name].file_size if most is None else most)
         pieces = []
         try:
@@ -207,9 +208,9 @@ def _checked(entries: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.Zip
     for entry in entries:
         name, shown = entry.filename, f"member {tame(entry.orig_filename, 80)!r}"
         if entry.orig_filename != name or (name not in _MOST and not _SHARD.fullmatch(name)):
-            raise RefusedError(shown, "may not be in an archive")
+            raise RefusedError(shown, "is not allowed in an archive")
         if name in found:
-            raise RefusedError(shown, "is there twice")
+            raise RefusedError(shown, "appears twice")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise RefusedError(shown, "is a link or a special file")
         if entry.flag_bits & ~_FLAGS:
@@ -232,19 +233,19 @@ def _checked(entries: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.Zip
 
 
 def _check_file(file: IO[bytes]) -> None:
-    """A plain file, not too large, with a list of members that may be read in one piece."""
+    """A regular file, not too large, with a member list that can be read in one piece."""
     about = os.fstat(file.fileno())
     if not stat.S_ISREG(about.st_mode) or not 22 <= about.st_size <= _MOST_ARCHIVE:
-        raise RefusedError("archive", "is no plain file of a size that an archive can have")
+        raise RefusedError("archive", "is not a regular file of an allowed size")
     file.seek(max(0, about.st_size - 98))
     tail = file.read(98)
     if tail[-22:-18] != b"PK\x05\x06" or tail[-2:] != b"\0\0":  # the end of the list, without a comment after it
-        raise RefusedError("archive", "is no zip file, or one with something after its end")
+        raise RefusedError("archive", "is not a zip file, or has data after its end")
     (listed,) = struct.unpack("<L", tail[-10:-6])
-    if tail[-42:-38] == b"PK\x06\x07":  # a large one says it in 64 bits, right before
+    if tail[-42:-38] == b"PK\x06\x07":  # a large one has 64-bit sizes, right before
         begins, length = struct.unpack("<Q", tail[-34:-26])[0], struct.unpack("<Q", tail[-94:-86])[0]
         if tail[-98:-94] != b"PK\x06\x06" or begins != about.st_size - 98 or length != 44:
-            raise RefusedError("archive", "has an end that is none of a plain zip file")
+            raise RefusedError("archive", "does not end like a plain zip file")
         (listed,) = struct.unpack("<Q", tail[-58:-50])
     if listed > _DIRECTORY:
         raise RefusedError("archive", f"declares a list of members of {listed} bytes")

@@ -1,7 +1,7 @@
-"""How much the pages of a parquet file unpack to, from their headers alone.
+"""The uncompressed size of the pages of a parquet file, from their headers alone.
 
-What a footer declares need not be true: a page is unpacked into as many bytes as its own header says, whatever the
-footer does, and zstd makes gigabytes of a few hundred kilobytes. So the headers are read first, page by page.
+A footer's declarations need not be true: a page is decompressed to the size in its own header, whatever the footer
+says, and zstd expands a few hundred kilobytes to gigabytes. So the headers are read first, page by page.
 
 Source: parquet-format, README (column chunks are pages one after the other) and parquet.thrift (PageHeader: field 2
 uncompressed_page_size, field 3 compressed_page_size); Thrift compact protocol specification.
@@ -18,10 +18,10 @@ _INTEGERS = (4, 5, 6)
 
 
 def unpacked_size(data: bytes, chunk: pq.ColumnChunkMetaData) -> int:
-    """Bytes that the pages of a column chunk unpack to, as their headers say.
+    """Uncompressed bytes of the pages of a column chunk, according to their headers.
 
     Raises:
-        ValueError: they are no pages, or do not lie where the footer says.
+        ValueError: if they are not pages, or not where the footer says.
     """
     start, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
     at = min(start, dictionary) if dictionary else start
@@ -42,13 +42,13 @@ def unpacked_size(data: bytes, chunk: pq.ColumnChunkMetaData) -> int:
 
 
 class _Compact:
-    """As much of Thrift's compact protocol as it takes to pass over a struct."""
+    """The part of Thrift's compact protocol that is needed to skip a struct."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self.at = data, at
 
     def integers(self) -> dict[int, int]:
-        """A struct's integers by field; everything else is passed over."""
+        """A struct's integers by field; everything else is skipped."""
         return self._struct(0)
 
     def _struct(self, depth: int) -> dict[int, int]:

@@ -1,1 +1,1 @@
-"""Threat models, one a file, reached by name through the registry."""
+"""Threat models, one per file, looked up by name in the registry."""

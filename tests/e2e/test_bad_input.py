@@ -52,7 +52,7 @@ CASES = {
     "results is a file": (argv(results="a-file"), r"cannot write a-file: not a directory|file exists"),
     "results unwritable": (argv(results="/proc/bench"), r"cannot write /proc/bench"),
     "no such config": (["run", "--config", "none.yaml"], r"config 'none.yaml' cannot be read"),
-    "config with a wrong flag": (["run", "--config", "bad.yaml"], r"sets 'defence', which is no flag; did you mean"),
+    "config with a wrong flag": (["run", "--config", "bad.yaml"], r"sets 'defence', which is not a flag; did you mean"),
     "a suite for a run": (["run", "--config", "suite.yaml"], r"is a suite of runs; expected the flags of one"),
     "unknown table": (["reproduce", "table9"], r"unknown table 'table9'; did you mean table2"),
     "unknown suite": (["reproduce", "fig4", "--profile", "imagnet"], r"no suite for profile 'imagnet'; did you mean"),

@@ -164,7 +164,7 @@ def test_memory_beyond_the_device_is_warned_of(planned):
         (PLAIN, ("--mfu", "2"), "--mfu is 2.0"),
         (PLAIN, ("--device", "cuda:99"), "is not available here"),
         ("defense: [", (), "not readable YAML"),
-        ("defense: plain\n", ("--no-measure",), "does not say the threat"),
+        ("defense: plain\n", ("--no-measure",), "does not set the threat"),
         (f"{PLAIN}atack: pgd\n", (), "did you mean attack"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Who stands where: standings from runs, and from nothing else."""
+"""The leaderboard: standings as a pure function of runs."""
 
 from bench.report.board.make import make_board
 

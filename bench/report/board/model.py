@@ -1,4 +1,4 @@
-"""What a leaderboard shows, as data: standings that may be ranked together, runs, reported rows."""
+"""The content of a leaderboard, as data: standings that may be ranked together, runs, reported rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Interval = tuple[float, float]
 
 
 class Scope(StrEnum):
-    """What the adversaries of a standing hold, at most; figures of two scopes are never ranked together."""
+    """Upper limit on what the adversaries of a standing have; figures of two scopes are never ranked together."""
 
     TRANSFER = "transfer"  # T0, T1, T1+: the pre-trained model, mechanism and data
     SIBLING = "sibling device"  # and T1s
     QUERIES = "queries"  # and T2, T3
     LEAKED = "leaked weights"  # and T4
-    WHITE_BOX = "white-box"  # T5 alone: the positive control of a keyed defense, the headline of an unkeyed one
+    WHITE_BOX = "white-box"  # only T5: the positive control of a keyed defense, the headline of an unkeyed one
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class Group:
     protocol: Literal["strict", "paper"]
     n_tier: str  # "under 1,000", "1,000 and more", "5,000 and more", "50,000"
     kind: Literal["measured", "reported"]
-    adversary: str = ""  # paper: the one attack, "adaptive: autoattack"; a column of its table. strict: none, all count
+    adversary: str = (
+        ""  # paper: the one attack, "adaptive: autoattack"; a column of its table. strict: empty, all count
+    )
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Human-readable form."""
         how = f"{self.protocol}, {self.adversary}" if self.adversary else self.protocol
         parts = (self.profile, f"{self.norm} {self.eps}", self.scope, how, f"{self.n_tier} images", self.kind)
         return ", ".join(parts)
@@ -44,15 +46,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Badges:
-    """What speaks for or against a figure.
+    """Evidence for or against a figure.
 
     Attributes:
-        audit: Worst status over the runs' audits: pass, warn, fail, or none where nothing was looked at.
-        verification: ``confirmed`` where every run was judged again here, ``recomputed`` where figures follow from
-            verdicts and nothing more is known, ``reported`` for a published figure.
-        eligible: No run of it is ruled out.
-        against: Why not.
-        weak_source: A source is so inaccurate that its rows say nothing for the defense.
+        audit: Worst status over the runs' audits: pass, warn, fail, or none if no checks were run.
+        verification: ``confirmed`` if every run was judged again here, ``recomputed`` if the figures follow from
+            verdicts and nothing else was verified, ``reported`` for a published figure.
+        eligible: Whether none of its runs is excluded.
+        against: The reasons if not.
+        weak_source: Whether a source is so inaccurate that its rows do not support the defense.
     """
 
     audit: Literal["pass", "warn", "fail", "none"]
@@ -67,29 +69,29 @@ class Standing:
     """One line of the board: a defense under all adversaries of a scope; figures are fractions in [0, 1].
 
     Attributes:
-        standing_id: 12 hexadecimal digits of what it is made from.
+        standing_id: 12 hexadecimal digits of the digest of its inputs.
         defense: Name of the plug-in, or the row of a published table.
-        title: With options that matter, for people.
-        group: With whom it may be ranked.
-        images: Judged, for each key.
-        keys: Deployments.
+        title: Human-readable name, with the options that matter.
+        group: The group in which it is ranked.
+        images: Judged images per key.
+        keys: Number of deployments.
         clean: Clean accuracy, mean over keys.
         robust: strict: mean over keys of the per-image worst case over all runs of the scope; paper: of the one
             attack. An upper bound.
-        interval: 95%, of ``robust``; over keys and images where there are several keys.
-        worst_key: Of the key that does worst, whether or not it is among those averaged.
-        source_clean: Smallest and largest accuracy of the sources on clean images; None where nothing is reported.
-        adversaries: Threats with attacks that it stands against, "adaptive: transfer".
+        interval: 95%, of ``robust``; over keys and images if there are several keys.
+        worst_key: Robust accuracy of the worst key, whether or not it is among those averaged.
+        source_clean: Smallest and largest accuracy of the sources on clean images; None if not reported.
+        adversaries: Its threats with their attacks, "adaptive: transfer".
         tiers: Their tiers, lowest first.
-        first_break: The first tier, over all scopes, up to which less than half of the clean accuracy is left.
-        rank: Place in its group by ``robust``; None where it is not eligible.
-        rank_interval: Places that the intervals leave open.
+        first_break: The first tier, over all scopes, up to which less than half of the clean accuracy remains.
+        rank: Rank in its group by ``robust``; None if it is not eligible.
+        rank_interval: Ranks that the intervals allow.
         weakest_run: Id of the run with the lowest figure; None for a reported row.
         runs: Ids of all its runs.
-        source: Of a reported figure.
+        source: Source of a reported figure.
         badges: See there.
-        aside: Ids of runs of the same scope that are not in the figure: of deployments that met fewer adversaries, or
-            with images of which nothing is known.
+        aside: Ids of runs of the same scope that are not in the figure: of deployments with fewer adversaries, or
+            with images without a known result.
     """
 
     standing_id: str
@@ -143,7 +145,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Runs that differ in eps alone, smallest first."""
+    """Runs that differ only in eps, smallest first."""
 
     name: str  # "non-adaptive: autoattack (paper)"
     points: tuple[Point, ...]
@@ -151,15 +153,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class RunPage:
-    """What the page of one run shows beside its record.
+    """Content of the page of one run, in addition to its record.
 
     Attributes:
         evidence: The run.
         title: Defense with options that matter, threat, attack, budget.
-        command: The exact `bench run` that makes it again.
-        ladder: Strict runs of the same deployment on the same images under the same budget, this one among them where
-            it is strict.
-        curves: Runs of the same deployment under the same norm that differ from this one, or from a rung, in eps alone.
+        command: The exact `bench run` that reproduces it.
+        ladder: Strict runs of the same deployment on the same images under the same budget, including this one if it
+            is strict.
+        curves: Runs of the same deployment under the same norm that differ from this one, or from a rung, only in eps.
     """
 
     evidence: Evidence
@@ -171,7 +173,7 @@ class RunPage:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything on the board. Same runs, same board."""
+    """The complete board. The same runs give the same board."""
 
     standings: tuple[Standing, ...]
     runs: tuple[RunPage, ...]

@@ -1,4 +1,4 @@
-"""Standings of the paper's protocol: one for each adversary, beside the strict ones and never ranked with them."""
+"""Standings of the paper's protocol: one per adversary, never ranked with strict ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report.board.strict import scope_of
 
 
 def paper_standings(facts: Sequence[Fact], broken: str | None) -> list[Standing]:
-    """A standing for every adversary.
+    """One standing per adversary.
 
     Args:
         facts: Paper runs of one campaign, with eps above 0.
@@ -27,7 +27,7 @@ def paper_standings(facts: Sequence[Fact], broken: str | None) -> list[Standing]
 
 
 def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None) -> Standing:
-    """The mean over deployments; of two runs of one deployment the one with the lower figure counts."""
+    """The mean over deployments; for two runs of one deployment the lower figure counts."""
     counted: dict[tuple[str, int], Fact] = {}
     known = [fact for fact in facts if not fact.unknown]
     for fact in sorted(known or facts, key=lambda f: (float(f.robust.mean()), f.run_id)):

@@ -33,7 +33,7 @@ class _Figure(NamedTuple):
 
 
 def reported_standings() -> list[Standing]:
-    """A standing for every filled cell of Table I and every row of RobustBench; what stands in both counts once."""
+    """A standing for every filled cell of Table I and every row of RobustBench; a figure in both counts once."""
     table, zoo = _table1(), _robustbench()
     out = []
     for figure in zoo:
@@ -79,7 +79,7 @@ def _cell(row: dict[str, str], norm: str, threat: str) -> _Figure | None:
 
 
 def _title(row: dict[str, str]) -> str:
-    """As a measured run of the same defense is called."""
+    """The title of a measured run of the same defense."""
     if row["defense"] != "key":
         return "plain" if row["defense"] == "plain" else f"{row['row']} (adversarially trained {row['architecture']})"
     parts = [_FULL_NAMES[row["fine_tune"]], "pixel-shuffle", f"P = {row['block_size']}"]

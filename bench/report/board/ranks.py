@@ -1,4 +1,4 @@
-"""Places in a group, and the places that the intervals leave open."""
+"""Ranks in a group, and the ranks that the intervals allow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.report.board.model import Group, Standing
 
 
 def ranked(standings: Iterable[Standing]) -> list[Standing]:
-    """The same standings with rank and rank interval, those that are not eligible without.
+    """The same standings with rank and rank interval; those that are not eligible have neither.
 
-    The rank interval counts a standing as better only where its interval lies wholly above. It is conservative: it
-    holds for every pair of standings whose intervals hold, and intervals may overlap where a paired comparison would
-    tell two defenses apart.
+    The rank interval counts a standing as better only if its interval lies entirely above. It is conservative: it is
+    valid for every pair of standings with valid intervals, and a paired comparison may separate two defenses with
+    overlapping intervals.
     """
     groups: dict[Group, list[Standing]] = defaultdict(list)
     out: list[Standing] = []

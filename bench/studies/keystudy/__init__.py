@@ -1,4 +1,4 @@
-"""What a key is worth on one defense: gradients, transfer, substitutes, key distance, key estimation."""
+"""The key study of one defense: gradients, transfer, substitutes, key distance, key estimation."""
 
 from bench.studies.keystudy.study import Ask, study
 

@@ -1,4 +1,4 @@
-"""The test images of a study, read as often as they are needed, and how often a model is right on them."""
+"""The test images of a study, read as often as needed, and a model's accuracy on them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bench.engine.shards import Reader
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
-# Of a distribution, in the records.
+# Quantiles of a distribution, in the records.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Pictures:
-    """Images in batches; those that cannot be read are left out.
+    """Images in batches, without unreadable ones.
 
     Args:
         split: The test images.
-        chosen: Positions of those to use.
-        size: Of a batch.
-        device: Where they are put.
+        chosen: Positions of the images to use.
+        size: Batch size.
+        device: Device of the batches.
     """
 
     def __init__(self, split: Split, chosen: Sequence[int], size: int, device: str) -> None:
@@ -44,12 +44,12 @@ class Pictures:
 
     @property
     def count(self) -> int:
-        """Images that can be read."""
+        """Number of readable images."""
         return self._seen[0]
 
     @property
     def alike(self) -> list[int]:
-        """For each channel the first one that it is equal to in every image."""
+        """For each channel, the first channel that it equals in every image."""
         return self._seen[1]
 
     @cached_property
@@ -64,7 +64,7 @@ class Pictures:
         return count, groups
 
     def accuracy(self, model: Model) -> float:
-        """Share of images that ``model`` gets right, in the judge's arithmetic."""
+        """Accuracy of ``model`` in the judge's arithmetic."""
         right = 0
         for batch in self:
             labels = batch.labels.tolist()
@@ -73,18 +73,18 @@ class Pictures:
 
 
 def channels_alike(images: Tensor) -> list[int]:
-    """For each channel of images (B, C, H, W) the first one that it is equal to in all of them."""
+    """For each channel of images (B, C, H, W), the first channel that it equals in all of them."""
     channels = range(images.shape[1])
     return [next(d for d in channels if torch.equal(images[:, c], images[:, d])) for c in channels]
 
 
 def quantiles(values: Tensor) -> list[float]:
-    """At 5, 25, 50, 75 and 95%; empty for no values."""
+    """Quantiles at 5, 25, 50, 75 and 95%; empty for no values."""
     at = torch.tensor(QUANTILES, dtype=torch.float64)
     return torch.quantile(values.double().cpu(), at).tolist() if values.numel() else []
 
 
 def _common(one: list[int], other: list[int]) -> list[int]:
-    """The finest grouping that both allow."""
+    """The finest grouping that is compatible with both."""
     pairs = list(zip(one, other, strict=True))
     return [pairs.index(pair) for pair in pairs]
