@@ -121,7 +121,8 @@ def add_picture(folder: Path, *, note: str = "") -> None:
     info = PngInfo()
     info.add_text("Comment", note)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "gallery.png", pnginfo=info)
-    record, rows = RunFolder(folder).read()
+    found = RunFolder(folder).read()
+    record, rows = found.record, list(found.rows)
     tiles = [Tile(**{name: getattr(row, name) for name in Tile.model_fields}) for row in rows[:2]]
     gallery = Gallery(
         run_id=record.run_id, verdicts=record.digests.verdicts, picture=sha256_of(folder / "gallery.png"),

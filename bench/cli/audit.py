@@ -84,9 +84,9 @@ def audit(
         settings=parse_settings(settings or []),
     )
     with listener() as progress:
-        spec, secret = resolve(request, Keyring(Home.default().keys))
-        if spec.ball.doubt:
-            progress.note(f"warning: {spec.ball.doubt}")
+        job = resolve(request, Keyring(Home.default().keys))
+        if job.spec.ball.doubt:
+            progress.note(f"warning: {job.spec.ball.doubt}")
         means = make_means(
             results,
             device,
@@ -99,7 +99,7 @@ def audit(
             rebuild=rebuild,
             key_name=key,
         )
-        record = examine(spec, secret, means, images)
+        record = examine(job, means, images)
     _print(record, Path(results), as_json=as_json)
     sys.stdout.flush()
     if not record.reliable:

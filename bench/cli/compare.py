@@ -11,7 +11,8 @@ import typer
 from bench.cli.options import JsonOption, ResultsOption
 
 if TYPE_CHECKING:
-    from bench.studies.compare import Comparison, Pair, Side
+    from bench.store.run import Run
+    from bench.studies.compare import Comparison, Pair
 
 RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs, or their first digits.")]
 
@@ -19,11 +20,10 @@ RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs
 def compare(runs: RunsArgument, results: ResultsOption = "results", as_json: JsonOption = False) -> None:
     """Compare runs on the same images: paired difference, exact McNemar test, Holm over all pairs."""
     from bench.store.runs import RunStore
-    from bench.studies.compare import Side
     from bench.studies.compare import compare as compare_runs
 
     store = RunStore(Path(results))
-    comparison = compare_runs([Side.of(*store.find(run).read()) for run in runs])
+    comparison = compare_runs([store.find(run).read() for run in runs])
     if as_json:
         print(json.dumps(_data(comparison), indent=2, allow_nan=False))
     else:
@@ -40,7 +40,7 @@ def _show(comparison: Comparison) -> None:
     table = Table("run", "defense", "threat", "attack", "n", "robust", "95% interval")
     for run in comparison.runs:
         spec, (low, high) = run.record.spec, run.interval
-        robust = f"<= {percent(run.robust / len(run.rows))}"
+        robust = f"<= {percent(run.robust_accuracy)}"
         names = (run.id, spec.defense.name, spec.threat.name, spec.attack.name)
         table.add_row(*names, str(len(run.rows)), robust, f"{100 * low:.1f} - {percent(high)}")
     console.print(table)
@@ -87,14 +87,14 @@ def _data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _run_data(run: Side) -> dict[str, Any]:
+def _run_data(run: Run) -> dict[str, Any]:
     spec = run.record.spec
     return {
         "run_id": run.id,
         "defense": spec.defense.name,
         "threat": spec.threat.name,
         "attack": spec.attack.name,
-        "robust_accuracy": run.robust / len(run.rows),
+        "robust_accuracy": run.robust_accuracy,
         "robust_accuracy_interval": list(run.interval),
         "invalid_or_error": run.unknown,
         "eligible": run.record.eligible,

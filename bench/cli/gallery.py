@@ -51,7 +51,7 @@ def gallery(
     with listener() as progress:
         means = make_means(results, device, progress, data=data, weights=weights, offline=offline, rebuild=rebuild)
         folder = means.results.find(run)
-        record, _ = folder.read()
+        record = folder.read().record
         found = pictured(folder, defender_key(record.spec, Keyring(means.home.keys)), means, choice)
     made = draw(record, found, choice.words)
     paths = [write_gallery(folder.path, made.gallery, made.picture)]

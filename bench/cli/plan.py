@@ -89,7 +89,7 @@ def _specs(path: Path, precision: str | None, weights: str | None, device: str) 
             request = replace(request, precision=parse_precision(precision, device))
         if weights:
             request = replace(request, weights=Path(weights))
-        specs.append((run.row, run.column, resolve(request, keyring)[0]))
+        specs.append((run.row, run.column, resolve(request, keyring).spec))
     return specs
 
 

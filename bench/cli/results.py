@@ -39,7 +39,7 @@ def show_all(results: ResultsOption = "results", as_json: JsonOption = False) ->
     store, records, refused = RunStore(Path(results)), [], 0
     for run_id in store.ids():
         try:
-            records.append(store.run(run_id).read()[0])
+            records.append(store.run(run_id).read().record)
         except BenchError as error:  # one damaged record hides no other
             refused = error.exit_code
             print(f"bench: {error}", file=sys.stderr)
@@ -58,7 +58,7 @@ def show(run: RunArgument, results: ResultsOption = "results", as_json: JsonOpti
     from bench.store.runs import RunStore
 
     store = RunStore(Path(results))
-    record, _ = store.find(run).read()
+    record = store.find(run).read().record
     print_record(record, store, as_json=as_json)
 
 
@@ -87,7 +87,7 @@ def verify(
     with listener() as progress:
         means = make_means(results, device, progress, data=data, weights=weights, offline=offline, rebuild=rebuild)
         folder = means.results.find(run)
-        record, _ = folder.read()
+        record = folder.read().record
         found = check(folder, defender_key(record.spec, Keyring(means.home.keys)), means)
     confirm(folder, found)
     if as_json:

@@ -95,8 +95,7 @@ def run(
     from bench.core.errors import InputError
     from bench.core.nouns import Protocol
     from bench.core.registry import registry
-    from bench.core.selection import read_ids
-    from bench.engine.evaluate import evaluate
+    from bench.engine.evaluate import run as evaluate
     from bench.engine.resolve import Request, resolve
     from bench.store.home import Home
     from bench.store.keyring import Keyring
@@ -127,9 +126,9 @@ def run(
         settings=parse_settings(settings or []),
     )
     with listener() as progress:
-        spec, secret = resolve(request, Keyring(Home.default().keys))
-        if spec.ball.doubt:
-            progress.note(f"warning: {spec.ball.doubt}")
+        job = resolve(request, Keyring(Home.default().keys))
+        if job.spec.ball.doubt:
+            progress.note(f"warning: {job.spec.ball.doubt}")
         means = make_means(
             results,
             device,
@@ -146,12 +145,12 @@ def run(
         if keys > 1:
             _several(request, keys, means, as_json=as_json)
             return
-        record, complete = evaluate(spec, secret, means, read_ids(ids) if ids else None)
-        if complete:
+        made = evaluate(job, means)
+        if made.complete:
             progress.note("this run was complete already; its record is shown (nothing was attacked again)")
-    print_record(record, means.results, as_json=as_json)
+    print_record(made.record, means.results, as_json=as_json)
     sys.stdout.flush()
-    if not record.eligible:
+    if not made.record.eligible:
         raise typer.Exit(1)
 
 

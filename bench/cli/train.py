@@ -110,12 +110,12 @@ def train(
                 weights=Path(weights) if weights else None,
                 settings=chosen,
             )
-            spec, secret = resolve(request, Keyring(Home.default().keys))
+            job = resolve(request, Keyring(Home.default().keys))
             means = make_means(
                 "results", device, progress, data=data, weights=weights, offline=offline, train=True,
                 training=training, rebuild=rebuild, key_name=key,
             )  # fmt: skip
-            made += train_models(spec, secret, means, substitutes=substitutes, siblings=siblings)
+            made += train_models(job.spec, job.key, means, substitutes=substitutes, siblings=siblings)
     if leads():
         _print(made, as_json=as_json)
 

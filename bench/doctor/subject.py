@@ -83,7 +83,7 @@ class Examined:
             ids=asked.ids,
             settings=asked.settings,
         )
-        return resolve(request, Keyring(asked.home.keys))[0]
+        return resolve(request, Keyring(asked.home.keys)).spec
 
     @property
     def profile(self) -> Profile:

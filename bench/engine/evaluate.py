@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from bench.core.errors import InputError
-from bench.core.key import Key
 from bench.core.nouns import Outcome, Verdict
 from bench.core.plugins import Attack, Backend, ThreatModel
 from bench.core.progress import Advance, stage
@@ -20,6 +19,7 @@ from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.flops import arithmetic, peak
+from bench.engine.job import Job
 from bench.engine.judge import judge
 from bench.engine.making import Making
 from bench.engine.means import Means
@@ -32,32 +32,29 @@ from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
 from bench.store.files import check_writable
-from bench.store.record import AdversaryAbout, Record
+from bench.store.record import AdversaryAbout
+from bench.store.run import Run
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
 
 
 class Evaluation:
-    """A Spec with its models at hand: makes and judges any shard.
+    """A job with its models in memory: makes and judges any shard.
 
     Args:
-        spec: What to evaluate.
-        key: The defender's key.
+        job: What to evaluate; without a list of ids the first images are taken.
         means: Device, folders.
-        ids: The ids of the Spec's list, where it has one; else the first images are taken.
         only_kept: Take adversarial images that are kept and attack nothing.
 
     Raises:
         InputError: the device is not there, images are missing.
     """
 
-    def __init__(
-        self, spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | None = None, *, only_kept: bool = False
-    ) -> None:
+    def __init__(self, job: Job, means: Means, *, only_kept: bool = False) -> None:
         _check_device(means.device)
-        self.spec = spec
-        self.world = World(Making(spec, means), key)
-        self.chosen, self.about_data = choose(spec, self.world.test_split, ids, in_order=only_kept)
+        self.spec = spec = job.spec
+        self.world = World(Making(spec, means), job.key)
+        self.chosen, self.about_data = choose(spec, self.world.test_split, job.ids, in_order=only_kept)
         self.target = self.world.target
         self.threat: ThreatModel = registry("threats").make(spec.threat.name, spec.threat.options)
         self.source = self.threat.source(DeclaredView(self.world, self.threat))
@@ -111,29 +108,27 @@ class Evaluation:
         return attacks
 
 
-def evaluate(spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | None = None) -> tuple[Record, bool]:
-    """Run what is missing of a Spec and write its record.
+def run(job: Job, means: Means) -> Run:
+    """Make what is missing of a job and write its record; a run that is complete is read back.
 
     Args:
-        spec: What to evaluate.
-        key: The defender's key, None where the defense has none.
+        job: What to evaluate.
         means: Device, folders, who is told.
-        ids: Of the Spec's list, where it has one.
 
     Returns:
-        The record, and whether it was complete already.
+        Record and verdicts; ``complete`` says whether they were there already.
 
     Raises:
         BenchError: bad input, damaged files, a disk that is full; finished shards are kept.
     """
     check_writable(means.results.root)
-    folder = means.results.run(spec.run_id)
+    spec, folder = job.spec, means.results.run(job.run_id)
     if folder.record_path.exists():
-        record, _ = folder.read()
-        if not record.metrics.outcomes[Outcome.ERROR]:
-            return record, True
+        found = folder.read()
+        if not found.record.metrics.outcomes[Outcome.ERROR]:
+            return found
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    evaluation = Evaluation(spec, key, means, ids)
+    evaluation = Evaluation(job, means)
     with folder.locked():
         shards = _collect(evaluation, folder, means)
         record = summarise(
@@ -149,8 +144,9 @@ def evaluate(spec: Spec, key: Key | None, means: Means, ids: Sequence[str] | Non
             seconds=time.monotonic() - clock,
             provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),
         )
-        folder.finish(record, [row for shard in shards for row in shard.rows])
-    return record, False
+        rows = [row for shard in shards for row in shard.rows]
+        folder.finish(record, rows)
+    return Run(record, tuple(rows), complete=False, folder=folder.path)
 
 
 def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Shard]:
@@ -214,7 +210,7 @@ class Enough:
             if index not in done:
                 return None
             rows = done[index].rows
-            robust, images = robust + sum(r.outcome is Outcome.ROBUST for r in rows), images + len(rows)
+            robust, images = robust + sum(r.robust for r in rows), images + len(rows)
             if self._rule and self._rule.done(robust, images):
                 return index
         return None

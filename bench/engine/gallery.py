@@ -17,6 +17,7 @@ from bench.core.progress import stage
 from bench.core.seeds import seed_of
 from bench.engine.candidates import Attacker
 from bench.engine.evaluate import Evaluation
+from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.store.galleries import Pictured
 from bench.store.runs import RunFolder
@@ -81,10 +82,11 @@ def pictured(folder: RunFolder, key: Key | None, means: Means, choice: Choice) -
         InputError: see :func:`pick`; the adversarial images are not kept.
         CorruptArtifactError: record or verdicts are damaged, or the images are not those that were judged.
     """
-    record, rows = folder.read()
+    run = folder.read()
+    record, rows = run.record, run.rows
     chosen = pick(rows, choice)
     places = {row.image_id: i for i, row in enumerate(rows)}
-    evaluation = Evaluation(record.spec, key, means, [row.image_id for row in rows], only_kept=True)
+    evaluation = Evaluation(Job(record.spec, key, tuple(run.by_id)), means, only_kept=True)
     found: dict[str, Pictured] = {}
     shards = sorted({places[row.image_id] // record.spec.shard_size for row in chosen})
     with stage(means.progress, "read the kept images", len(shards), "shard") as advance:

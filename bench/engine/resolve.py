@@ -17,6 +17,7 @@ from bench.core.registry import Registry, registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
 from bench.engine.holders import seeded_key
+from bench.engine.job import Job
 from bench.models.checkpoint import expect_digest
 from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.store.keyring import Keyring
@@ -57,8 +58,8 @@ _ATTACK, _FALLBACK = "autoattack", "pgd"
 _SECTIONS = ("profile", "defense", "threat", "attack", "fallback")
 
 
-def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
-    """The Spec of a request and the defender's key.
+def resolve(request: Request, keyring: Keyring) -> Job:
+    """What a request asks for, with every default written out, and the defender's key.
 
     Raises:
         InputError: anything that cannot be run; nothing has been written then.
@@ -92,6 +93,7 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         raise InputError(f"defense {request.defense} has no key, so no other devices; expected no --judge-device")
     if not 0 <= request.seed < 2**63:
         raise InputError(f"--seed is {request.seed}; expected 0 or more, below 2**63")
+    ids = read_ids(request.ids) if request.ids else None
     spec = Spec(
         profile=profile,
         defense=PluginSpec(name=request.defense, options=defense.options()),
@@ -102,7 +104,7 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         protocol=request.protocol,
         precision=request.precision,
         seed=request.seed,
-        ids=IdList.of(Path(request.ids).name, read_ids(request.ids)) if request.ids else None,
+        ids=IdList.of(Path(request.ids).name, ids) if request.ids and ids else None,
         limit=request.limit,
         stop_at=request.stop_at_precision,
         batch_size=request.batch_size or profile.batch_size,
@@ -110,7 +112,7 @@ def resolve(request: Request, keyring: Keyring) -> tuple[Spec, Key | None]:
         device=request.judge_device,
         key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
     )
-    return spec, key
+    return Job(spec, key, ids)
 
 
 def defender_key(spec: Spec, keyring: Keyring) -> Key | None:

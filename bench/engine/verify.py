@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.core.key import Key
 from bench.core.progress import stage
 from bench.engine.evaluate import Evaluation
+from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.summarise import metrics_of, sequence_of
 from bench.store.runs import RunFolder
@@ -29,8 +30,9 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
     Raises:
         BenchError: record or verdicts are damaged, or the adversarial images are not kept.
     """
-    record, rows = folder.read()
-    evaluation = Evaluation(record.spec, key, means, [row.image_id for row in rows], only_kept=True)
+    run = folder.read()
+    record, rows = run.record, list(run.rows)
+    evaluation = Evaluation(Job(record.spec, key, tuple(run.by_id)), means, only_kept=True)
     found = [
         f"{name}: record has {getattr(record.digests, name)[:12]}, here it is {got[:12]}"
         for name, got in (

@@ -74,8 +74,8 @@ def accuracy(found: Contestant, candidates: torch.Tensor) -> float:
 
 
 def _digits(images: int, means: Means) -> Contestant:
-    spec, key = resolve(Request("plain", "white-box"), Keyring(means.home.keys))
-    world = World(Making(spec, means), key)
+    job = resolve(Request("plain", "white-box"), Keyring(means.home.keys))
+    world = World(Making(job.spec, means), job.key)
     batch = world.test_split.read(range(len(world.test_split.ids))).to(means.device)
     right = [i for i, p in enumerate(predict(world.base.model, batch.images)) if p == int(batch.labels[i])]
     return Contestant("digits-vit", world.base.model, batch.take(right[:images]), Budget.parse("linf:0.1"))

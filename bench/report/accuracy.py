@@ -10,7 +10,6 @@ import numpy as np
 
 from bench.checks.statistics import across_keys, interval
 from bench.core.errors import CorruptArtifactError
-from bench.core.nouns import Outcome
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,13 +40,13 @@ class Accuracy:
 
 
 def robust(rows: Sequence[Row]) -> NDArray[np.bool_]:
-    """Which images stand (n,)."""
-    return np.array([row.outcome is Outcome.ROBUST for row in rows])
+    """Which images survive the attack (n,)."""
+    return np.array([row.robust for row in rows])
 
 
 def clean(rows: Sequence[Row]) -> NDArray[np.bool_]:
     """Which images the target gets right before any attack (n,)."""
-    return np.array([row.clean_prediction == row.label for row in rows])
+    return np.array([row.right for row in rows])
 
 
 def accuracy(by_key: Sequence[NDArray[np.bool_]]) -> Accuracy:

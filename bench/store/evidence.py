@@ -9,8 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.core.frozen import Frozen
-from bench.store.record import Record
-from bench.store.verdicts import Row
+from bench.store.run import Run
 
 
 class Confirmation(Frozen):
@@ -39,17 +38,13 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """One run.
+class Evidence(Run):
+    """A run with what stands beside its record.
 
     Attributes:
-        record: Its figures agree with ``rows``.
-        rows: One for each image.
         confirmation: Where it was judged again here.
         gallery: Where a picture was made.
     """
 
-    record: Record
-    rows: tuple[Row, ...]
     confirmation: Confirmation | None = None
     gallery: Shown | None = None

@@ -13,6 +13,7 @@ from bench.core.names import suggestion
 from bench.core.nouns import Outcome
 from bench.store.files import locked
 from bench.store.record import Record, read_record, write_record
+from bench.store.run import Run
 from bench.store.verdicts import Row, read_rows, rows_digest, write_rows
 
 
@@ -32,7 +33,7 @@ class RunFolder:
         """One row for each image."""
         return self.path / "verdicts.parquet"
 
-    def read(self) -> tuple[Record, list[Row]]:
+    def read(self) -> Run:
         """Record and verdicts, checked against each other.
 
         Raises:
@@ -42,7 +43,7 @@ class RunFolder:
         rows, _ = read_rows(self.verdicts_path)
         if rows_digest(rows) != record.digests.verdicts:
             raise CorruptArtifactError(f"{self.verdicts_path} does not have the digest in {self.record_path}")
-        return record, rows
+        return Run(record, tuple(rows), folder=self.path)
 
     def shard(self, index: int) -> tuple[list[Row], dict[str, Any]] | None:
         """A finished shard in which no attack raised, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.store.record import Record
+from bench.store.run import Run
 from bench.store.verdicts import Row
 
 
@@ -17,13 +18,21 @@ class Cell:
         column: Of the suite.
         device: Which of the maker's devices is judged: every one has a key of its own.
         command: The `bench run` that fills it.
-        record: None where it was not run yet.
-        rows: Its verdicts; none where it was not run yet.
+        run: Record and verdicts; None where it was not run yet.
     """
 
     row: str
     column: str
     device: int
     command: str
-    record: Record | None
-    rows: tuple[Row, ...] = ()
+    run: Run | None
+
+    @property
+    def record(self) -> Record | None:
+        """The run's; None where it was not run yet."""
+        return self.run.record if self.run else None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The run's verdicts; none where it was not run yet."""
+        return self.run.rows if self.run else ()

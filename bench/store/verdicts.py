@@ -49,6 +49,16 @@ class Row:
     source_prediction: int | None
     image_sha256: str | None
 
+    @property
+    def robust(self) -> bool:
+        """Whether the image survives the attack: its verdict is ROBUST; INVALID and ERROR do not count."""
+        return self.outcome is Outcome.ROBUST
+
+    @property
+    def right(self) -> bool:
+        """Whether the target classifies the clean image correctly."""
+        return self.clean_prediction == self.label
+
 
 def write_rows(path: Path, rows: list[Row], about: dict[str, Any] | None = None) -> None:
     """Write rows whole; ``about`` rides in the file's metadata. Same rows and about, same bytes."""

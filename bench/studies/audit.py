@@ -13,10 +13,10 @@ from torch import nn
 from bench.checks.battery import CheckEffort, Status, Subject, answers, battery
 from bench.checks.battery.draws import pick
 from bench.core.errors import InputError
-from bench.core.key import Key
 from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Split
 from bench.core.spec import Spec
+from bench.engine.job import Job
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
@@ -44,12 +44,11 @@ def audit_spec(spec: Spec, images: int) -> AuditSpec:
                      key=spec.key, version=BATTERY_VERSION)  # fmt: skip
 
 
-def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: CheckEffort | None = None) -> AuditRecord:
+def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None) -> AuditRecord:
     """Examine the deployment of a Spec and write what was found; an audit that is there is read back.
 
     Args:
-        spec: Defense, profile, budget and seed; its threat and attack do not count.
-        key: The defender's key, None where the defense has none.
+        job: Defense, profile, budget, seed and key; its threat and attack do not count.
         means: Device, folders, who is told.
         images: How many test images, drawn by the seed.
         effort: Of the attacks of the checks.
@@ -57,13 +56,13 @@ def audit(spec: Spec, key: Key | None, means: Means, images: int, effort: CheckE
     Raises:
         BenchError: bad input, damaged files, a disk that is full.
     """
-    about = audit_spec(spec, images)
+    about = audit_spec(job.spec, images)
     check_writable(means.results.root)
     path = audit_path(means.results.root, about.audit_id)
     if path.exists():
         return read_audit(path)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    world = World(Making(spec, means), key)
+    world = World(Making(job.spec, means), job.key)
     notes: list[str] = []
     sources = sources_of(world, notes)
     subject = subject_of(world, images, sources, notes)

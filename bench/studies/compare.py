@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from bench.checks.statistics import PairedTable, holm, mcnemar, needed_images, newcombe
 from bench.core.budget import Budget
-from bench.core.errors import CorruptArtifactError, InputError
-from bench.core.nouns import Outcome
+from bench.core.errors import InputError
 from bench.core.spec import PluginSpec, Spec
-from bench.store.record import Record
-from bench.store.verdicts import Row
+from bench.store.run import Run
 
 LEVEL = 0.05  # p-values up to this (after Holm, where there are several) are called a difference
-_UNKNOWN = (Outcome.INVALID, Outcome.ERROR)
-
-
-@dataclass(frozen=True)
-class Side:
-    """A record with its verdicts, by image id."""
-
-    record: Record
-    rows: dict[str, Row]
-
-    @classmethod
-    def of(cls, record: Record, rows: list[Row]) -> Side:
-        """Of what `RunFolder.read` gives.
-
-        Raises:
-            CorruptArtifactError: an image is judged twice.
-        """
-        by_id = {row.image_id: row for row in rows}
-        if len(by_id) < len(rows):
-            raise CorruptArtifactError(f"run {record.run_id} has several verdicts on one image; expected one for each")
-        return cls(record, by_id)
-
-    @property
-    def id(self) -> str:
-        """The run id."""
-        return self.record.run_id
-
-    @property
-    def robust(self) -> int:
-        """Images with verdict ROBUST; INVALID and ERROR are not."""
-        return sum(row.outcome is Outcome.ROBUST for row in self.rows.values())
-
-    @property
-    def unknown(self) -> int:
-        """Images with verdict INVALID or ERROR."""
-        return sum(row.outcome in _UNKNOWN for row in self.rows.values())
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% interval of robust accuracy, as the record has it."""
-        return self.record.metrics.robust_accuracy_interval
 
 
 @dataclass(frozen=True)
@@ -107,13 +65,13 @@ class Difference:
 class Comparison:
     """All pairs of the runs, with what a reader must know."""
 
-    runs: tuple[Side, ...]
+    runs: tuple[Run, ...]
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
 
 
-def compare(runs: list[Side]) -> Comparison:
+def compare(runs: Sequence[Run]) -> Comparison:
     """Every pair of runs on the same images: exact McNemar test, paired interval, Holm over the pairs.
 
     Raises:
@@ -137,12 +95,12 @@ def compare(runs: list[Side]) -> Comparison:
     return Comparison(tuple(runs), tuple(pairs), differences, _warnings(runs, differences))
 
 
-def _table(a: Side, b: Side) -> PairedTable:
-    robust = [[run.rows[i].outcome is Outcome.ROBUST for i in a.rows] for run in (a, b)]
-    return PairedTable.of(*robust)
+def _table(a: Run, b: Run) -> PairedTable:
+    first, second = a.robust, b.robust
+    return PairedTable.of(list(first.values()), [second[i] for i in first])
 
 
-def _check_spec(a: Side, b: Side) -> None:
+def _check_spec(a: Run, b: Run) -> None:
     """Refuse what makes two robust accuracies different quantities."""
     for name, what_a, what_b in zip(
         ("protocol", "budget", "data set", "image shape", "preprocessing"),
@@ -165,16 +123,16 @@ def _world(spec: Spec) -> tuple[str, ...]:
     return spec.protocol.value, str(ball), profile.dataset, shape, done
 
 
-def _check_images(a: Side, b: Side) -> None:
+def _check_images(a: Run, b: Run) -> None:
     """Refuse runs on other images: other ids, labels or pixels. Their order may differ."""
     if a.record.digests.data == b.record.digests.data:
         return
-    ids_a, ids_b = set(a.rows), set(b.rows)
+    ids_a, ids_b = set(a.by_id), set(b.by_id)
     if ids_a != ids_b:
         raise InputError(f"{_overlap(a, b, len(ids_a & ids_b))}; expected the same images; give both the same --limit "
                          "and --ids")  # fmt: skip
-    for i, row in a.rows.items():
-        other = b.rows[i]
+    for i, row in a.by_id.items():
+        other = b.by_id[i]
         if row.label != other.label:
             raise InputError(f"image {i} has label {row.label} in run {a.id} and {other.label} in run {b.id}; "
                              "expected the same labels; make both runs on one data set")  # fmt: skip
@@ -184,7 +142,7 @@ def _check_images(a: Side, b: Side) -> None:
                              "make both runs on one data set, decoded alike")  # fmt: skip
 
 
-def _overlap(a: Side, b: Side, common: int) -> str:
+def _overlap(a: Run, b: Run, common: int) -> str:
     small, large = sorted((a, b), key=lambda run: len(run.rows))
     if common == len(small.rows):
         return f"the {common} images of run {small.id} are a part of the {len(large.rows)} of run {large.id}"
@@ -222,7 +180,7 @@ def _leaves(name: str, value: Any) -> dict[str, str]:
     return out
 
 
-def _warnings(runs: list[Side], differences: tuple[Difference, ...]) -> tuple[str, ...]:
+def _warnings(runs: Sequence[Run], differences: tuple[Difference, ...]) -> tuple[str, ...]:
     said = []
     for run in runs:
         said += [f"run {run.id} is not eligible: {text}" for text in run.record.ineligible_because]

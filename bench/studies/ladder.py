@@ -18,20 +18,19 @@ from bench.core.canonical import digest
 from bench.core.errors import InputError, NotApplicableError, UnknownNameError
 from bench.core.frozen import Frozen
 from bench.core.names import suggestion
-from bench.core.nouns import Outcome, Protocol
+from bench.core.nouns import Protocol
 from bench.core.plugins import Knowledge
 from bench.core.profile import first_problem
 from bench.core.registry import registry
-from bench.core.selection import read_ids
 from bench.core.spec import PluginSpec
 from bench.core.tiers import TIERS
-from bench.engine.evaluate import evaluate
+from bench.engine.evaluate import run
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.store.keyring import Keyring
 from bench.store.ladders import LadderRecord, Rung, Skipped, Tier
 from bench.store.record import Record
-from bench.store.verdicts import Row
+from bench.store.run import Run
 
 
 class Step(Frozen):
@@ -67,11 +66,11 @@ class Climb:
     by_tier: dict[str, dict[str, bool]] = field(default_factory=dict)
     up_to: dict[str, float] = field(default_factory=dict)
 
-    def add(self, tier: str, record: Record, rows: Sequence[Row]) -> None:
+    def add(self, tier: str, ran: Run) -> None:
         """Count one more rung."""
-        robust = {row.image_id: row.outcome is Outcome.ROBUST for row in rows}
+        robust = ran.robust
         self.stands = _both(self.stands or robust, robust)
-        rung = rung_of(tier, record, sum(self.stands.values()) / len(self.stands))
+        rung = rung_of(tier, ran.record, sum(self.stands.values()) / len(self.stands))
         self.rows.append(rung)
         self.up_to[tier] = rung.worst_so_far or 0.0
         if not rung.source_too_weak:
@@ -137,10 +136,11 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
     for number, step in enumerate(_sorted(ladder.rungs), 1):
         means.progress.note(f"rung {number} of {len(ladder.rungs)}: {step.threat}, {step.attack or 'its attack'}")
         try:
-            record, rows = _ran(step, request, keyring, means)
+            ran = _ran(step, request, keyring, means)
         except NotApplicableError as error:
             skipped.append(Skipped(threat=_threat(step), attack=step.attack or "", why=str(error)))
             continue
+        record = ran.record
         held = record.digests.source, digest(record.spec.attack.model_dump(mode="json"))
         same = seen.get(held)
         if same and Knowledge.TARGET not in registry("threats").load(step.threat).knows:
@@ -149,7 +149,7 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
             continue
         seen[held] = record.spec.threat.name
         first = first or record
-        state.add(tier_of(step, record), record, rows)
+        state.add(tier_of(step, record), ran)
     if first is None:
         raise InputError(f"no rung of ladder {ladder.name} makes sense for {request.defense}: {skipped[0].why}")
     paper = [rung_of(tier_of(step, ran), ran, None) for step, ran in _beside(ladder, request, keyring, means)]
@@ -200,18 +200,15 @@ def _asked(step: Step, request: Request) -> Request:
     )
 
 
-def _ran(step: Step, request: Request, keyring: Keyring, means: Means) -> tuple[Record, list[Row]]:
-    asked = _asked(step, request)
-    spec, key = resolve(asked, keyring)
-    record, _ = evaluate(spec, key, means, read_ids(asked.ids) if asked.ids else None)
-    return record, means.results.run(record.run_id).read()[1]
+def _ran(step: Step, request: Request, keyring: Keyring, means: Means) -> Run:
+    return run(resolve(_asked(step, request), keyring), means)
 
 
 def _beside(ladder: Ladder, request: Request, keyring: Keyring, means: Means) -> Iterator[tuple[Step, Record]]:
     for step in ladder.paper:
         means.progress.note(f"as the paper measured: {step.threat}")
         try:
-            yield step, _ran(step, request, keyring, means)[0]
+            yield step, _ran(step, request, keyring, means).record
         except NotApplicableError:
             continue
 

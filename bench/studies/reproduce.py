@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 import torch
 
 from bench.core.errors import BenchError, InputError, NotApplicableError
-from bench.core.key import Key
 from bench.core.plugins import Dataset
 from bench.core.profile import load_profile
 from bench.core.registry import registry
 from bench.core.rerun_command import command_of
-from bench.core.selection import read_ids
 from bench.core.spec import Spec
-from bench.engine.evaluate import evaluate
+from bench.engine.evaluate import run as evaluate
+from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
@@ -60,18 +59,18 @@ def fill(
     Raises:
         InputError: a run of the suite makes no Spec; nothing has been run then.
     """
-    asked = [(run, *found) for run in runs if (found := _resolved(run, keyring))]
+    asked = [(run, job.spec) for run in runs if (job := _resolved(run, keyring))]
     out = Filled()
     missing: dict[str, SuiteRun] = {}
-    for run, spec, _ in asked:
+    for run, spec in asked:
         if not means.results.run(spec.run_id).record_path.exists():
             missing.setdefault(spec.run_id, run)
     if missing:
-        lacking = next(spec for _, spec, _ in asked if spec.run_id in missing)
+        lacking = next(spec for _, spec in asked if spec.run_id in missing)
         out.left = "--render-only was given" if render_only else _not_here(lacking, means)
     if missing and not out.left:
         _make(list(missing.values()), means, jobs, out)
-    out.cells += [_cell(run, spec, means) for run, spec, _ in asked]
+    out.cells += [_cell(run, spec, means) for run, spec in asked]
     return out
 
 
@@ -81,7 +80,7 @@ def default_jobs(profile: str, device: str) -> int:
     return torch.get_num_threads() if small else 1
 
 
-def _resolved(run: SuiteRun, keyring: Keyring) -> tuple[Spec, Key | None] | None:
+def _resolved(run: SuiteRun, keyring: Keyring) -> Job | None:
     try:
         return resolve(run.request, keyring)
     except NotApplicableError:
@@ -114,8 +113,7 @@ def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> Non
 def _made(run: SuiteRun, means: Means) -> str | None:
     """Make one run; why it could not be made."""
     try:
-        spec, key = resolve(run.request, Keyring(means.home.keys))
-        evaluate(spec, key, means, read_ids(run.request.ids) if run.request.ids else None)
+        evaluate(resolve(run.request, Keyring(means.home.keys)), means)
     except BenchError as error:
         return f"{_name(run)}: {error}"
     return None
@@ -124,10 +122,8 @@ def _made(run: SuiteRun, means: Means) -> str | None:
 def _cell(run: SuiteRun, spec: Spec, means: Means) -> Cell:
     command = command_of(spec, run.request.key)
     folder = means.results.run(spec.run_id)
-    if not folder.record_path.exists():
-        return Cell(run.row, run.column, spec.device, command, None)
-    record, rows = folder.read()
-    return Cell(run.row, run.column, spec.device, command, record, tuple(rows))
+    found = folder.read() if folder.record_path.exists() else None
+    return Cell(run.row, run.column, spec.device, command, found)
 
 
 def _not_here(spec: Spec, means: Means) -> str:

@@ -7,13 +7,11 @@ from dataclasses import replace
 from bench.checks.statistics import across_keys
 from bench.core.canonical import digest
 from bench.core.errors import InputError
-from bench.core.nouns import Outcome
-from bench.core.selection import read_ids
-from bench.engine.evaluate import evaluate
+from bench.engine.evaluate import run
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.store.keyring import Keyring
-from bench.store.record import Record
+from bench.store.run import Run
 from bench.store.several import KeyRun, KeysRecord
 
 
@@ -35,42 +33,37 @@ def evaluate_keys(request: Request, keys: int, keyring: Keyring, means: Means) -
         raise InputError(
             "--keys compares the same images, --stop-at-precision ends runs at others; expected one of the two"
         )
-    runs: list[Record] = []
-    robust: list[list[bool]] = []
+    runs: list[Run] = []
     for seed in range(request.seed, request.seed + keys):
-        spec, key = resolve(replace(request, seed=seed), keyring)
-        if key is None:
+        job = resolve(replace(request, seed=seed), keyring)
+        if job.key is None:
             raise InputError(f"defense {request.defense} has no key; expected no --keys")
         means.progress.note(f"key {seed - request.seed + 1} of {keys}: seed {seed}")
-        record, _ = evaluate(spec, key, means, read_ids(request.ids) if request.ids else None)
-        rows = means.results.run(record.run_id).read()[1]
-        runs.append(record)
-        robust.append([row.outcome is Outcome.ROBUST for row in rows])
-    found = across_keys(robust, seed=request.seed)
-    first = runs[0]
+        runs.append(run(job, means))
+    found = across_keys([list(one.robust.values()) for one in runs], seed=request.seed)
+    first = runs[0].record
     return KeysRecord(
-        keys_id=digest(["keys", [record.run_id for record in runs]])[:16],
+        keys_id=digest(["keys", [one.id for one in runs]])[:16],
         defense=first.spec.defense,
         threat=first.spec.threat,
         attack=first.spec.attack,
         budget=first.spec.budget,
         images=first.metrics.images,
-        runs=[_run(record) for record in runs],
+        runs=[_deployment(one) for one in runs],
         mean=found.mean,
         interval=found.interval,
         bootstrap=found.bootstrap,
         minimum=found.minimum,
         minimum_interval=found.minimum_interval,
-        eligible=all(record.eligible for record in runs),
+        eligible=all(one.record.eligible for one in runs),
     )
 
 
-def _run(record: Record) -> KeyRun:
-    metrics = record.metrics
+def _deployment(one: Run) -> KeyRun:
     return KeyRun(
-        run_id=record.run_id,
-        seed=record.spec.seed,
-        clean_accuracy=metrics.clean_accuracy,
-        robust_accuracy=metrics.robust_accuracy,
-        interval=metrics.robust_accuracy_interval,
+        run_id=one.id,
+        seed=one.record.spec.seed,
+        clean_accuracy=one.clean_accuracy,
+        robust_accuracy=one.robust_accuracy,
+        interval=one.interval,
     )

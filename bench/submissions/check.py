@@ -23,6 +23,7 @@ from bench.store.confirmations import write_confirmation
 from bench.store.evidence import Confirmation, Evidence
 from bench.store.galleries import DOCUMENT, PICTURE, read_gallery, write_gallery
 from bench.store.record import write_record
+from bench.store.run import Run
 from bench.store.runs import RunFolder, RunStore
 from bench.store.untrusted import RefusedError, tame
 from bench.store.verdicts import write_rows
@@ -104,8 +105,7 @@ def confirm(folder: RunFolder, found: Verification) -> Confirmation | None:
     """Write that every verdict of a run of one's own stood (`bench results verify`); None where one did not."""
     if found.disagreements:
         return None
-    record, _ = folder.read()
-    return write_confirmation(folder.path, record, list(CANNOT))
+    return write_confirmation(folder.path, folder.read().record, list(CANNOT))
 
 
 def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
@@ -167,7 +167,7 @@ def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path
     if os.path.lexists(there.path):
         same = False
         with suppress(BenchError):
-            same = there.read() == (record, list(evidence.rows))
+            same = Run(record, evidence.rows) == there.read()
         if not same:
             raise RefusedError("run_id", f"{record.run_id} is in {into.root} already, with another record")
     else:

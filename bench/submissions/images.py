@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.core.key import Key
 from bench.core.spec import Spec
 from bench.engine.evaluate import Evaluation
+from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.store.untrusted import RefusedError, parse_json
 from bench.store.verdicts import Row
@@ -24,23 +24,20 @@ _HEADER = 4096  # bytes; ours has about 80
 _FLOAT = 4
 
 
-def kept_images(spec: Spec, key: Key | None, means: Means, rows: Sequence[Row]) -> Iterator[bytes]:
+def kept_images(job: Job, means: Means) -> Iterator[bytes]:
     """The kept adversarial images of each shard as safetensors, float32 (B, C, H, W); those that can be read.
 
     Args:
-        spec: Of the run.
-        key: The defender's.
+        job: Of the run, with the ids of its images in order.
         means: Where the images are kept.
-        rows: The run's verdicts, in order.
 
     Raises:
         BenchError: images are not kept; run the same command again to make them.
     """
-    ids = [row.image_id for row in rows]
-    evaluation = Evaluation(spec, key, means, ids, only_kept=True)
+    evaluation = Evaluation(job, means, only_kept=True)
     for index in evaluation.shards:
         batch, _ = evaluation.reader.read(index)
-        images = torch.empty(0, *spec.profile.image_shape)
+        images = torch.empty(0, *job.spec.profile.image_shape)
         if len(batch):
             images = evaluation.attacker.attack(batch.to(means.device)).images.detach().cpu().contiguous()
         yield save({"images": images})

@@ -52,7 +52,8 @@ def read_run(folder: Path) -> Evidence:
     data = read_capped(folder / VERDICTS, verdicts.MOST_BYTES)
     rows = check_rows(record, verdicts.parse_verdicts(data, record.metrics.images))
     confirmation = read_confirmation(folder, record)
-    return Evidence(record, tuple(rows), confirmation, take_gallery(folder, record, rows))
+    picture = take_gallery(folder, record, rows)
+    return Evidence(record, tuple(rows), folder=folder, confirmation=confirmation, gallery=picture)
 
 
 def read_all(results: Path) -> tuple[list[Evidence], list[Refusal]]:

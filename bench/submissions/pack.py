@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.core.errors import InputError
 from bench.core.progress import stage
+from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.resolve import defender_key
 from bench.store.evidence import Evidence
@@ -62,7 +63,7 @@ def _members(
     key = defender_key(spec, Keyring(means.home.keys))
     total = -(-len(evidence.rows) // spec.shard_size)
     with stage(means.progress, "pack images", total, "shard") as advance:
-        for index, data in enumerate(kept_images(spec, key, means, evidence.rows)):
+        for index, data in enumerate(kept_images(Job(spec, key, tuple(evidence.by_id)), means)):
             shards.append(index)
             yield shard_name(index), data
             advance(1)

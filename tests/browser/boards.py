@@ -57,7 +57,7 @@ def with_gallery(board: Board, folder: Path) -> Board:
     confirmation = Confirmation(
         run_id=record.run_id, verdicts=record.digests.verdicts, images=40, version="1", unchecked=["the source"]
     )
-    seen = Evidence(record, first.evidence.rows, confirmation, Shown(picture(folder), CAPTION))
+    seen = Evidence(record, first.evidence.rows, confirmation=confirmation, gallery=Shown(picture(folder), CAPTION))
     return replace(board, runs=(replace(first, evidence=seen), *rest))
 
 

@@ -49,8 +49,8 @@ class Lab:
         if which not in self._subjects:
             own = {f"defense.{name}": value for name, value in settings.items()}
             request = Request(defense, "white-box", attack="pgd", norm=norm, settings={**SMALL, **own})
-            spec, key = resolve(request, Keyring(self._home / "keys"))
-            world = World(Making(spec, Means(RunStore(self._home / "results"), Home(self._home))), key)
+            job = resolve(request, Keyring(self._home / "keys"))
+            world = World(Making(job.spec, Means(RunStore(self._home / "results"), Home(self._home))), job.key)
             notes: list[str] = []
             self._subjects[which] = subject_of(world, images, sources_of(world, notes), notes)
             assert not notes

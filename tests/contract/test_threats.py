@@ -36,8 +36,8 @@ def world(tmp_path, threat: str, defense: str, key: str) -> World:
     ring = Keyring(tmp_path / "keys")
     if key not in ring.names():
         ring.new(key)
-    spec, secret = resolve(Request(defense, threat, key=key, settings={**SHORT, **QUICK.get(threat, {})}), ring)
-    return World(Making(spec, means(tmp_path)), secret)
+    job = resolve(Request(defense, threat, key=key, settings={**SHORT, **QUICK.get(threat, {})}), ring)
+    return World(Making(job.spec, means(tmp_path)), job.key)
 
 
 def make(name: str):
@@ -132,8 +132,8 @@ def test_devices_are_numbered_and_number_0_holds_the_named_key(tmp_path):
     ring = Keyring(tmp_path / "keys")
     digests = {}
     for judged in (0, 1):
-        spec, key = resolve(Request("key-full", "cross-key", judge_device=judged, settings=SHORT), ring)
-        w = World(Making(spec, means(tmp_path)), key)
+        job = resolve(Request("key-full", "cross-key", judge_device=judged, settings=SHORT), ring)
+        w = World(Making(job.spec, means(tmp_path)), job.key)
         digests[judged] = [w.target.digest, *(w.sibling(i).digest for i in range(3))]
     assert digests[0][0] == digests[0][1] == digests[1][1]
     assert digests[1][0] == digests[1][2] == digests[0][2]
@@ -144,7 +144,7 @@ def test_the_same_recipe_makes_the_same_weights_and_another_seed_others(tmp_path
     ring = Keyring(tmp_path / "keys")
     digests = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        spec, _ = resolve(Request("key-lora", "white-box", seed=seed, settings=SHORT), ring)
+        spec = resolve(Request("key-lora", "white-box", seed=seed, settings=SHORT), ring).spec
         w = World(Making(spec, means(tmp_path / folder)), Key.from_seed(0, "defender"))
         digests.append(w.target.digest)
     assert digests[0] == digests[1] != digests[2]

@@ -33,7 +33,8 @@ def rewrite():
 
     def call(run_id: str, change) -> None:
         folder = RunStore(Path("results")).run(run_id)
-        record, rows = folder.read()
+        found = folder.read()
+        record, rows = found.record, list(found.rows)
         rows = change(rows)
         digests = record.digests.model_copy(update={"data": images_digest(rows), "verdicts": rows_digest(rows)})
         folder.finish(record.model_copy(update={"digests": digests, "metrics": metrics_of(rows)}), rows)
@@ -42,7 +43,7 @@ def rewrite():
 
 
 def rows_of(run_id: str):
-    return RunStore(Path("results")).run(run_id).read()[1]
+    return RunStore(Path("results")).run(run_id).read().rows
 
 
 def test_three_runs(cli, make):

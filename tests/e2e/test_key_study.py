@@ -43,7 +43,7 @@ def study(cli):
 
 
 def rows_of(run_id: str, results: str = "results") -> list:
-    return RunStore(Path(results)).run(run_id).read()[1]
+    return RunStore(Path(results)).run(run_id).read().rows
 
 
 def judged(rows: list) -> list:

@@ -261,7 +261,7 @@ def test_a_forged_record_or_verdict_file_is_refused(cli):
     argv = ("run", "--defense", "plain", "--threat", "white-box", "--attack", "pgd", "--limit", "10", "--json")
     record = record_of(cli(*argv))
     folder = RunStore(Path("results")).find(record["run_id"])
-    _, rows = folder.read()
+    rows = list(folder.read().rows)
     assert rows_digest(rows) == record["digests"]["verdicts"]
     for field, value in (("robust_accuracy", 0.99), ("clean_accuracy", float("nan")), ("images", 0)):
         forged = json.loads(json.dumps(record))
@@ -301,7 +301,7 @@ def test_verify_sees_a_changed_verdict(cli):
     argv = ("run", "--defense", "plain", "--threat", "white-box", "--attack", "pgd", "--limit", "10", "--json")
     record = record_of(cli(*argv))
     folder = RunStore(Path("results")).find(record["run_id"])
-    _, rows = folder.read()
+    rows = list(folder.read().rows)
     i = next(i for i, row in enumerate(rows) if row.outcome is Outcome.FOOLED)
     rows[i] = replace(rows[i], outcome=Outcome.ROBUST, adversarial_prediction=rows[i].label)
     forged = {**record, "metrics": metrics_of(rows).model_dump(mode="json")}

@@ -19,7 +19,7 @@ from bench.cli.leaderboard_check import check
 from bench.cli.pack import pack
 from bench.core.errors import BenchError
 from bench.core.nouns import Outcome
-from bench.engine.evaluate import evaluate
+from bench.engine.evaluate import run as evaluate
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.engine.summarise import metrics_of
@@ -28,6 +28,7 @@ from bench.store.confirmations import read_confirmation
 from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.record import write_record
+from bench.store.run import Run
 from bench.store.runs import RunStore
 from bench.store.untrusted import RefusedError
 from bench.store.verdicts import images_digest, read_rows, rows_digest, write_rows
@@ -42,9 +43,7 @@ SHARD = "adversarial/00000.safetensors"
 def made(home: Path, results: Path, **asked) -> Path:
     """The folder of a real run."""
     means = Means(RunStore(results), Home(home))
-    spec, key = resolve(Request(attack="pgd", limit=24, **asked), Keyring(means.home.keys))
-    record, _ = evaluate(spec, key, means)
-    return results / record.run_id
+    return results / evaluate(resolve(Request(attack="pgd", limit=24, **asked), Keyring(means.home.keys)), means).id
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_real_runs_are_packed_checked_and_confirmed(archives, runs, means, tmp_p
     assert refused == []
     for evidence in taken:
         source = RunStore(runs["white"].parent).run(evidence.record.run_id)
-        assert (evidence.record, list(evidence.rows)) == source.read()
+        assert Run(evidence.record, evidence.rows) == source.read()
         assert evidence.confirmation is not None
         assert evidence.confirmation.images == 24
         assert any("attack: that the adversarial images come from" in text for text in evidence.confirmation.unchecked)
@@ -169,7 +168,7 @@ def test_a_run_of_ones_own_is_confirmed_when_it_is_verified(runs, means):
     folder = RunStore(runs["white"].parent).run(runs["white"].name)
     found = verify(folder, None, means)
     assert confirm(folder, found) is not None
-    record, _ = folder.read()
+    record = folder.read().record
     assert read_confirmation(folder.path, record).images == 24
     assert confirm(folder, dataclasses.replace(found, disagreements=["a: differs"])) is None
     (folder.path / "confirmation.json").unlink()
@@ -189,7 +188,7 @@ def forged(archive: Path, path: Path, change, **record_changes) -> Path:
     for name in ("record.json", "verdicts.parquet"):
         (room / name).write_bytes(members[name])
     rows = change(read_rows(room / "verdicts.parquet")[0])
-    record = RunStore(room.parent).run(room.name).read()[0]
+    record = RunStore(room.parent).run(room.name).read().record
     digests = record.digests.model_copy(update={"verdicts": rows_digest(rows), "data": images_digest(rows)})
     record = record.model_copy(update={"metrics": metrics_of(rows), "digests": digests, **record_changes})
     write_rows(room / "verdicts.parquet", rows)

@@ -87,8 +87,8 @@ def facts_of(evidence: Iterable[Evidence]) -> list[Fact]:
 def _fact(evidence: Evidence) -> Fact:
     record, rows = evidence.record, evidence.rows
     spec, metrics, count = record.spec, record.metrics, len(evidence.rows)
-    robust = np.fromiter((row.outcome is Outcome.ROBUST for row in rows), np.bool_, count)
-    clean = np.fromiter((row.clean_prediction == row.label for row in rows), np.bool_, count)
+    robust = np.fromiter((row.robust for row in rows), np.bool_, count)
+    clean = np.fromiter((row.right for row in rows), np.bool_, count)
     images = sha256("\0".join(row.image_id for row in rows).encode()).hexdigest()
     weak = metrics.source_clean_accuracy < WEAK * metrics.clean_accuracy
     own = _own(record)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.nouns import Outcome
 from bench.report.board.model import Board, Curve, Group, RungLine, RunPage, Standing
 
 Data = dict[str, Any]
@@ -42,7 +41,7 @@ def run_payload(page: RunPage) -> Data:
 def bits(page: RunPage) -> str:
     """Which images stand, packed."""
     rows = page.evidence.rows
-    robust = np.fromiter((row.outcome is Outcome.ROBUST for row in rows), np.bool_, len(rows))
+    robust = np.fromiter((row.robust for row in rows), np.bool_, len(rows))
     return base64.b64encode(np.packbits(robust).tobytes()).decode("ascii")
 
 

@@ -7,27 +7,18 @@ from typing import Any
 
 from bench.checks.statistics import holm
 from bench.core.errors import NotApplicableError
-from bench.core.key import Key
-from bench.core.selection import read_ids
-from bench.core.spec import PluginSpec, Spec
-from bench.engine.evaluate import evaluate
+from bench.core.spec import PluginSpec
+from bench.engine.evaluate import run
+from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.resolve import Request, resolve
 from bench.store.keyring import Keyring
 from bench.store.keystudies import SiblingPair, Substitutes
-from bench.studies.compare import Comparison, Side, compare
+from bench.store.run import Run
+from bench.studies.compare import Comparison, compare
 
 # The stock attack and the one that is made for transfer.
 ATTACKS = ("autoattack", "transfer")
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run to come."""
-
-    spec: Spec
-    key: Key | None
-    ids: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -40,8 +31,8 @@ class PlannedRuns:
         notes: What is left out, and why.
     """
 
-    matrix: dict[tuple[int, int], Planned]
-    substitutes: dict[str, tuple[Planned, Planned]]
+    matrix: dict[tuple[int, int], Job]
+    substitutes: dict[str, tuple[Job, Job]]
     notes: list[str]
 
     @property
@@ -57,7 +48,7 @@ def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyr
         InputError: one of them cannot be run for a reason other than that it makes no sense here.
     """
     matrix = {(i, j): _cell(request, i, j, keyring) for i in range(devices) for j in range(devices)}
-    pairs: dict[str, tuple[Planned, Planned]] = {}
+    pairs: dict[str, tuple[Job, Job]] = {}
     notes: list[str] = []
     for attack in attacks:
         asked = replace(
@@ -65,8 +56,8 @@ def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyr
         )
         try:
             pairs[attack] = (
-                _planned(replace(asked, threat="adaptive"), keyring),
-                _planned(replace(asked, threat="adaptive-key-free"), keyring),
+                resolve(replace(asked, threat="adaptive"), keyring),
+                resolve(replace(asked, threat="adaptive-key-free"), keyring),
             )
         except NotApplicableError as why:
             notes.append(f"substitutes with {attack}: {why}")
@@ -78,15 +69,15 @@ def run_matrix(planned: PlannedRuns, means: Means, notes: list[str]) -> list[Sib
     out = []
     for (i, j), item in planned.matrix.items():
         means.progress.note(f"device {i} attacks device {j}" if i != j else f"white-box on device {i}")
-        record = _run(item, means, notes).record
+        made = _run(item, means, notes)
         out.append(
             SiblingPair(
                 compromised=i,
                 judged=j,
-                run_id=record.run_id,
-                robust_accuracy=record.metrics.robust_accuracy,
-                interval=record.metrics.robust_accuracy_interval,
-                clean_accuracy=record.metrics.clean_accuracy,
+                run_id=made.id,
+                robust_accuracy=made.robust_accuracy,
+                interval=made.interval,
+                clean_accuracy=made.clean_accuracy,
             )
         )
     return out
@@ -121,24 +112,19 @@ def _substitutes(attack: str, compared: Comparison, p_holm: float) -> Substitute
     )
 
 
-def _cell(request: Request, compromised: int, judged: int, keyring: Keyring) -> Planned:
+def _cell(request: Request, compromised: int, judged: int, keyring: Keyring) -> Job:
     settings = _settings(request, keep_attack=True)
     if compromised == judged:
-        return _planned(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring)
+        return resolve(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring)
     settings["threat.compromised"] = compromised
-    return _planned(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring)
+    return resolve(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring)
 
 
 def _settings(request: Request, *, keep_attack: bool) -> dict[str, Any]:
     return {n: v for n, v in request.settings.items() if keep_attack or not n.startswith("attack.")}
 
 
-def _planned(request: Request, keyring: Keyring) -> Planned:
-    spec, key = resolve(request, keyring)
-    return Planned(spec, key, read_ids(request.ids) if request.ids else None)
-
-
-def _run(item: Planned, means: Means, notes: list[str]) -> Side:
-    record, _ = evaluate(item.spec, item.key, means, item.ids)
-    notes += [f"run {record.run_id} is not eligible: {text}" for text in record.ineligible_because]
-    return Side.of(*means.results.run(record.run_id).read())
+def _run(job: Job, means: Means, notes: list[str]) -> Run:
+    made = run(job, means)
+    notes += [f"run {made.id} is not eligible: {text}" for text in made.record.ineligible_because]
+    return made

@@ -38,11 +38,10 @@ SMALL = {
 
 
 def world(home: Path, settings=None, *, micro_batch: int | None = None, seed: int = 0) -> World:
-    spec, key = resolve(
-        Request("adversarial", "white-box", seed=seed, settings={**SMALL, **(settings or {})}), Keyring(home)
-    )
+    job = resolve(Request("adversarial", "white-box", seed=seed, settings={**SMALL, **(settings or {})}), Keyring(home))
     means = Means(RunStore(home / "results"), Home(home))
-    return World(Making(spec, replace(means, training=replace(means.training, micro_batch=micro_batch))), key)
+    made = Making(job.spec, replace(means, training=replace(means.training, micro_batch=micro_batch)))
+    return World(made, job.key)
 
 
 def weights(made: World) -> dict[str, torch.Tensor]:

@@ -11,8 +11,8 @@ from bench.store.keyring import Keyring
 
 
 def holders(tmp_path, defense: str, *, known: bool = True, device: int = 0) -> Holders:
-    spec, key = resolve(Request(defense, "white-box", judge_device=device), Keyring(tmp_path))
-    return Holders(spec, registry("defenses").make(defense, spec.defense.options), key if known else None)
+    job = resolve(Request(defense, "white-box", judge_device=device), Keyring(tmp_path))
+    return Holders(job.spec, registry("defenses").make(defense, job.spec.defense.options), job.key if known else None)
 
 
 @pytest.mark.parametrize("device", [0, 2])

@@ -442,5 +442,6 @@ def test_synthetic_runs_are_valid_on_disk(tmp_path):
     assert RunStore(tmp_path).ids() == sorted(set(ids))
     assert len(ids) == 12
     for i in ids:
-        record, rows = RunStore(tmp_path).run(i).read()
+        found = RunStore(tmp_path).run(i).read()
+        record, rows = found.record, list(found.rows)
         assert (record.metrics.images, len(rows)) == (20, 20)

@@ -8,6 +8,7 @@ from bench.report.cross_key import cross_key
 from bench.report.iterations import iterations
 from bench.report.ladder import ladder
 from bench.report.queries import queries
+from bench.store.run import Run
 from bench.store.suites import Cell
 from tests.unit.report.synthetic import run
 from tests.unit.report.test_figures import ladder as ladder_record
@@ -20,7 +21,7 @@ def cell(row, column, found, *, attack=None):
         options = {**record.spec.attack.options, **attack}
         spec = record.spec.model_copy(update={"attack": record.spec.attack.model_copy(update={"options": options})})
         record = record.model_copy(update={"spec": spec, "run_id": spec.run_id})
-    return Cell(row, column, record.spec.device, f"bench run {column}", record, found.rows)
+    return Cell(row, column, record.spec.device, f"bench run {column}", Run(record, found.rows))
 
 
 def missing(row, column):
