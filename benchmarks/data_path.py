@@ -1,9 +1,9 @@
-"""Images per second from storage to tensors, by layout and workers, beside what a ViT-B/16 takes.
+"""Images per second from storage to tensors, by layout and workers, compared with the throughput of a ViT-B/16.
 
     python benchmarks/data_path.py --images 512 --workers 1 2 4
 
 Photos of 500 x 375 and about 110 kB are made in a temporary folder, in four layouts. They are in the page cache, so the
-figures are of decoding, not of the disk.
+figures measure decoding, not the disk.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def webdataset(root: Path, images: list[Sample]) -> None:
 
 
 def parquet(root: Path, images: list[Sample], *, mixed: bool = False) -> None:
-    """One shard, in the order of ids or in none."""
+    """One shard, sorted by id or in random order."""
     order = np.random.default_rng(0).permutation(len(images)) if mixed else range(len(images))
     rows = [
         {"image": {"bytes": data, "path": f"{name}_{wnid}.JPEG"}, "label": synset_labels()[wnid]}
@@ -86,7 +86,7 @@ def parquet(root: Path, images: list[Sample], *, mixed: bool = False) -> None:
 
 
 def parquet_mixed(root: Path, images: list[Sample]) -> None:
-    """One shard in no order: every image is in another row group than the one before."""
+    """One shard in random order: every image is in another row group than the previous one."""
     parquet(root, images, mixed=True)
 
 
@@ -99,13 +99,13 @@ def _tar(path: Path, files: dict[str, bytes]) -> None:
 
 
 def opened(root: Path, workers: int) -> FileSplit:
-    """The split at 224 x 224, as the ViT-B/16 is evaluated."""
+    """The split at 224 x 224, as for evaluating ViT-B/16."""
     how = preset("timm-eval", side=224, crop_share=0.9, interpolation="bicubic")
     return ImageNet().split("test", Storage(root, (3, 224, 224), how, workers=workers))
 
 
 def rate(call: Callable[[list[int]], object], count: int, batch: int) -> float:
-    """Images per second over all images, after a batch to warm up."""
+    """Images per second over all images, after one warm-up batch."""
     call(list(range(min(batch, count))))
     start = time.perf_counter()
     for at in range(0, count, batch):

@@ -1,10 +1,10 @@
-"""How long the leaderboard takes to build and to be painted, and what it weighs.
+"""Build time, rendering time and size of the leaderboard.
 
     python benchmarks/leaderboard.py --runs 1000
 
-Synthetic runs are written as a results folder; then what `bench leaderboard build` does is timed part by part: reading
-and checking, the board, the pages, writing. Where a browser is installed, the table's first paint is timed from the
-start of the navigation to the frame after the first line is there, and the same for the view of all groups.
+Synthetic runs are written as a results folder; then the steps of `bench leaderboard build` are timed separately: reading
+and checking, the board, the pages, writing. If a browser is installed, the table's first paint is timed from the start
+of the navigation to the frame after the first line appears, and the same for the view of all groups.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the maker of runs is the tests' own
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' generator of runs
 
 from bench.report.board import make_board
 from bench.report.site.build import files, table_weight
@@ -35,7 +35,7 @@ except ImportError:
 
 Result = TypeVar("Result")
 ALL = "#kind=all&profile=all&protocol=all&norm=all&eps=all&scope=all&adversary=all&n=all"
-# Two frames after the first line is in the table, it has been painted.
+# Two frames after the first line is in the table, it is rendered.
 WATCH = """new MutationObserver((_, o) => {
 if (!document.querySelector('#board tbody td.robust')) return;
 o.disconnect();
@@ -74,7 +74,7 @@ def measure(results: Path, out: Path, runs: int, repeats: int) -> dict[str, obje
 
 
 def timed(seconds: dict[str, float], name: str, work: Callable[[], Result]) -> Result:
-    """What the work gives; how long it took is noted."""
+    """The result of the work; its time is recorded."""
     start = time.perf_counter()
     result = work()
     seconds[name] = round(time.perf_counter() - start, 2)
@@ -82,7 +82,7 @@ def timed(seconds: dict[str, float], name: str, work: Callable[[], Result]) -> R
 
 
 def paint(out: Path, view: str, repeats: int) -> dict[str, float] | str:
-    """Milliseconds to the painted table, median and worst."""
+    """Milliseconds until the table is rendered, median and worst."""
     path, times = find(), []
     if sync_playwright is None or path is None:
         return "not timed: needs playwright and a Chromium"

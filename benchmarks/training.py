@@ -1,9 +1,9 @@
-"""Images per second of full and LoRA fine-tuning of ViT-B/16 by `bench train`, and the minutes that 20,000 steps take.
+"""Images per second of full and LoRA fine-tuning of ViT-B/16 with `bench train`, and the minutes for 20,000 steps.
 
     python benchmarks/training.py --device cuda --steps 60 --workers 16
 
-Photos are generated in class folders, weights are random: neither changes how long a step takes. The first half of the
-steps warms up and is not counted.
+Photos are generated in class folders and weights are random: neither affects the time of a step. The first half of the
+steps is warm-up and not counted.
 """
 
 from __future__ import annotations

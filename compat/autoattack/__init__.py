@@ -1,4 +1,4 @@
-"""The official AutoAttack under the name that robustbench imports; its package calls itself pyautoattack."""
+"""The official AutoAttack under the name that robustbench imports; on PyPI the package is pyautoattack."""
 
 from pyautoattack import AutoAttack
 
