@@ -1,4 +1,4 @@
-"""Judge the kept adversarial images of a run again, from scratch, and compare every verdict."""
+"""Judge the stored adversarial images of a run again, from scratch, and compare every verdict."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bench.store.verdicts import images_digest
 
 @dataclass(frozen=True)
 class Verification:
-    """What came out: images judged again, and each disagreement in one line."""
+    """The result: number of images judged again, and each disagreement in one line."""
 
     images: int
     disagreements: list[str]
 
 
 def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
-    """Compare a run's verdicts, digests and metrics with a fresh judgement of its kept adversarial images.
+    """Compare a run's verdicts, digests and metrics with a fresh judgement of its stored adversarial images.
 
     No attack runs. Distances may differ in the last bits between machines and are compared to 1e-5.
 
     Raises:
-        BenchError: record or verdicts are damaged, or the adversarial images are not kept.
+        BenchError: if record or verdicts are damaged, or the adversarial images are not stored.
     """
     run = folder.read()
     record, rows = run.record, list(run.rows)
@@ -42,7 +42,7 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
         if got != getattr(record.digests, name)
     ]
     if metrics_of(rows, sequence_of(record.spec, len(rows), record.population)) != record.metrics:
-        found.append("metrics: not what the verdicts give")
+        found.append("metrics: do not follow from the verdicts")
     again = []
     with stage(means.progress, "judge again", len(evaluation.chosen), "image") as advance:
         for index in evaluation.shards:

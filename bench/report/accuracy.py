@@ -22,14 +22,14 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of images, the mean over keys.
+    """The share of images that count, mean over keys.
 
     Attributes:
-        mean: Over keys and images.
-        interval: Of the mean; Wilson where there is one key, over keys and images where there are several.
-        worst: Of the key that does worst.
-        keys: How many.
-        images: For each key.
+        mean: Mean over keys and images.
+        interval: Interval of the mean; Wilson for one key, over keys and images for several.
+        worst: Figure of the worst key.
+        keys: Number of keys.
+        images: Number of images per key.
     """
 
     mean: float
@@ -45,7 +45,7 @@ def robust(rows: Sequence[Row]) -> NDArray[np.bool_]:
 
 
 def clean(rows: Sequence[Row]) -> NDArray[np.bool_]:
-    """Which images the target gets right before any attack (n,)."""
+    """Images that the target classifies correctly without attack (n,)."""
     return np.array([row.right for row in rows])
 
 
@@ -53,7 +53,7 @@ def accuracy(by_key: Sequence[NDArray[np.bool_]]) -> Accuracy:
     """The accuracy of one key or of several, on the same images.
 
     Args:
-        by_key: For each key, which images count (n,).
+        by_key: For each key, the images that count (n,).
     """
     images = len(by_key[0])
     if len(by_key) == 1:
@@ -64,15 +64,15 @@ def accuracy(by_key: Sequence[NDArray[np.bool_]]) -> Accuracy:
 
 
 def reported_interval(share: float, images: int) -> Interval:
-    """Of a published accuracy, from the number of images that its table states."""
+    """Interval of a published accuracy, from the number of images that its table states."""
     return interval(round(share * images), images)
 
 
 def difference(measured: Accuracy, share: float, images: int) -> Interval:
-    """Confidence interval of ``measured`` less a published ``share`` of ``images``.
+    """Confidence interval of ``measured`` minus a published ``share`` of ``images``.
 
-    Square-and-add of the two intervals, as for independent samples. A published figure of one key brings no spread
-    between keys, so the interval holds for that key alone.
+    Square-and-add of the two intervals, as for independent samples. A published figure of one key does not include the
+    spread between keys, so the interval holds for that key only.
 
     Source: Zou and Donner, Statistics in Medicine 27:1693, 2008 (MOVER).
     """
@@ -84,10 +84,10 @@ def difference(measured: Accuracy, share: float, images: int) -> Interval:
 
 
 def same_images(cells: Iterable[Cell]) -> None:
-    """Check that cells may be put together image by image.
+    """Check that cells can be combined image by image.
 
     Raises:
-        CorruptArtifactError: two judged different images.
+        CorruptArtifactError: if two judged different images.
     """
     seen: dict[tuple[str, ...], str] = {}
     for cell in cells:

@@ -1,4 +1,4 @@
-"""A run as its readers get it: record and verdicts that agree, and what stands beside them in the folder."""
+"""A run for readers: consistent record and verdicts, and the other files of its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.store.run import Run
 
 
 class Confirmation(Frozen):
-    """That a run was judged again here: written by this side alone, never taken from an archive."""
+    """Confirmation that a run was judged again here: only written locally, never taken from an archive."""
 
     schema_version: Literal[1] = 1
     kind: Literal["confirmation"] = "confirmation"
@@ -30,7 +30,7 @@ class Shown:
 
     Attributes:
         picture: A PNG file.
-        caption: What it shows, in words: ids, labels, predictions, the scale of the perturbation.
+        caption: Text description: ids, labels, predictions, the scale of the perturbation.
     """
 
     picture: Path

@@ -1,4 +1,4 @@
-"""A cell of a suite, as a table or a figure reads it: what was asked, and what came out."""
+"""A cell of a suite, as read by a table or figure: its request and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One evaluation for each of several keys: key and training seed are random effects."""
+"""One evaluation per key: key and training seed are random effects."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from bench.store.several import KeyRun, KeysRecord
 
 
 def evaluate_keys(request: Request, keys: int, keyring: Keyring, means: Means) -> KeysRecord:
-    """Evaluate deployments of seeds ``request.seed``, + 1, ... and put their verdicts together.
+    """Evaluate deployments with seeds ``request.seed``, + 1, ... and combine their verdicts.
 
     Args:
-        request: What to evaluate; its seed is the first.
-        keys: How many deployments.
+        request: The evaluation; its seed is the first.
+        keys: Number of deployments.
         keyring: The defender's.
-        means: Device, folders, who is told.
+        means: Device, folders, progress.
 
     Raises:
-        InputError: a named key, an early end, or a defense without a key.
+        InputError: for a named key, early stopping, or a defense without a key.
     """
     if request.key:
         raise InputError(f"--key names one key and --keys asks for {keys}; expected one of the two")

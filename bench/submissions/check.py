@@ -1,4 +1,4 @@
-"""Archives of strangers: what is in them, whether it holds, and what nobody can say."""
+"""Checks of submitted archives: their content, its validity, and what cannot be checked."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ _READABLE = stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_I
 
 @dataclass
 class Checked:
-    """What became of one archive.
+    """Result of checking one archive.
 
     Attributes:
         archive: Its name.
-        run_id: Of the run in it, None where that could not be read.
-        refused: Why it is not taken; None where it is.
-        checked: What was checked and holds, one line each.
+        run_id: Id of the run in it, None if that could not be read.
+        refused: Why it is refused; None if it is accepted.
+        checked: What was checked successfully, one line each.
         unchecked: What could not be checked, and why.
-        disagreements: Verdicts and digests that came out otherwise here.
-        confirmed: Every verdict was judged again and stands.
+        disagreements: Verdicts and digests that differ here.
+        confirmed: Whether every verdict was confirmed by judging again.
         written: The folder that it was copied to.
     """
 
@@ -69,20 +69,20 @@ class Checked:
 
     @property
     def exit_code(self) -> int:
-        """0 taken, 1 a verdict disagreed, 2 refused."""
+        """0 accepted, 1 a verdict disagreed, 2 refused."""
         return 2 if self.refused else int(bool(self.disagreements))
 
 
 def check_archive(path: Path, means: Means, *, judge: bool = True, into: RunStore | None = None) -> Checked:
-    """Check one archive; whatever is in it, this returns.
+    """Check one archive; this returns whatever it contains.
 
-    Nothing is written but in a temporary folder, under names of our own, and below ``into``.
+    Writes only to a temporary folder, under fixed names, and below ``into``.
 
     Args:
         path: The archive.
-        means: Where models are; device.
-        judge: Judge its images again where the model is at hand.
-        into: Where to put a run that is taken; None for nowhere.
+        means: Folders of models; device.
+        judge: Judge its images again if the model is available.
+        into: Folder for an accepted run; None for nowhere.
     """
     out = Checked(tame(path.name, 120))
     try:
@@ -95,21 +95,21 @@ def check_archive(path: Path, means: Means, *, judge: bool = True, into: RunStor
             if into is not None and not out.disagreements:
                 out.written = _put(evidence, folder, into, out)
     except StorageError:
-        raise  # of this side's disk
-    except Exception as error:  # whatever a stranger's archive does, the others are checked
+        raise  # of the local disk
+    except Exception as error:  # whatever an archive causes, the others are checked
         out.refused = refusal(path.name, error)
     return out
 
 
 def confirm(folder: RunFolder, found: Verification) -> Confirmation | None:
-    """Write that every verdict of a run of one's own stood (`bench results verify`); None where one did not."""
+    """Confirm a local run whose verdicts all agreed (`bench results verify`); None if one did not."""
     if found.disagreements:
         return None
     return write_confirmation(folder.path, folder.read().record, list(CANNOT))
 
 
 def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
-    """The members that are files of a run, written under their fixed names and read as any stranger's run."""
+    """The members that are files of a run, written under their fixed names and read as an untrusted run."""
     folder.mkdir()
     for name in (RECORD, VERDICTS, DOCUMENT, PICTURE):
         if pack.holds(name):
@@ -117,12 +117,12 @@ def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
     evidence = read_run(folder)
     out.checked.append("archive: members, sizes and SHA-256")
     out.checked.append("record: schema, texts, names, run id")
-    out.checked.append(f"verdicts: {len(evidence.rows)} rows, each against itself, the budget and the protocol")
-    out.checked.append("digests of verdicts and data; every figure computed again from the rows")
+    out.checked.append(f"verdicts: {len(evidence.rows)} rows, for consistency, against the budget and the protocol")
+    out.checked.append("digests of verdicts and data; every figure recomputed from the rows")
     if pack.holds(DOCUMENT) or pack.holds(PICTURE):
         if evidence.gallery is None:
             raise RefusedError("gallery.verdicts", "is of another run or other verdicts")
-        out.checked.append("picture: its size, and that its captions say what the verdicts say")
+        out.checked.append("picture: its size, and that its captions agree with the verdicts")
         out.unchecked.append("picture: that it shows these images: cannot be checked")
     return evidence
 
@@ -146,7 +146,7 @@ def _judge(pack: Pack, evidence: Evidence, means: Means, out: Checked, *, judge:
         found = rejudge(evidence, world_of(spec, means), images if packed else None, means)
     except RefusedError:
         raise
-    except Exception as why:  # a model that a stranger's options break is no reason to refuse the figures
+    except Exception as why:  # a model broken by the submitted options is not a reason to refuse the figures
         text = str(why) if isinstance(why, BenchError) else f"{type(why).__name__}: {why}"
         out.unchecked.append(f"verdicts: not judged again: {tame(' '.join(text.split()), 300)}")
         return
@@ -161,7 +161,7 @@ def _take(found: Rejudged, evidence: Evidence, out: Checked) -> None:
 
 
 def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path:
-    """Copy a run that was taken, written anew from what was read, so that nothing else comes along."""
+    """Copy an accepted run, rewritten from what was read, so that nothing else is copied."""
     record = evidence.record
     there = into.run(record.run_id)
     if os.path.lexists(there.path):
@@ -198,7 +198,7 @@ def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore) -
 
 
 def _write_gallery(folder: Path, part: Path) -> None:
-    """The picture's pixels alone: what else a PNG can carry stays behind."""
+    """Only the picture's pixels: other content of the PNG is dropped."""
     gallery, picture = read_gallery(folder), io.BytesIO()
     with Image.open(folder / PICTURE, formats=["PNG"]) as image:
         image.load()
@@ -206,9 +206,7 @@ def _write_gallery(folder: Path, part: Path) -> None:
     plain.info = {name: value for name, value in plain.info.items() if name == "transparency"}
     plain.save(picture, "PNG", optimize=True)
     if picture.tell() > MOST_BYTES:
-        raise RefusedError(
-            PICTURE, f"has {picture.tell()} bytes when it is written again; expected at most {MOST_BYTES}"
-        )
+        raise RefusedError(PICTURE, f"has {picture.tell()} bytes when rewritten; expected at most {MOST_BYTES}")
     write_gallery(
         part, gallery.model_copy(update={"picture": hashlib.sha256(picture.getvalue()).hexdigest()}), picture.getvalue()
     )

@@ -1,4 +1,4 @@
-"""The adversarial images of a run as bytes in an archive, and back, with what is declared checked first."""
+"""The adversarial images of a run as bytes in an archive, and back, with the declared sizes checked first."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FLOAT = 4
 
 
 def kept_images(job: Job, means: Means) -> Iterator[bytes]:
-    """The kept adversarial images of each shard as safetensors, float32 (B, C, H, W); those that can be read.
+    """The stored adversarial images of each shard as safetensors, float32 (B, C, H, W); only readable ones.
 
     Args:
         job: Of the run, with the ids of its images in order.
         means: Where the images are kept.
 
     Raises:
-        BenchError: images are not kept; run the same command again to make them.
+        BenchError: if images are not stored; run the same command again to make them.
     """
     evaluation = Evaluation(job, means, only_kept=True)
     for index in evaluation.shards:
@@ -44,12 +44,12 @@ def kept_images(job: Job, means: Means) -> Iterator[bytes]:
 
 
 def check_images(pack: Pack, spec: Spec, rows: Sequence[Row]) -> list[str]:
-    """The members with adversarial images, one for each shard, of exactly the size that the Spec and the rows give.
+    """The members with adversarial images, one per shard, of exactly the size that the Spec and the rows give.
 
-    Only their headers are read. Nothing where none were packed.
+    Only their headers are read. Empty if none were packed.
 
     Raises:
-        RefusedError: a shard is missing or too much, or declares another shape or type.
+        RefusedError: if a shard is missing or surplus, or declares another shape or type.
     """
     shards = range(-(-len(rows) // spec.shard_size))
     expected = [shard_name(i) for i in shards] if pack.shards else []
@@ -67,10 +67,10 @@ def check_images(pack: Pack, spec: Spec, rows: Sequence[Row]) -> list[str]:
 
 
 def read_images(pack: Pack, spec: Spec, rows: Sequence[Row], index: int) -> Tensor:
-    """The images of a shard that ``check_images`` let pass: float32 (B, C, H, W).
+    """The images of a shard that ``check_images`` accepted: float32 (B, C, H, W).
 
     Raises:
-        RefusedError: its bytes are not those of the manifest.
+        RefusedError: if its bytes do not match the manifest.
     """
     data, shape = pack.read(shard_name(index)), _shape(spec, rows, index)
     values = np.frombuffer(data, dtype="<f4", offset=len(data) - math.prod(shape) * _FLOAT, count=math.prod(shape))
@@ -78,7 +78,7 @@ def read_images(pack: Pack, spec: Spec, rows: Sequence[Row], index: int) -> Tens
 
 
 def _shape(spec: Spec, rows: Sequence[Row], index: int) -> tuple[int, ...]:
-    """Of a shard: of its images, those that could be read."""
+    """Shape of a shard: its readable images."""
     of_shard = rows[index * spec.shard_size : (index + 1) * spec.shard_size]
     return (sum(row.image_sha256 is not None for row in of_shard), *spec.profile.image_shape)
 
@@ -90,7 +90,7 @@ def _check_header(head: bytes, shape: tuple[int, ...], name: str) -> int:
         raise RefusedError(f"{name}: header", f"declares {length} bytes; expected 2 to {_HEADER}")
     header = parse_json(head[8 : 8 + length], f"{name}: header")
     if not isinstance(header, dict) or set(header) != {"images"} or not isinstance(header["images"], dict):
-        raise RefusedError(f"{name}: header", "names other tensors; expected images alone")
+        raise RefusedError(f"{name}: header", "names other tensors; expected images only")
     wanted = {"dtype": "F32", "shape": list(shape), "data_offsets": [0, math.prod(shape) * _FLOAT]}
     for field in {**wanted, **header["images"]}:
         if field not in wanted or header["images"].get(field) != wanted[field]:
