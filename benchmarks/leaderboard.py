@@ -2,7 +2,7 @@
 
     python benchmarks/leaderboard.py --runs 1000
 
-Synthetic runs are written as a results folder; then the steps of `bench leaderboard build` are timed separately: reading
+Synthetic runs are written as a results folder; then the steps of `bench leaderboard build` are timed: reading
 and checking, the board, the pages, writing. If a browser is installed, the table's first paint is timed from the start
 of the navigation to the frame after the first line appears, and the same for the view of all groups.
 """
