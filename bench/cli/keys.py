@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -25,13 +26,21 @@ def new(name: Annotated[str, typer.Argument(help="What the key will be called.")
 @app.command("list")
 def show(as_json: JsonOption = False) -> None:
     """List names and fingerprints."""
+    from bench.core.errors import KeyringError
     from bench.store.home import Home
     from bench.store.keyring import Keyring
 
-    ring = Keyring(Home.default().keys)
-    rows = [(name, ring.read(name).fingerprint) for name in ring.names()]
+    ring, rows, refused = Keyring(Home.default().keys), [], 0
+    for name in ring.names():
+        try:
+            rows.append((name, ring.read(name).fingerprint))
+        except KeyringError as error:  # one damaged file hides no other key
+            refused = error.exit_code
+            print(f"bench: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps([{"name": name, "fingerprint": fingerprint} for name, fingerprint in rows], indent=2))
-        return
-    for name, fingerprint in rows:
-        print(f"{name}  {fingerprint}")
+    else:
+        for name, fingerprint in rows:
+            print(f"{name}  {fingerprint}")
+    if refused:
+        raise typer.Exit(refused)

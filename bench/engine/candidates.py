@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.core.canonical import digest
 from bench.core.cost import Meter
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, CorruptArtifactError
 from bench.core.nouns import Adversary, Batch, Precision, Protocol, Trained
 from bench.core.numerics import numerics
 from bench.core.plugins import Attack
@@ -120,15 +120,25 @@ class Attacker:
 
     def _made(self, which: PluginSpec, batch: Batch) -> Made:
         address = self._address(which, batch)
-        kept = self._store.read(address)
+        kept, damage = self._kept(address)
         if kept is None:
             if self._only_kept:
                 raise BenchError(f"the adversarial images of {batch.ids[0]} .. {batch.ids[-1]} are not kept "
                                  f"(address {address[:12]}); run the same command again to make them")  # fmt: skip
             kept = self._run(which, batch)
             self._store.write(address, kept)
+            kept = replace(kept, warnings=(*damage, *kept.warnings))
         device = batch.images.device
         return replace(kept, images=kept.images.to(device), failed=kept.failed.to(device))
+
+    def _kept(self, address: str) -> tuple[Made | None, list[str]]:
+        """What is kept, and why it is made again where it is damaged."""
+        try:
+            return self._store.read(address), []
+        except CorruptArtifactError as error:
+            if self._only_kept:
+                raise
+            return None, [f"{error}; made again"]
 
     def _address(self, which: PluginSpec, batch: Batch) -> str:
         pixels = hashlib.sha256("\n".join(batch.ids).encode())

@@ -6,12 +6,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from bench.core.canonical import digest
 from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError
 from bench.store.files import write_whole
@@ -46,26 +47,19 @@ class CandidateStore:
             CorruptArtifactError: if the file is damaged.
         """
         path = self._path(address)
-        if not path.exists():
-            return None
         try:
-            with safe_open(path, framework="pt") as file:
-                images: Tensor = file.get_tensor("images")
-                about = json.loads(file.metadata()["about"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CorruptArtifactError(f"stored adversarial images {path} cannot be read ({error.strerror})") from None
+        try:
+            made = _parse(address, data)
+        except Exception as error:  # whatever a damaged file makes of its readers
             raise CorruptArtifactError(
-                f"stored adversarial images {path} cannot be read ({error}); delete the file"
+                f"stored adversarial images {path} are damaged ({' '.join(str(error).split())[:100]})"
             ) from None
-        if _pixels(images) != about["sha256"]:
-            raise CorruptArtifactError(f"stored adversarial images {path} do not have their SHA-256; delete the file")
-        return Made(
-            images,
-            torch.zeros(len(images), dtype=torch.bool),
-            tuple(about["warnings"]),
-            {name: Meter(**values) for name, values in about["meters"].items()},
-            about["seconds"],
-            reused=True,
-        )
+        return made
 
     def write(self, address: str, made: Made) -> None:
         """Store ``made``, unless the attack failed on some images."""
@@ -73,16 +67,30 @@ class CandidateStore:
             return
         images = made.images.detach().cpu().contiguous()
         about = {
-            "sha256": _pixels(images),
             "warnings": list(made.warnings),
             "meters": {name: asdict(meter) for name, meter in made.meters.items()},
             "seconds": round(made.seconds, 3),
         }
-        write_whole(self._path(address), save({"images": images}, {"about": json.dumps(about)}))
+        write_whole(self._path(address), _file(address, images, about))
 
     def _path(self, address: str) -> Path:
         return self._folder / address[:2] / f"{address}.safetensors"
 
 
-def _pixels(images: Tensor) -> str:
-    return hashlib.sha256(images.numpy().tobytes()).hexdigest()
+def _file(address: str, images: Tensor, about: dict[str, Any]) -> bytes:
+    """The whole file; its digest covers the pixels, what is said of them, and the address."""
+    pixels = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    whole = {"about": about, "sha256": digest({"about": about, "address": address, "pixels": pixels})}
+    return save({"images": images}, {"made": json.dumps(whole, sort_keys=True)})
+
+
+def _parse(address: str, data: bytes) -> Made:
+    """The content of a file that is byte for byte what :func:`_file` writes; anything else raises."""
+    length = int.from_bytes(data[:8], "little")
+    about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["made"])["about"]
+    images: Tensor = load(data)["images"]
+    if _file(address, images, about) != data:
+        raise ValueError("its digest is not that of its content at this address")
+    meters = {name: Meter(**values) for name, values in about["meters"].items()}
+    failed = torch.zeros(len(images), dtype=torch.bool)
+    return Made(images, failed, tuple(about["warnings"]), meters, about["seconds"], reused=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -19,6 +19,39 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         StorageError: if the folder cannot be written or the disk is full; the temporary file is removed.
     """
+    _write(path, data, mode, os.replace)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
+    """Write ``data`` whole to a file that does not exist yet; of several processes that try, one succeeds.
+
+    Returns:
+        False where the file exists; it is left as it is.
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full; the temporary file is gone.
+    """
+    try:
+        _write(path, data, mode, _link)
+    except _TakenError:
+        return False
+    return True
+
+
+class _TakenError(Exception):
+    """The file exists already."""
+
+
+def _link(name: str, path: Path) -> None:
+    try:
+        os.link(name, path)  # unlike a rename, it never replaces
+    except FileExistsError:
+        raise _TakenError from None
+    os.unlink(name)
+
+
+def _write(path: Path, data: bytes, mode: int, put: Callable[[str, Path], None]) -> None:
+    """Write a temporary file beside ``path``, make it durable, and ``put`` it in its place."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -28,7 +61,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, mode)
-            os.replace(name, path)
+            put(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 from bench.core.errors import KeyringError
 from bench.core.key import Key
 from bench.core.names import suggestion
-from bench.store.files import write_whole
+from bench.store.files import write_new
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LINE = re.compile(r"([0-9a-f]{64})(?: ([0-9a-f]{8}))?\n?", re.ASCII)  # the key, and digits that check it
 _OTHERS = 0o077
+_OTHERS_WRITE = 0o022
 
 
 class Keyring:
-    """A folder of files ``NAME.key``, mode 0600, 64 hexadecimal digits each."""
+    """A folder of files ``NAME.key``, mode 0600: 64 hexadecimal digits and 8 that check them.
+
+    A file without the 8 check digits, as earlier versions wrote it, is read as well.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,21 +37,22 @@ class Keyring:
             KeyringError: if the name is not a valid file name, or is taken.
         """
         path = self._path(name)
-        if path.exists():
-            raise KeyringError(f"key {name!r} exists already; expected a new name (a key is never overwritten)")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = Key.random()
-        write_whole(path, (key.reveal() + "\n").encode(), mode=0o600)
+        self._check_folder()
+        secret = (key := Key.random()).reveal()
+        if not write_new(path, f"{secret} {_check_digits(secret)}\n".encode(), mode=0o600):
+            raise KeyringError(f"key {name!r} exists already; expected a new name (a key is never overwritten)")
         return key
 
     def read(self, name: str) -> Key:
         """The key called ``name``.
 
         Raises:
-            KeyringError: if there is none, other users can read its file, or it does not contain a key. The message
-                never includes the file's content.
+            KeyringError: there is none, others can read its file or change the folder, or the file is damaged. The
+                message never holds what the file holds.
         """
         path = self._path(name)
+        self._check_folder()
         if not path.is_file():
             hint = suggestion(name, self.names())
             raise KeyringError(f"no key {name!r} in {self.folder}{hint} (make one with `bench key new {name}`)")
@@ -53,12 +60,14 @@ class Keyring:
         if mode & _OTHERS:
             raise KeyringError(f"key file {path} has mode {mode:04o}, so others can read it; expected 0600: "
                                f"make a new key, or `chmod 600` it if nobody has seen it")  # fmt: skip
-        try:
-            secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
-        except ValueError:
-            raise KeyringError(f"key file {path} is not 64 hexadecimal digits; expected what `bench key new` writes") \
-                from None  # fmt: skip
-        return Key(secret)
+        found = _LINE.fullmatch(path.read_bytes().decode("latin-1"))
+        if found is None:
+            raise KeyringError(
+                f"key file {path} is not 64 hexadecimal digits and 8 check digits; expected what `bench key new` writes"
+            )
+        if found[2] is not None and found[2] != _check_digits(found[1]):
+            raise KeyringError(f"key file {path} is damaged: its check digits are wrong; restore it from a copy")
+        return Key(bytes.fromhex(found[1]))
 
     def find(self, fingerprint: str) -> Key:
         """The key with this fingerprint.
@@ -66,13 +75,34 @@ class Keyring:
         Raises:
             KeyringError: if no readable key has it.
         """
+        unread: list[str] = []
         for name in self.names():
-            key = self.read(name)
+            try:
+                key = self.read(name)
+            except KeyringError as error:  # another key's file is no reason to refuse this one
+                unread.append(str(error))
+                continue
             if key.fingerprint == fingerprint:
                 return key
-        raise KeyringError(f"no key in {self.folder} has fingerprint {fingerprint}; expected the defender's key file")
+        also = f" ({unread[0]})" if unread else ""
+        raise KeyringError(
+            f"no key in {self.folder} has fingerprint {fingerprint}; expected the defender's key file{also}"
+        )
+
+    def _check_folder(self) -> None:
+        if self.folder.is_symlink():
+            raise KeyringError(f"keyring {self.folder} is a link; expected a folder that only its owner can change")
+        mode = self.folder.stat().st_mode & 0o777 if self.folder.is_dir() else 0o700
+        if mode & _OTHERS_WRITE:
+            raise KeyringError(f"keyring {self.folder} has mode {mode:04o}, so others can put keys into it; "
+                               f"expected 0700: chmod 700 {self.folder}")  # fmt: skip
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise KeyringError(f"key name {name!r} cannot be used; expected letters, digits, '.', '_', '-', at most 64")
         return self.folder / f"{name}.key"
+
+
+def _check_digits(secret: str) -> str:
+    """Digits of a digest of its own, which tell nothing of the key that its fingerprint does not."""
+    return hashlib.sha256(b"keybench/v1/key-file/" + bytes.fromhex(secret)).hexdigest()[:8]

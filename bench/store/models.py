@@ -10,6 +10,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from bench.core.canonical import canonical, digest, sha256_of
 from bench.core.errors import CorruptArtifactError, InputError, StorageError
 from bench.store.files import locked, sync_folder, write_whole
@@ -73,7 +75,7 @@ class ModelCache:
     def _built(self, folder: Path, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
         part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         try:
-            shutil.rmtree(part, ignore_errors=True)
+            self._sweep(folder, part)
             part.mkdir(parents=True)
             build(part)
             files = {p.relative_to(part).as_posix(): sha256_of(p) for p in sorted(part.rglob("*")) if p.is_file()}
@@ -81,11 +83,18 @@ class ModelCache:
             if self._leads:
                 _put(part, folder)
             self._meet()
-        except OSError as error:
-            raise StorageError(f"cannot write {folder}: {error.strerror}; expected a writable BENCH_HOME") from error
+        except (OSError, SafetensorError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+            raise StorageError(f"cannot write {folder}: {reason}; expected a writable BENCH_HOME with space") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return folder, _check(folder)
+
+    def _sweep(self, folder: Path, part: Path) -> None:
+        """Remove what processes that were killed left of this model; who builds alone holds its lock."""
+        left = [part] if self._together else [part, *folder.parent.glob(f"{folder.name}.*.part")]
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
 
     def workspace(self, made_from: dict[str, Any]) -> Path:
         """Folder of checkpoints and log for the training of this model."""
@@ -98,7 +107,8 @@ class ModelCache:
             InputError: if there are several, which is ambiguous.
             CorruptArtifactError: if one of its files differs from its manifest.
         """
-        found = [p.parent for p in self._folder.glob(f"*/{_MANIFEST}") if _made_of(p).items() >= made_from.items()]
+        manifests = (p for p in self._folder.glob(f"*/{_MANIFEST}") if not p.parent.name.endswith(".part"))
+        found = [p.parent for p in manifests if _made_of(p).items() >= made_from.items()]
         if not found:
             return None
         if len(found) > 1:
@@ -125,12 +135,21 @@ def _put(part: Path, folder: Path) -> None:
 
 
 def _check(folder: Path) -> str:
+    """The digest of a kept model, every byte of which is checked: files, manifest, and whether they belong here."""
     advice = "run again with --rebuild to rebuild it"
     try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
-        files: dict[str, str] = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        data = (folder / _MANIFEST).read_bytes()
+        manifest = json.loads(data)
+        files: dict[str, str] = dict(manifest["files"])
+        whole = canonical(manifest) == data and set(manifest) == {"files", "made_from"}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise CorruptArtifactError(f"cached model {folder} has no readable {_MANIFEST}; {advice}") from None
+    if not whole or digest(manifest["made_from"])[:32] != folder.name:
+        raise CorruptArtifactError(f"cached model {folder} has the {_MANIFEST} of another model, or a damaged one; "
+                                   f"{advice}")  # fmt: skip
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {_MANIFEST}
+    if more := sorted(there - set(files)):
+        raise CorruptArtifactError(f"cached model {folder} holds {more[0]}, which its {_MANIFEST} does not; {advice}")
     for name, expected in files.items():
         path = folder / name
         got = sha256_of(path) if path.is_file() else "no file"

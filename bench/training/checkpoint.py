@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from bench.core.errors import CorruptArtifactError, StorageError
 
 _NAME = "checkpoint.pt"
+_DIGEST = 32  # bytes of SHA-256 before torch's file
 _PLACE = ("last_epoch", "_step_count", "_last_lr")  # the state of a schedule; its other fields come from the recipe
 
 
@@ -41,8 +44,11 @@ class Checkpoint:
         part = folder / f"{_NAME}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
             with part.open("wb") as file:
-                torch.save(state, file)
+                file.write(hashlib.sha256(buffer.getbuffer()).digest())
+                file.write(buffer.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, folder / _NAME)
@@ -61,7 +67,10 @@ class Checkpoint:
         if not path.exists():
             return 0
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            data = memoryview(path.read_bytes())
+            if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+                raise ValueError("its bytes do not have their SHA-256")
+            state: dict[str, Any] = torch.load(io.BytesIO(data[_DIGEST:]), map_location="cpu", weights_only=True)
             own = dict(_moving(self.model))
             if own.keys() != state["model"].keys():
                 raise ValueError("it belongs to another model")

@@ -100,6 +100,17 @@ def test_a_key_readable_by_others_is_refused(cli, home):
     assert not Path("results").exists()
 
 
+def test_a_damaged_key_file_hides_no_other_key(cli, home):
+    made = [cli("key", "new", name).out.split()[1] for name in ("uma", "vic")]
+    (home / "keys" / "uma.key").write_text("not a key")
+    done = cli("key", "list")
+    for name in ("uma", "vic"):
+        (home / "keys" / f"{name}.key").unlink()
+    assert done.code == 2
+    assert f"vic  {made[1]}" in done.out
+    assert "uma.key is not 64 hexadecimal digits" in done.err
+
+
 def test_a_corrupt_checkpoint_is_named_and_rebuilt_only_on_request(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "own"))
     words = argv(set="profile.base.recipe.steps=3")

@@ -53,7 +53,7 @@ def judged(rows: list) -> list:
 def test_a_study(cli, home, study):
     cli("key", "new", "gil")
     path = home / "keys" / "gil.key"
-    secret = path.read_text().strip()
+    secret = path.read_text().split()[0]
     named = ("--defense", "key-full", "--key", "gil")
     found = study(*named)
     cells = {(c["compromised"], c["judged"]): c for c in found["matrix"]}
