@@ -120,7 +120,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         path = Path(name)
         if not path.is_file():
             raise UnknownNameError(
-                f"profile file {name!r} is not there; expected a YAML file or one of {profile_names()}"
+                f"profile file {name!r} does not exist; expected a YAML file or one of {profile_names()}"
             )
         text = path.read_text(encoding="utf-8")
     elif name in profile_names():

@@ -57,7 +57,7 @@ def find_labels(ids: Sequence[str], near: Sequence[Path]) -> list[int]:
                     ) from None
                 return _by_name(path, ids, found) if isinstance(found, dict) else _in_order(path, ids, found)
     raise InputError(
-        f"{near[0]} holds images without class folders and no labels lie beside them; expected one of {ACCEPTED}"
+        f"{near[0]} holds images without class folders and there are no labels next to them; expected one of {ACCEPTED}"
     )
 
 

@@ -74,7 +74,7 @@ def _test(folder: Path, classes: dict[str, int]) -> Listing:
 
 def _require(folder: Path, layout: str) -> None:
     if not folder.is_dir():
-        raise InputError(f"folder {folder} is not there; expected {layout} as in {_FOLDER}.zip")
+        raise InputError(f"folder {folder} does not exist; expected {layout} as in {_FOLDER}.zip")
 
 
 def _text(path: Path) -> str:

@@ -47,7 +47,7 @@ def check_file(path: Path) -> None:
         InputError: if it is missing, empty, a web page, a Git LFS pointer, truncated, or of an unknown format.
     """
     if not path.is_file():
-        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}, expected a file of weights")
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}, expected a file of weights")
     with path.open("rb") as file:
         head = file.read(512)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -39,7 +39,7 @@ def find_weights(name: str, given: Path | None, *, offline: bool = False) -> Pat
     if given.is_file():
         return given
     if not given.is_dir():
-        raise InputError(f"weights {given} are not there; expected a file or a folder with {name}")
+        raise InputError(f"weights {given} do not exist; expected a file or a folder with {name}")
     for path in _places(name, given):
         if path.is_file():
             return path

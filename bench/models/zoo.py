@@ -106,7 +106,7 @@ def zoo_weights(name: str, *, threat: str = "Linf", weights: Path | None = None)
         InputError: if ``weights`` does not exist.
     """
     if weights is not None and not weights.exists():
-        raise InputError(f"weights {weights} are not there; expected a file or a folder with {name}.pt")
+        raise InputError(f"weights {weights} do not exist; expected a file or a folder with {name}.pt")
     if weights is not None and weights.is_file():
         return weights
     places = (_root(weights) / f"{name}.pt", _layout(name, threat, weights))

@@ -59,7 +59,7 @@ class Keyring:
         mode = path.stat().st_mode & 0o777
         if mode & _OTHERS:
             raise KeyringError(f"key file {path} has mode {mode:04o}, so others can read it; expected 0600: "
-                               f"make a new key, or `chmod 600` it if nobody has seen it")  # fmt: skip
+                               f"make a new key, or `chmod 600` it if it was not exposed")  # fmt: skip
         found = _LINE.fullmatch(path.read_bytes().decode("latin-1"))
         if found is None:
             raise KeyringError(

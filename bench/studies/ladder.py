@@ -104,7 +104,9 @@ def load_ladder(name: str) -> Ladder:
     known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
     given = name.endswith((".yaml", ".yml"))
     if given and not Path(name).is_file():
-        raise UnknownNameError(f"ladder file {name!r} is not there; expected a YAML file or one of {', '.join(known)}")
+        raise UnknownNameError(
+            f"ladder file {name!r} does not exist; expected a YAML file or one of {', '.join(known)}"
+        )
     if not given and name not in known:
         raise UnknownNameError(f"unknown ladder {name!r}{suggestion(name, known)}")
     text = (Path(name) if given else folder / f"{name}.yaml").read_text(encoding="utf-8")

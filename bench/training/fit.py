@@ -54,7 +54,7 @@ def fit(
         recipe: Steps, batch size, rates.
         seed: Seed of the order of the images and of the augmentation, drawn on the CPU on every device.
         means: Device, checkpoints, progress.
-        title: Shown beside the progress.
+        title: Shown with the progress.
         hardening: The adversary that perturbs a step's images before training on them; None for none.
 
     Raises:

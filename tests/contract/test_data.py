@@ -86,7 +86,7 @@ def test_a_data_set_that_needs_images_says_what_it_was_given(name, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     assert "expected --data FOLDER (or BENCH_DATA" in refused(None)
-    assert "is not there; expected" in refused(tmp_path / "nowhere")
+    assert "does not exist; expected" in refused(tmp_path / "nowhere")
     assert "is a file; expected" in refused(tmp_path / "file")
     assert "check --data" in refused(tmp_path / "empty")
 

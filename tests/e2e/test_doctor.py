@@ -206,7 +206,7 @@ def test_weights_that_are_a_web_page(cli, tmp_path):
     assert done.code == 1
     one(lines(done, "fail"), r"^weights: .*model.safetensors is a web page, not weights; download it again")
     done = cli("doctor", "--profile", "imagenet", "--weights", "nowhere")
-    one(lines(done, "fail"), r"^weights: base: weights nowhere are not there; expected")
+    one(lines(done, "fail"), r"^weights: base: weights nowhere do not exist; expected")
 
 
 def test_weights_are_really_loaded(cli, weights):

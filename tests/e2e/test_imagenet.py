@@ -151,7 +151,7 @@ BAD_DATA = {
         "picture.jpg",
         r"is a file; expected the folder",
     ),
-    "nowhere": (lambda root: None, "nowhere", r"nowhere is not there"),
+    "nowhere": (lambda root: None, "nowhere", r"nowhere does not exist"),
     "empty": (lambda root: (root / "empty").mkdir(), "empty", r"holds no images of ImageNet's test split"),
     "no labels": (lambda root: flat(root / "val", photos(4)), ".", r"label"),
     "labels too short": (

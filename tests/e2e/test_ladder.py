@@ -100,7 +100,7 @@ def test_what_makes_no_sense_is_left_out_and_named(cli):
 
 BAD = {
     "no such ladder": (("--ladder", "standart"), r"unknown ladder 'standart'.*did you mean standard"),
-    "no such file": (("--ladder", "none.yaml"), r"ladder file 'none.yaml' is not there"),
+    "no such file": (("--ladder", "none.yaml"), r"ladder file 'none.yaml' does not exist"),
     "a setting of one rung": (("--set", "attack.steps=3"), r"'attack.steps' belongs to one rung"),
     "an unknown threat": (("--ladder", "bad.yaml"), r"unknown threat 'adaptiv'"),
     "a bad option of a late rung": (("--ladder", "late.yaml"), r"option of white-box|white-box has no option"),

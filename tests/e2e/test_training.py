@@ -211,7 +211,7 @@ BAD = {
     "key and keys": (["--key", "a", "--keys", "2"], r"--key names one key and --keys asks for 2"),
     "subset": (["--subset", "1.5"], r"recipes.full.subset"),
     "no weights": (["--weights", "none.safetensors"], r"none.safetensors"),
-    "no data": (["--data", "nowhere"], r"nowhere is not there"),
+    "no data": (["--data", "nowhere"], r"nowhere does not exist"),
     "classes": (["--set", "profile.classes=2"], r"the data has 3 classes.*profile.classes=3"),
     "another architecture": (["--base", "resnet18.a1_in1k"], r"not of the architecture resnet18"),
 }

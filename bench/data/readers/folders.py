@@ -74,7 +74,7 @@ def _readable(folder: Path, name: str) -> str:
         sound = False
     if not sound:
         raise InputError(
-            f"{os.fsencode(name)!r} in {os.fsencode(folder).decode('utf-8', 'backslashreplace')} is no name that a "
+            f"{os.fsencode(name)!r} in {os.fsencode(folder).decode('utf-8', 'backslashreplace')} is not a name that a "
             "record can hold; expected UTF-8 without control characters: rename it"
         )
     return name

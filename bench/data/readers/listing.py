@@ -45,7 +45,7 @@ def data_folder(storage: Storage, dataset: str) -> Path:
         raise InputError(f"{dataset} needs your images; expected --data FOLDER (or BENCH_DATA in the environment)")
     root = storage.root.expanduser().absolute()
     if not root.exists():
-        raise InputError(f"data folder {root} is not there; expected the folder that holds {dataset}: check --data")
+        raise InputError(f"data folder {root} does not exist; expected the folder that holds {dataset}: check --data")
     if not root.is_dir():
         raise InputError(f"{root} is a file; expected the folder that holds {dataset}: give --data FOLDER")
     return root

@@ -104,7 +104,7 @@ def test_links_are_followed_and_circles_named(tmp_path):
 def test_names_that_no_record_can_hold_are_refused(tmp_path, name):
     one_of_each(tmp_path, "a/i.png")
     (tmp_path / "test/a/i.png").rename(tmp_path / "test/a" / name.decode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=r"is no name that a record can hold; expected UTF-8") as refused:
+    with pytest.raises(InputError, match=r"is not a name that a record can hold; expected UTF-8") as refused:
         split(tmp_path)
     str(refused.value).encode("utf-8")  # it can be printed
     assert "\n" not in str(refused.value)

@@ -101,7 +101,7 @@ def test_a_web_page(page, name, refused):
 
 
 def test_what_is_not_weights(refused, tmp_path):
-    assert "is not there" in refused(lambda p: None)
+    assert "does not exist" in refused(lambda p: None)
     assert "is empty" in refused(lambda p: p.touch())
     assert "is a folder" in refused(lambda p: p.mkdir(), name="folder")
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
@@ -281,7 +281,7 @@ def test_a_folder_without_it_says_what_is_there(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"got a\.pth, b/model\.safetensors; name the file with --weights"):
         find_weights(AUGREG2, tmp_path)
-    with pytest.raises(InputError, match="are not there"):
+    with pytest.raises(InputError, match="do not exist"):
         find_weights(AUGREG2, tmp_path / "nowhere")
 
 

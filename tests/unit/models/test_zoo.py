@@ -159,7 +159,7 @@ def test_without_weights(tmp_path):
         zoo_model(R18, weights=None, offline=True)
     with pytest.raises(InputError, match=rf"no weights of {SINGH} at {tmp_path}/{SINGH}"):
         zoo_model(SINGH, weights=tmp_path, offline=True)
-    with pytest.raises(InputError, match="are not there"):
+    with pytest.raises(InputError, match="do not exist"):
         zoo_model(SINGH, weights=tmp_path / "nowhere", offline=True)
 
 

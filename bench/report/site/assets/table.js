@@ -5,7 +5,7 @@
   list.forEach(function (group) { place.set(group.name, group); });
   var el = function (id) { return document.getElementById(id); };
   var choice = View.read(location.hash, list), chosen = [], table;
-  var LAST = 1e9; // where a figure that is not there is sorted
+  var LAST = 1e9; // sort position of a missing figure
 
   // The library receives numbers for sorting and elements for display, never text from a record: it parses some text as markup.
   function column(title, cell, key, more) {
