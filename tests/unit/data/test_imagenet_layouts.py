@@ -256,7 +256,7 @@ REFUSED = [
     (short_csv, r"LOC_val_solution.csv lacks 2 of 12 images, first ILSVRC2012_val_00000011"),
     (foreign_list, r"synset_labels.txt names 'cat'; expected synsets"),
     (bad_caffe, r"val.txt cannot be read: label 1000 of .* is not from 0 to 999"),
-    (no_labels, r"there are no labels next to them; expected one of ILSVRC2012_devkit_t12, .*LOC_val_solution.csv or val.txt"),
+    (no_labels, r"no labels next to them; expected one of ILSVRC2012_devkit_t12, .*LOC_val_solution.csv or val.txt"),
     (broken_kit, r"ground_truth.txt cannot be read: .*; expected it as published"),
     (twice, r"image ILSVRC2012_val_00000001 appears twice \(.*\); expected each once"),
     (lone_cls, r"a/b in .* has cls; expected a/b.jpg \(jpeg, png\) and a/b.cls"),
