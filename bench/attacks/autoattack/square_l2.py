@@ -118,14 +118,14 @@ def _pyramid(height: int, width: int) -> Tensor:
 
 def _bump_grid(stream: torch.Generator, channels: int, height: int, width: int) -> Tensor:
     """Tiled bumps of random sign and direction, (C, H, W); tiles beyond the image are cut."""
-    side = max(height // _GRID, 1)
+    side = max(min(height, width) // _GRID, 1)
     down, right = height // side, width // side
     draws = torch.rand((down * right, 1 + channels), generator=stream)
     plain = bump(side)
     tiles = torch.where(draws[:, :1, None] > 0.5, plain.T[None], plain[None])
     tiles = (tiles[:, None] * coin(draws[:, 1:])[:, :, None, None]).view(down, right, channels, side, side)
     sheet = tiles.permute(2, 0, 3, 1, 4).reshape(channels, down * side, right * side)
-    edge = (height - side * _GRID) // 2
+    edge = max((height - side * _GRID) // 2, 0)
     field = torch.zeros(channels, height, width)
     part = sheet[:, : height - edge, : width - edge]
     field[:, edge : edge + part.shape[1], edge : edge + part.shape[2]] = part

@@ -30,24 +30,26 @@ def drawn_shift(x: Tensor, reach: int, draws: Draws, *purpose: str | int) -> Ten
     return shifted(x, by)
 
 
-def resized(x: Tensor, side: Tensor, corner: Tensor, canvas: int) -> Tensor:
+def resized(x: Tensor, side: Tensor, corner: Tensor, canvas: tuple[int, int]) -> Tensor:
     """Images enlarged, placed on a larger black canvas, and the canvas resized to the image's size.
 
     Uses one bilinear interpolation where the published code uses two in succession.
 
     Args:
-        x: Square images (B, C, S, S).
-        side: Their side on the canvas (B,), in pixels.
+        x: Images (B, C, H, W).
+        side: Their height and width on the canvas (B, 2), in pixels.
         corner: Their top and left on the canvas (B, 2), in pixels.
-        canvas: Side of the canvas in pixels.
+        canvas: Height and width of the canvas in pixels.
 
     Source: Xie et al., arXiv:1803.06978.
     """
-    size = x.shape[-1]
-    place = (torch.arange(size, device=x.device) + 0.5) * (canvas / size)
-    ratio = size / side.float()
-    rows, columns = ((place - corner[:, i, None]) * ratio[:, None] - 0.5 for i in (0, 1))
-    full = (len(x), size, size)
+    places = []
+    for axis, size in enumerate(x.shape[2:]):
+        place = (torch.arange(size, device=x.device) + 0.5) * (canvas[axis] / size)
+        ratio = size / side[:, axis, None].float()
+        places.append((place - corner[:, axis, None]) * ratio - 0.5)
+    rows, columns = places
+    full = (len(x), *x.shape[2:])
     return sampled(x, rows[:, :, None].expand(full), columns[:, None, :].expand(full))
 
 
@@ -56,11 +58,12 @@ def drawn_diversity(x: Tensor, probability: float, rate: float, draws: Draws, *p
 
     Source: DI, Xie et al., arXiv:1803.06978.
     """
-    size = x.shape[-1]
-    canvas = int(size * rate)
     u = draws.uniform((4,), "diversity", *purpose)
-    side = size + (u[:, 1] * max(canvas - size, 1)).long()
-    corner = (u[:, 2:] * (canvas - side + 1)[:, None]).long()
+    sizes = x.shape[2:]
+    canvas = int(sizes[0] * rate), int(sizes[1] * rate)
+    sides = [size + (u[:, 1] * max(all_of - size, 1)).long() for size, all_of in zip(sizes, canvas, strict=True)]
+    side = torch.stack(sides, 1)
+    corner = torch.stack([(u[:, 2 + i] * (canvas[i] - side[:, i] + 1)).long() for i in (0, 1)], 1)
     chosen = u[:, 0] < probability
     return torch.where(chosen.view(-1, 1, 1, 1), resized(x, side, corner, canvas), x)
 

@@ -195,3 +195,17 @@ def test_findings_follow_the_seed_and_leave_the_generators_alone():
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
     assert quick(asked) == first
+
+
+@pytest.mark.parametrize(("classes", "accuracy", "chance"), [
+    (2, 1.0, False), (2, 0.75, False), (2, 0.5, True), (3, 0.625, False), (10, 0.125, True), (10, 0.375, False),
+])  # fmt: skip
+def test_chance_depends_on_the_number_of_classes(classes, accuracy, chance):
+    images = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, classes)).eval().requires_grad_(False)
+    said = ask(model, images).argmax(1)
+    labels = torch.where(torch.arange(16) < round(16 * accuracy), said, (said + 1) % classes)
+    labelled = Batch(tuple(f"{i}" for i in range(16)), images, labels)
+    found = quick(Subject(model, labelled, classes, Budget(Norm.LINF, Fraction("1/20"))))
+    (outputs,) = [f for f in found if f.check == "outputs"]
+    assert ("at chance level" in outputs.meaning) == chance
