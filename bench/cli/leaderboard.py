@@ -15,14 +15,14 @@ from bench.cli.options import JsonOption, ResultsOption
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-app = typer.Typer(no_args_is_help=True, help="Build the leaderboard's site; check what others hand in.")
+app = typer.Typer(no_args_is_help=True, help="Build the leaderboard's site, write its standings; check what others hand in.")
 app.command("check")(check)
 
 
 @app.command()
 def build(
     results: ResultsOption = "results",
-    out: Annotated[str, typer.Option(envvar="BENCH_OUT", help="The folder of the site.")] = "leaderboard",
+    out: Annotated[str, typer.Option(envvar="BENCH_OUT", help="The folder of the site.")] = "leaderboard/site",
     as_json: JsonOption = False,
 ) -> None:
     """Write the leaderboard from the records in a results folder and the published figures."""
@@ -43,6 +43,30 @@ def build(
     write_site(Path(out), made)
     told = _told(made, out, len(board.runs), len(board.standings), len(refused))
     print(json.dumps(told, indent=2) if as_json else _sentence(told))
+
+
+@app.command()
+def standings(
+    results: ResultsOption = "results",
+    out: Annotated[
+        str | None, typer.Option(envvar="BENCH_OUT", help="Write to this file; default: standard output.")
+    ] = None,
+) -> None:
+    """The standings of the published runs (RESULTS/published) and of the published figures, as CSV."""
+    from bench.report.board import make_board
+    from bench.report.board.table import standings_csv
+    from bench.store.files import write_whole
+    from bench.submissions.intake import read_all
+
+    evidence, refusals = read_all(Path(results), folders=False)
+    for refusal in refusals:
+        print(f"bench: refused {refusal}", file=sys.stderr)
+    text = standings_csv(make_board(evidence))
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(Path(out), text.encode())
+        print(f"{out}: {text.count(chr(10)) - 1} standings from {len(evidence)} published runs")
 
 
 def _told(made: Mapping[str, bytes], out: str, runs: int, standings: int, refused: int) -> dict[str, object]:

@@ -31,7 +31,7 @@ def pack(
 
     with listener() as progress:
         means = make_means(results, device, progress, data=data, weights=weights, offline=offline)
-        packed = pack_run(means.results.find(run).path, out, means, with_images=with_images)
+        packed = pack_run(means.results.find(run), out, means, with_images=with_images)
     if as_json:
         about = {"archive": str(packed.path), "run_id": packed.run_id, "bytes": packed.size, "shards": packed.shards}
         print(json.dumps(about, indent=2))

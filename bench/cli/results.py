@@ -21,11 +21,13 @@ from bench.cli.options import (
     WeightsOption,
 )
 from bench.cli.pack import pack
+from bench.cli.publish import publish
 
-app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, picture and pack records.")
+app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, picture, pack and publish records.")
 app.command("compare")(compare)
 app.command("gallery")(gallery)
 app.command("pack")(pack)
+app.command("publish")(publish)
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
 
 

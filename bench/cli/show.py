@@ -36,7 +36,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
         ("cost of the attack", "\n".join(_cost(record)) or "none"),
-        ("record", str(results.run(record.run_id).record_path)),
+        ("record", str(results.run(record.run_id).where)),
     ]
     for name, value in rows:
         table.add_row(name, value)

@@ -21,5 +21,7 @@ def check(subject: Examined) -> Iterator[Diagnosis]:
             good += 1
         except Exception as error:  # any kind, depending on the damage
             finding = f"record {run_id} is damaged: {one_line(error)}"
-            yield _TOPIC.warn(finding, f"move {store.root / run_id} away; the same run recreates it")
+            yield _TOPIC.warn(finding, f"move {store.run(run_id).where.parent} away; the same run recreates it")
+    for text in (text for collection in store.collections for text in collection.problems):
+        yield _TOPIC.warn(f"published runs: {one_line(text)}", "restore the file, or publish the runs again")
     yield _TOPIC.ok(f"{good} records can be read in {store.root}")

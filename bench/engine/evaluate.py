@@ -123,7 +123,7 @@ def run(job: Job, means: Means) -> Run:
     """
     check_writable(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
-    if folder.record_path.exists():
+    if folder.complete:
         found = folder.read()
         if not found.record.metrics.outcomes[Outcome.ERROR]:
             return found

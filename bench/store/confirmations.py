@@ -34,14 +34,22 @@ def write_confirmation(folder: Path, record: Record, unchecked: list[str]) -> Co
 
 
 def read_confirmation(folder: Path, record: Record) -> Confirmation | None:
-    """The confirmation of these verdicts; None where there is none, or it is of other ones.
+    """The confirmation of these verdicts in a run's folder; None where there is none, or it is of other ones.
 
     Raises:
         RefusedError: the file is no confirmation.
     """
     if not (folder / DOCUMENT).is_symlink() and not (folder / DOCUMENT).exists():
         return None
-    data = read_capped(folder / DOCUMENT, _MOST)
+    return parse_confirmation(read_capped(folder / DOCUMENT, _MOST), record)
+
+
+def parse_confirmation(data: bytes, record: Record) -> Confirmation | None:
+    """A confirmation of these verdicts from its bytes; None where it is of other ones.
+
+    Raises:
+        RefusedError: they are no confirmation.
+    """
     found = parse_document(data, Confirmation, DOCUMENT, prefix="confirmation.")
     if (found.run_id, found.verdicts) != (record.run_id, record.digests.verdicts):
         return None

@@ -23,6 +23,29 @@ def write_document(path: Path, document: BaseModel) -> Path:
     return path
 
 
+def document_line(document: BaseModel) -> bytes:
+    """``document`` as JSON in one line, without white space, newline at the end."""
+    text = json.dumps(document.model_dump(mode="json"), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def document_text(line: bytes) -> bytes:
+    """A document in one line as the bytes of the file that :func:`write_document` writes."""
+    return (json.dumps(json.loads(line), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def parse_line(line: bytes, kind: type[Document], name: str) -> Document:
+    """Validate a document in one line; ``name`` is what to call it in an error.
+
+    Raises:
+        CorruptArtifactError: it is not one; the field is named.
+    """
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise CorruptArtifactError(f"{name}: {first_problem(error)}") from None
+
+
 def read_document(path: Path, kind: type[Document], name: str) -> Document:
     """Read and validate a document; ``name`` is what to call it in an error.
 
@@ -30,8 +53,7 @@ def read_document(path: Path, kind: type[Document], name: str) -> Document:
         CorruptArtifactError: it is not one; the field is named.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CorruptArtifactError(f"{name} {path}: {first_problem(error)}") from None
+        data = path.read_bytes()
     except OSError as error:
         raise CorruptArtifactError(f"{name} {path} cannot be read: {error.strerror}") from None
+    return parse_line(data, kind, f"{name} {path}")

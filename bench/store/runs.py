@@ -1,27 +1,51 @@
-"""The results folder: a folder for each run, shards while it goes on, record and verdicts when it is done."""
+"""The results folder: a folder for each run, and collections of runs that were published."""
 
 from __future__ import annotations
 
+import difflib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import CorruptArtifactError, UnknownNameError
-from bench.core.names import suggestion
 from bench.core.nouns import Outcome
 from bench.store.files import locked
+from bench.store.published import RECORDS, VERDICTS, Collection, collections
 from bench.store.record import Record, read_record, write_record
 from bench.store.run import Run
 from bench.store.verdicts import Row, read_rows, rows_digest, write_rows
 
+_SHOWN = 3  # ids in an error
+
 
 class RunFolder:
-    """``results/<run id>``: ``shards/*.parquet`` while running; ``record.json``, ``verdicts.parquet`` once done."""
+    """``results/<run id>``: ``shards/*.parquet`` while running; ``record.json``, ``verdicts.parquet`` once done.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: The folder, which need not exist.
+        published: A collection that has the run, read where the folder has no record.
+    """
+
+    def __init__(self, path: Path, published: Collection | None = None) -> None:
+        self.path, self._published = path, published
+
+    @property
+    def published(self) -> Collection | None:
+        """The collection from which the run is read; None where it is read from the folder."""
+        return None if self.record_path.exists() else self._published
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a record, in the folder or published."""
+        return self.record_path.exists() or self._published is not None
+
+    @property
+    def where(self) -> Path:
+        """The file that holds the record."""
+        return self.published.folder / RECORDS if self.published else self.record_path
 
     @property
     def record_path(self) -> Path:
@@ -39,11 +63,37 @@ class RunFolder:
         Raises:
             CorruptArtifactError: one of them is damaged, or they do not belong together.
         """
-        record = read_record(self.record_path)
-        rows, _ = read_rows(self.verdicts_path)
+        if self.published:
+            record, rows = self.published.record(self.path.name), self.published.rows(self.path.name)
+            verdicts = f"{self.published.folder / VERDICTS}: run {record.run_id}"
+        else:
+            record, rows = read_record(self.record_path), read_rows(self.verdicts_path)[0]
+            verdicts = str(self.verdicts_path)
         if rows_digest(rows) != record.digests.verdicts:
-            raise CorruptArtifactError(f"{self.verdicts_path} does not have the digest in {self.record_path}")
-        return Run(record, tuple(rows), folder=self.path)
+            raise CorruptArtifactError(f"{verdicts} does not have the digest in {self.where}")
+        return Run(record, tuple(rows), folder=self.where.parent)
+
+    def file(self, name: str) -> bytes | None:
+        """The bytes of a file of the run, such as ``record.json``: from its folder, else as published; None for none.
+
+        Raises:
+            CorruptArtifactError: what it is made from is damaged.
+        """
+        if (self.path / name).exists():
+            return (self.path / name).read_bytes()
+        return self.published.file(self.path.name, name) if self.published else None
+
+    def summary(self) -> Record:
+        """The record alone, for who does not look at verdicts; they are checked where that is quick.
+
+        A published run's files are held to the SHA-256 in the manifest, which needs no reader of Parquet.
+
+        Raises:
+            CorruptArtifactError: as :meth:`read`.
+        """
+        if self.published and not self.published.problems:
+            return self.published.record(self.path.name)
+        return self.read().record
 
     def shard(self, index: int) -> tuple[list[Row], dict[str, Any]] | None:
         """A finished shard in which no attack raised, or None."""
@@ -80,18 +130,24 @@ class RunFolder:
 
 
 class RunStore:
-    """All runs of one results folder."""
+    """All runs of one results folder: those in folders of their own, and those in ``published/NAME``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @cached_property
+    def collections(self) -> list[Collection]:
+        """Of published runs, as they were when they were first asked for."""
+        return collections(self.root)
+
     def ids(self) -> list[str]:
         """Ids of the complete runs."""
-        return sorted(p.parent.name for p in self.root.glob("*/record.json"))
+        own = {p.parent.name for p in self.root.glob("*/record.json")}
+        return sorted(own.union(*(collection.ids() for collection in self.collections)))
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run, which need not exist."""
-        return RunFolder(self.root / run_id)
+        return RunFolder(self.root / run_id, next((c for c in self.collections if run_id in c), None))
 
     def find(self, prefix: str) -> RunFolder:
         """The complete run whose id begins with ``prefix``.
@@ -99,9 +155,23 @@ class RunStore:
         Raises:
             UnknownNameError: none does, or several do.
         """
-        found = [i for i in self.ids() if prefix and i.startswith(prefix)]
+        ids = self.ids()
+        found = [i for i in ids if prefix and i.startswith(prefix)]
         if len(found) != 1:
-            many = f"several runs begin with {prefix!r}: {', '.join(found)}; expected more digits"
-            none = f"no run {prefix!r} in {self.root}{suggestion(prefix, self.ids())}"
-            raise UnknownNameError(many if found else none)
+            raise UnknownNameError(_several(prefix, found) if found else _none(prefix, ids, self.root))
         return self.run(found[0])
+
+
+def _several(prefix: str, found: list[str]) -> str:
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"several runs begin with {prefix!r}: {', '.join(found[:_SHOWN])}{more}; expected more digits"
+
+
+def _none(prefix: str, ids: list[str], root: Path) -> str:
+    if not ids:
+        return f"no run {prefix!r} in {root}, which holds no runs; expected another folder: give --results DIR"
+    near = difflib.get_close_matches(prefix, ids, n=_SHOWN, cutoff=0.0)
+    return (
+        f"no run {prefix!r} in {root}, which holds {len(ids)} runs; the nearest ids are {', '.join(near)}; "
+        "`bench results list` shows all"
+    )

@@ -1,34 +1,17 @@
-"""Per-image verdicts as parquet: the rows from which every figure is computed."""
+"""Per-image verdicts: the rows from which every figure is computed. Parquet is read when rows are."""
 
 from __future__ import annotations
 
-import io
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bench.core.canonical import digest
 from bench.core.errors import CorruptArtifactError
 from bench.core.nouns import Outcome
 from bench.store.files import write_whole
-
-SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("label", pa.int32(), nullable=False),
-        pa.field("clean_prediction", pa.int32()),
-        pa.field("adversarial_prediction", pa.int32()),
-        pa.field("outcome", pa.string(), nullable=False),
-        pa.field("distance", pa.float32()),
-        pa.field("attack", pa.string(), nullable=False),
-        pa.field("source_prediction", pa.int32()),
-        pa.field("image_sha256", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -60,14 +43,41 @@ class Row:
         return self.clean_prediction == self.label
 
 
-def write_rows(path: Path, rows: list[Row], about: dict[str, Any] | None = None) -> None:
-    """Write rows whole; ``about`` rides in the file's metadata. Same rows and about, same bytes."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
-    if about is not None:
-        table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_whole(path, buffer.getvalue())
+_FIELDS = tuple(Row.__dataclass_fields__)
+_OUTCOME = _FIELDS.index("outcome")
+_values = attrgetter(*_FIELDS)
+
+
+def columns_of(rows: Sequence[Row]) -> list[list[Any]]:
+    """Rows as plain values by column, in the order of their fields."""
+    columns: list[list[Any]] = [list(column) for column in zip(*map(_values, rows), strict=True)]
+    return columns or [[] for _ in _FIELDS]
+
+
+def rows_of(columns: Sequence[Sequence[Any]]) -> list[Row]:
+    """The rows of :func:`columns_of`.
+
+    Raises:
+        ValueError: an outcome that there is not, or columns of different lengths.
+    """
+    named = {outcome.value: outcome for outcome in Outcome}
+    plain = list(columns)
+    if odd := next((text for text in plain[_OUTCOME] if text not in named), None):
+        raise ValueError(f"{odd!r} is not a valid outcome")
+    plain[_OUTCOME] = [named[text] for text in plain[_OUTCOME]]
+    return [Row(*values) for values in zip(*plain, strict=True)]
+
+
+def encode_rows(rows: Sequence[Row], about: dict[str, Any] | None = None) -> bytes:
+    """Rows as a Parquet file; ``about`` rides in its metadata. Same rows and about, same bytes."""
+    from bench.store.parquet import encode  # noqa: PLC0415 (pyarrow)
+
+    return encode(columns_of(rows), about)
+
+
+def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None) -> None:
+    """Write the bytes of :func:`encode_rows` whole."""
+    write_whole(path, encode_rows(rows, about))
 
 
 def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:
@@ -76,22 +86,20 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:
     Raises:
         CorruptArtifactError: it is not such a file.
     """
+    from bench.store.parquet import decode  # noqa: PLC0415 (pyarrow)
+
+    columns, about = decode(path)
     try:
-        table = pq.read_table(path)
-        if table.schema.remove_metadata() != SCHEMA:
-            raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
-        about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
-        rows = [Row(**{**r, "outcome": Outcome(r["outcome"])}) for r in table.to_pylist()]
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
-    return rows, about
+        return rows_of(columns), about
+    except ValueError as error:
+        raise CorruptArtifactError(f"verdict file {path} cannot be read: {error}") from None
 
 
-def images_digest(rows: list[Row]) -> str:
+def images_digest(rows: Sequence[Row]) -> str:
     """Digest of what was judged: ids, labels and pixels, in order."""
     return digest([[row.image_id, row.label, row.image_sha256] for row in rows])
 
 
-def rows_digest(rows: list[Row]) -> str:
+def rows_digest(rows: Sequence[Row]) -> str:
     """Digest of the values of all rows, whatever file format holds them."""
-    return digest([list(asdict(row).values()) for row in rows])
+    return digest([_values(row) for row in rows])

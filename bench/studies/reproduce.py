@@ -63,7 +63,7 @@ def fill(
     out = Filled()
     missing: dict[str, SuiteRun] = {}
     for run, spec in asked:
-        if not means.results.run(spec.run_id).record_path.exists():
+        if not means.results.run(spec.run_id).complete:
             missing.setdefault(spec.run_id, run)
     if missing:
         lacking = next(spec for _, spec in asked if spec.run_id in missing)
@@ -122,7 +122,7 @@ def _made(run: SuiteRun, means: Means) -> str | None:
 def _cell(run: SuiteRun, spec: Spec, means: Means) -> Cell:
     command = command_of(spec, run.request.key)
     folder = means.results.run(spec.run_id)
-    found = folder.read() if folder.record_path.exists() else None
+    found = folder.read() if folder.complete else None
     return Cell(run.row, run.column, spec.device, command, found)
 
 

@@ -28,8 +28,17 @@ def take_gallery(folder: Path, record: Record, rows: list[Row]) -> Shown | None:
     """
     if not any((folder / name).is_symlink() or (folder / name).exists() for name in (DOCUMENT, PICTURE)):
         return None
-    gallery = parse_document(read_capped(folder / DOCUMENT, DOCUMENT_BYTES), Gallery, DOCUMENT, prefix="gallery.")
-    picture = read_capped(folder / PICTURE, MOST_BYTES)
+    return check_gallery(read_capped(folder / DOCUMENT, DOCUMENT_BYTES), folder / PICTURE, record, rows)
+
+
+def check_gallery(document: bytes, path: Path, record: Record, rows: list[Row]) -> Shown | None:
+    """The picture at ``path`` with the description in ``document``; None where it is of other verdicts.
+
+    Raises:
+        RefusedError: as :func:`take_gallery`.
+    """
+    gallery = parse_document(document, Gallery, DOCUMENT, prefix="gallery.")
+    picture = read_capped(path, MOST_BYTES)
     check_png(picture)
     if hashlib.sha256(picture).hexdigest() != gallery.picture:
         raise RefusedError("gallery.picture", f"is not the SHA-256 of {PICTURE}")
@@ -42,7 +51,7 @@ def take_gallery(folder: Path, record: Record, rows: list[Row]) -> Shown | None:
         row = known.get(tile.image_id)
         if row is None or any(getattr(row, field) != getattr(tile, field) for field in type(tile).model_fields):
             raise RefusedError(f"gallery.tiles.{at}", "is not what the verdicts say of the image")
-    return Shown(folder / PICTURE, gallery.caption)
+    return Shown(path, gallery.caption)
 
 
 def check_png(data: bytes) -> None:

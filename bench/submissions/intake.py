@@ -6,12 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.store.confirmations import read_confirmation
+from bench.store.confirmations import parse_confirmation, read_confirmation
 from bench.store.evidence import Evidence
+from bench.store.published import FOLDER, RUN_CONFIRMATION, RUN_GALLERY, Collection
+from bench.store.runs import RunFolder, RunStore
 from bench.store.untrusted import RUN_ID, RefusedError, read_capped, tame
 from bench.submissions import record as records
 from bench.submissions import verdicts
-from bench.submissions.gallery import take_gallery
+from bench.submissions.gallery import check_gallery, take_gallery
 from bench.submissions.rows import check_rows
 
 RECORD, VERDICTS = "record.json", verdicts.FILE
@@ -56,24 +58,67 @@ def read_run(folder: Path) -> Evidence:
     return Evidence(record, tuple(rows), folder=folder, confirmation=confirmation, gallery=picture)
 
 
-def read_all(results: Path) -> tuple[list[Evidence], list[Refusal]]:
+def read_published(run: RunFolder, published: Collection, *, beside: bool = True) -> Evidence:
+    """A published run, checked as :func:`read_run` checks one in a folder.
+
+    Args:
+        run: Which.
+        published: Its collection.
+        beside: Take a confirmation or picture that was put into the run's folder later before the published one.
+
+    Raises:
+        RefusedError: the first thing that is wrong, with the field's name.
+        CorruptArtifactError: the collection is damaged.
+    """
+    run_id = run.path.name
+    record = records.parse_record(published.file(run_id, RECORD) or b"")
+    if record.run_id != run_id:
+        raise RefusedError("run_id", f"is {record.run_id}, the line names {run_id}")
+    data = published.file(run_id, VERDICTS) or b""
+    rows = check_rows(record, verdicts.parse_verdicts(data, record.metrics.images))
+    confirmation = read_confirmation(run.path, record) if beside else None
+    gallery = take_gallery(run.path, record, rows) if beside else None
+    if confirmation is None and (document := published.file(run_id, RUN_CONFIRMATION)):
+        confirmation = parse_confirmation(document, record)
+    if gallery is None and (document := published.file(run_id, RUN_GALLERY)):
+        gallery = check_gallery(document, published.picture_path(run_id), record, rows)
+    return Evidence(record, tuple(rows), confirmation, gallery)
+
+
+def read_own(run: RunFolder) -> Evidence:
+    """A run of a results folder, wherever its record is.
+
+    Raises:
+        RefusedError: as :func:`read_run`.
+    """
+    return read_published(run, run.published) if run.published else read_run(run.path)
+
+
+def read_all(results: Path, *, folders: bool = True) -> tuple[list[Evidence], list[Refusal]]:
     """Every run of a results folder in the order of their names, and every one that was not taken.
 
-    Folders without a record (ladders, runs that go on) are no runs.
+    Folders without a record (ladders, runs that go on) are no runs. A run's folder goes before its publication.
+
+    Args:
+        results: The folder.
+        folders: Runs in folders of their own, too; else published ones alone.
     """
     taken: list[Evidence] = []
     refused: list[Refusal] = []
-    names = sorted(os.listdir(results)) if results.is_dir() else []
-    for name in names:
-        path = results / name
-        if not os.path.lexists(path / RECORD):
-            continue
+    store = RunStore(results)
+    names = os.listdir(results) if folders and results.is_dir() else []
+    own = {name for name in names if os.path.lexists(results / name / RECORD)}
+    published = {run_id: collection for collection in store.collections for run_id in collection.ids()}
+    for name in sorted(own.union(published)):
         try:
             if not RUN_ID.fullmatch(name):
                 raise RefusedError("run_id", "the folder's name is not 16 hexadecimal digits")
-            taken.append(read_run(path))
+            run = store.run(name)
+            taken.append(read_run(run.path) if name in own else read_published(run, published[name], beside=folders))
         except Exception as error:  # whatever a stranger's files do, the others are read
             refused.append(refusal(name, error))
+    for collection in store.collections:
+        refused += [Refusal(f"{FOLDER}/{collection.name}", "files", tame(text, 400)) for text in collection.problems]
     return taken, refused
 
 

@@ -14,9 +14,10 @@ from bench.engine.resolve import defender_key
 from bench.store.evidence import Evidence
 from bench.store.galleries import DOCUMENT, PICTURE
 from bench.store.keyring import Keyring
+from bench.store.runs import RunFolder
 from bench.submissions.archive import SUFFIX, shard_name, write_pack
 from bench.submissions.images import kept_images
-from bench.submissions.intake import RECORD, VERDICTS, read_run
+from bench.submissions.intake import RECORD, VERDICTS, read_own
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Packed:
     shards: int
 
 
-def pack_run(folder: Path, out: Path | None, means: Means, *, with_images: bool = False) -> Packed:
+def pack_run(run: RunFolder, out: Path | None, means: Means, *, with_images: bool = False) -> Packed:
     """Pack a run's record, verdicts, picture and, where asked for, its adversarial images.
 
     Args:
-        folder: The run's.
+        run: Which.
         out: The archive; None for ``RUN.bench.zip`` in the working folder.
         means: Where models and adversarial images are kept.
         with_images: Pack the adversarial images, so that they can be judged again.
@@ -42,21 +43,21 @@ def pack_run(folder: Path, out: Path | None, means: Means, *, with_images: bool 
         RefusedError: the run would not be taken by whoever checks it.
         BenchError: the images are not kept, the key is not at hand, or the archive cannot be written.
     """
-    evidence = read_run(folder)
+    evidence = read_own(run)
     path = out or Path(f"{evidence.record.run_id}{SUFFIX}")
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the archive's name, such as {path / 'RUN'}{SUFFIX}")
     shards: list[int] = []
-    size = write_pack(path, evidence.record.run_id, _members(folder, evidence, means, with_images, shards))
+    size = write_pack(path, evidence.record.run_id, _members(run, evidence, means, with_images, shards))
     return Packed(path, evidence.record.run_id, size, len(shards))
 
 
 def _members(
-    folder: Path, evidence: Evidence, means: Means, with_images: bool, shards: list[int]
+    run: RunFolder, evidence: Evidence, means: Means, with_images: bool, shards: list[int]
 ) -> Iterator[tuple[str, bytes]]:
     names = [RECORD, VERDICTS, *([DOCUMENT, PICTURE] if evidence.gallery else [])]
     for name in names:
-        yield name, (folder / name).read_bytes()
+        yield name, run.file(name) or b""
     if not with_images:
         return
     spec = evidence.record.spec

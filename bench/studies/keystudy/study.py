@@ -74,7 +74,7 @@ def study(ask: Ask, keyring: Keyring, means: Means) -> KeyStudyRecord:
     path = keystudy_path(means.results.root, spec.study_id)
     if path.exists():
         kept = read_keystudy(path)
-        if all(means.results.run(run).record_path.exists() for run in kept.run_ids):
+        if all(means.results.run(run).complete for run in kept.run_ids):
             return kept
     record = _made(spec, planned, means)
     write_keystudy(means.results.root, record)

@@ -1,0 +1,47 @@
+"""`bench results publish`: runs into a collection that can be committed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import JsonOption, ResultsOption
+
+
+def publish(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Ids of runs, or their first digits.", show_default=False)
+    ] = None,
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="The collection: RESULTS/published/NAME.")] = "own",
+    everything: Annotated[bool, typer.Option("--all", help="Every run of the folder.")] = False,
+    results: ResultsOption = "results",
+    as_json: JsonOption = False,
+) -> None:
+    """Write runs into a few files that can be committed: RESULTS/published/NAME.
+
+    What the collection holds already stays, run folders stay as they are, and every command reads both. The same runs
+    give the same bytes. Runs, pictures and confirmations that are damaged are left out and named; the exit code is 1 then.
+    """
+    from bench.core.errors import InputError
+    from bench.store.publish import publish as write
+    from bench.store.runs import RunStore
+
+    if bool(runs) == everything:
+        raise InputError("expected either ids of runs or --all")
+    store = RunStore(Path(results))
+    wanted = store.ids() if everything else [store.find(run).path.name for run in runs or []]
+    done = write(store, name, wanted)
+    for text in done.left_out:
+        print(f"bench: left out: {text}", file=sys.stderr)
+    if as_json:
+        about = {"folder": str(done.folder), "runs": len(done.runs), "added": done.added, "left_out": done.left_out,
+                 "bytes": done.size}  # fmt: skip
+        print(json.dumps(about, indent=2))
+    else:
+        print(f"{done.folder}: {len(done.runs)} runs, {len(done.added)} of them new; {done.size:,} bytes")
+    if done.left_out:
+        raise typer.Exit(1)

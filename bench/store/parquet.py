@@ -1,0 +1,139 @@
+"""Verdicts as Parquet: of one run in a file, or of many in one. Only this file and the intake import pyarrow."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bench.core.errors import CorruptArtifactError
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("clean_prediction", pa.int32()),
+        pa.field("adversarial_prediction", pa.int32()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("distance", pa.float32()),
+        pa.field("attack", pa.string(), nullable=False),
+        pa.field("source_prediction", pa.int32()),
+        pa.field("image_sha256", pa.string()),
+    ]
+)
+RUNS_SCHEMA = pa.schema([pa.field("run_id", pa.string(), nullable=False), *SCHEMA])
+_TEXTS = [field.name for field in RUNS_SCHEMA if field.type == pa.string()]
+
+
+def encode(columns: list[list[Any]], about: dict[str, Any] | None = None) -> bytes:
+    """One run's verdicts as a file; ``about`` rides in its metadata. The same values give the same bytes."""
+    table = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    if about is not None:
+        table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
+    return _bytes(table)
+
+
+def decode(path: Path) -> tuple[list[list[Any]], dict[str, Any]]:
+    """The columns of one run's file as plain values, and its metadata.
+
+    Raises:
+        CorruptArtifactError: it is not such a file.
+    """
+    try:
+        table = pq.read_table(path)
+        if table.schema.remove_metadata() != SCHEMA:
+            raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
+        about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
+        return [column.to_pylist() for column in table.columns], about
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def encode_runs(runs: Mapping[str, list[list[Any]]]) -> bytes:
+    """The verdicts of many runs as one file, in the order of their ids; texts that many rows share are kept once."""
+    names = [name for name in sorted(runs) for _ in runs[name][0]]
+    parts: Iterable[list[Any]] = (
+        [value for name in sorted(runs) for value in runs[name][at]] for at in range(len(SCHEMA))
+    )
+    arrays = [pa.array(c, f.type) for c, f in zip([names, *parts], RUNS_SCHEMA, strict=True)]
+    return _bytes(pa.Table.from_arrays(arrays, schema=RUNS_SCHEMA))
+
+
+class RunTable:
+    """The verdicts of many runs, read once.
+
+    Args:
+        path: A file of :func:`encode_runs`.
+
+    Raises:
+        CorruptArtifactError: it is not such a file, or the rows of a run are not together.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            table = pq.read_table(path, read_dictionary=_TEXTS).combine_chunks()
+            plain = pa.schema([pa.field(f.name, _plain(f.type), f.nullable) for f in table.schema])
+            if plain != RUNS_SCHEMA:
+                raise ValueError(f"columns are {table.schema.names}, expected {RUNS_SCHEMA.names}")
+            self._columns = [_whole(column) for column in table.columns]
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
+        self._words = [c.dictionary.to_pylist() if _is_text(c) else None for c in self._columns]
+        self._places = self._find(self._columns[0], self._words[0] or [])
+
+    def columns(self, run_id: str) -> list[list[Any]]:
+        """The columns of one run as plain values, in the order of ``SCHEMA``.
+
+        Raises:
+            CorruptArtifactError: there are no rows of this run.
+        """
+        if run_id not in self._places:
+            raise CorruptArtifactError(f"verdict file {self._path} has no rows of run {run_id}")
+        start, count = self._places[run_id]
+        out = []
+        for column, words in zip(self._columns[1:], self._words[1:], strict=True):
+            part = column.slice(start, count)
+            if words is None:
+                out.append(part.to_pylist())
+            else:
+                out.append([None if at is None else words[at] for at in part.indices.to_pylist()])
+        return out
+
+    def _find(self, column: pa.DictionaryArray, names: list[str]) -> dict[str, tuple[int, int]]:
+        """First row and number of rows of each run."""
+        places: dict[str, tuple[int, int]] = {}
+        if not len(column):
+            return places
+        runs, start = pc.run_end_encode(column.indices), 0
+        for end, at in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
+            if names[at] in places:
+                raise CorruptArtifactError(f"verdict file {self._path} has the rows of run {names[at]} in two places")
+            places[names[at]] = (start, end - start)
+            start = end
+        return places
+
+
+def _bytes(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    found = column.combine_chunks()
+    return found.chunk(0) if isinstance(found, pa.ChunkedArray) else found
+
+
+def _is_text(column: pa.Array) -> bool:
+    return bool(pa.types.is_dictionary(column.type))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -1,0 +1,152 @@
+"""Runs into a collection: the same runs give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import BenchError, CorruptArtifactError, InputError
+from bench.store.confirmations import parse_confirmation
+from bench.store.documents import document_line, parse_line, write_document
+from bench.store.files import write_whole
+from bench.store.galleries import Gallery
+from bench.store.parquet import encode_runs
+from bench.store.published import (
+    CONFIRMATIONS,
+    FOLDER,
+    GALLERIES,
+    MANIFEST,
+    PICTURES,
+    RECORDS,
+    RUN_CONFIRMATION,
+    RUN_GALLERY,
+    RUN_PICTURE,
+    VERDICTS,
+    Collection,
+    Contents,
+)
+from bench.store.record import Record
+from bench.store.runs import RunFolder, RunStore
+from bench.store.untrusted import NAME
+from bench.store.verdicts import columns_of
+
+
+@dataclass
+class Published:
+    """What came of publishing.
+
+    Attributes:
+        folder: The collection's.
+        runs: Ids of all runs that it holds now.
+        added: Ids of those that it did not hold before, or held with other contents.
+        left_out: What was asked for and is not in it, with the reason, one line each.
+        size: Bytes of its files.
+    """
+
+    folder: Path
+    runs: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    size: int = 0
+
+
+def publish(store: RunStore, name: str, wanted: Iterable[str]) -> Published:
+    """Put runs into the collection ``published/NAME``; what it holds already stays, and run folders stay as they are.
+
+    The same runs give the same bytes, in whatever order and in how many steps they are published.
+
+    Args:
+        store: Where the runs are.
+        name: The collection's.
+        wanted: Ids of complete runs.
+
+    Raises:
+        InputError: the name is no plain word.
+        CorruptArtifactError: a run that is published already is damaged; nothing was written.
+        StorageError: the folder cannot be written.
+    """
+    if not NAME.fullmatch(name) or ".." in name:
+        raise InputError(f"collection {name!r} is no name; expected letters, digits, '.', '_', '+', '-'")
+    folder = store.root / FOLDER / name
+    before, out = Collection(folder), Published(folder)
+    if before.problems and before.ids():
+        raise CorruptArtifactError(before.problems[0])
+    runs = {run_id: _taken(RunFolder(folder / run_id, before), out.left_out.append) for run_id in before.ids()}
+    for run_id in wanted:
+        try:
+            taken = _taken(store.run(run_id), out.left_out.append)
+        except BenchError as error:
+            out.left_out.append(f"run {run_id}: {error}")
+            continue
+        if runs.get(run_id) != taken:
+            out.added.append(run_id)
+        runs[run_id] = taken
+    out.runs = sorted(runs)
+    out.size = _write(folder, runs)
+    return out
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """All of a run that is published: documents in one line each, columns of its verdicts, a PNG."""
+
+    record: bytes
+    columns: list[list[Any]]
+    confirmation: bytes | None
+    gallery: bytes | None
+    picture: bytes | None
+
+
+def _taken(run: RunFolder, leave_out: Callable[[str], None]) -> _Taken:
+    """Everything of a run; a confirmation or picture that is damaged or of other verdicts is left out and named."""
+    record, rows = run.read()
+    confirmation = gallery = picture = None
+    try:
+        if (document := run.file(RUN_CONFIRMATION)) is not None:
+            found = parse_confirmation(document, record)
+            if found is None:
+                leave_out(f"run {record.run_id}: its confirmation is of other verdicts")
+            confirmation = document_line(found) if found else None
+        if (document := run.file(RUN_GALLERY)) is not None:
+            gallery, picture = _pictured(document, run.file(RUN_PICTURE), record)
+    except BenchError as error:
+        leave_out(f"run {record.run_id}: {error}")
+    return _Taken(document_line(record), columns_of(rows), confirmation, gallery, picture)
+
+
+def _pictured(document: bytes, picture: bytes | None, record: Record) -> tuple[bytes, bytes]:
+    gallery = parse_line(document, Gallery, RUN_GALLERY)
+    if picture is None or hashlib.sha256(picture).hexdigest() != gallery.picture:
+        raise CorruptArtifactError(f"{RUN_PICTURE} is missing or does not have the SHA-256 in {RUN_GALLERY}")
+    if (gallery.run_id, gallery.verdicts) != (record.run_id, record.digests.verdicts):
+        raise CorruptArtifactError(f"{RUN_GALLERY} is of other verdicts")
+    return document_line(gallery), picture
+
+
+def _write(folder: Path, runs: Mapping[str, _Taken]) -> int:
+    """The files of a collection, the manifest last; their bytes together."""
+    ordered = [runs[name] for name in sorted(runs)]
+    files = {
+        RECORDS: b"".join(run.record for run in ordered),
+        VERDICTS: encode_runs({name: run.columns for name, run in runs.items()}),
+        CONFIRMATIONS: b"".join(run.confirmation for run in ordered if run.confirmation),
+        GALLERIES: b"".join(run.gallery for run in ordered if run.gallery),
+        **{f"{PICTURES}/{name}.png": run.picture for name, run in sorted(runs.items()) if run.picture},
+    }
+    files = {name: data for name, data in files.items() if data}
+    for name, data in files.items():
+        write_whole(folder / name, data)
+    for path in [*folder.glob("*.jsonl"), *folder.glob(f"{PICTURES}/*.png")]:
+        if path.relative_to(folder).as_posix() not in files:  # of a picture or confirmation that is gone
+            path.unlink()
+    contents = Contents(
+        name=folder.name,
+        runs=len(runs),
+        images=sum(len(run.columns[0]) for run in ordered),
+        files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+    )
+    write_document(folder / MANIFEST, contents)
+    return sum(map(len, files.values())) + (folder / MANIFEST).stat().st_size
