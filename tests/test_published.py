@@ -1,8 +1,10 @@
-"""The committed tables follow from the committed verdict files, and from nothing else."""
+"""The committed tables and standings follow from the committed evidence, and from nothing else."""
 
 import csv
+import hashlib
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +14,8 @@ from statsmodels.stats.proportion import proportion_confint
 from bench.checks.statistics import across_keys
 
 ROOT = Path(__file__).parents[1]
-RESULTS, REPORTS = ROOT / "results", ROOT / "reports" / "digits"
+PUBLISHED, REPORTS = ROOT / "results" / "published", ROOT / "reports" / "digits"
+DIGITS = PUBLISHED / "digits"
 
 
 def lines(name: str) -> list[dict[str, str]]:
@@ -20,12 +23,24 @@ def lines(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@cache
+def all_verdicts() -> dict[str, pd.DataFrame]:
+    rows = pd.read_parquet(DIGITS / "verdicts.parquet")
+    return {str(run_id): of_run.reset_index(drop=True) for run_id, of_run in rows.groupby("run_id", sort=False)}
+
+
 def verdicts(run_id: str) -> pd.DataFrame:
-    return pd.read_parquet(RESULTS / run_id / "verdicts.parquet")
+    return all_verdicts()[run_id]
+
+
+@cache
+def records() -> dict[str, dict]:
+    lines = (DIGITS / "records.jsonl").read_text().splitlines()
+    return {record["run_id"]: record for record in map(json.loads, lines)}
 
 
 def spec(run_id: str) -> dict:
-    return json.loads((RESULTS / run_id / "record.json").read_text())["spec"]
+    return records()[run_id]["spec"]
 
 
 def check(line: dict[str, str], by_key: list[pd.Series], figure: str) -> None:
@@ -101,12 +116,36 @@ def test_every_point_of_fig_4_follows_from_verdict_files():
         assert float(line["robust_alone"]) == pytest.approx(sum(r.mean() for r in robust) / len(robust))
 
 
+@pytest.fixture
+def evidence(home) -> None:
+    """A results folder that holds the committed evidence and nothing else."""
+    shutil.copytree(PUBLISHED, "results/published")
+
+
 @pytest.mark.parametrize("name", ["table1", "fig4"])
-def test_the_committed_files_are_what_the_command_writes(cli, home, name):
+def test_the_committed_files_are_what_the_command_writes(cli, evidence, name):
     """From the committed records, without a run; pictures may differ with matplotlib's version."""
-    shutil.copytree(RESULTS, "results")
     done = cli("reproduce", name, "--render-only")
     assert done.code == 0, done.err
     assert "Empty cells" not in Path(f"reports/digits/{name}.md").read_text()
     for kind in ("md", "csv", "tex"):
         assert Path(f"reports/digits/{name}.{kind}").read_bytes() == (REPORTS / f"{name}.{kind}").read_bytes()
+
+
+def test_the_committed_standings_are_those_of_the_committed_runs(cli, evidence):
+    done = cli("leaderboard", "standings")
+    assert done.code == 0
+    assert done.err == ""
+    assert done.out == (ROOT / "leaderboard" / "standings.csv").read_text(), "run `make published`"
+
+
+def test_the_evidence_is_what_its_manifest_says():
+    contents = json.loads((DIGITS / "manifest.json").read_text())
+    there = {p.relative_to(DIGITS).as_posix() for p in DIGITS.rglob("*") if p.is_file()}
+    assert there == {*contents["files"], "manifest.json"}
+    for name, sha in contents["files"].items():
+        assert hashlib.sha256((DIGITS / name).read_bytes()).hexdigest() == sha, name
+    assert set(records()) == set(all_verdicts())
+    assert (contents["runs"], contents["images"]) == (len(records()), sum(map(len, all_verdicts().values())))
+    for run_id, record in records().items():
+        assert (verdicts(run_id).outcome == "robust").mean() == record["metrics"]["robust_accuracy"]

@@ -15,7 +15,9 @@ from bench.cli.options import JsonOption, ResultsOption
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-app = typer.Typer(no_args_is_help=True, help="Build the leaderboard's site, write its standings; check what others hand in.")
+app = typer.Typer(
+    no_args_is_help=True, help="Build the leaderboard's site, write its standings; check what others hand in."
+)
 app.command("check")(check)
 
 

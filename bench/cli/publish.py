@@ -24,7 +24,7 @@ def publish(
     """Write runs into a few files that can be committed: RESULTS/published/NAME.
 
     What the collection holds already stays, run folders stay as they are, and every command reads both. The same runs
-    give the same bytes. Runs, pictures and confirmations that are damaged are left out and named; the exit code is 1 then.
+    give the same bytes. What is damaged is left out and named, and the exit code is 1 then.
     """
     from bench.core.errors import InputError
     from bench.store.publish import publish as write

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,35 +21,15 @@ from bench.cli.options import (
 )
 from bench.cli.pack import pack
 from bench.cli.publish import publish
+from bench.cli.results_list import show_all
 
 app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, picture, pack and publish records.")
+app.command("list")(show_all)
 app.command("compare")(compare)
 app.command("gallery")(gallery)
 app.command("pack")(pack)
 app.command("publish")(publish)
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
-
-
-@app.command("list")
-def show_all(results: ResultsOption = "results", as_json: JsonOption = False) -> None:
-    """A line for each record."""
-    from bench.cli.show import print_list
-    from bench.core.errors import BenchError
-    from bench.store.runs import RunStore
-
-    store, records, refused = RunStore(Path(results)), [], 0
-    for run_id in store.ids():
-        try:
-            records.append(store.run(run_id).read().record)
-        except BenchError as error:  # one damaged record hides no other
-            refused = error.exit_code
-            print(f"bench: {error}", file=sys.stderr)
-    if as_json:
-        print(json.dumps([r.model_dump(mode="json") for r in records], indent=2))
-    else:
-        print_list(records)
-    if refused:
-        raise typer.Exit(refused)
 
 
 @app.command()
@@ -60,8 +39,7 @@ def show(run: RunArgument, results: ResultsOption = "results", as_json: JsonOpti
     from bench.store.runs import RunStore
 
     store = RunStore(Path(results))
-    record = store.find(run).read().record
-    print_record(record, store, as_json=as_json)
+    print_record(store.find(run).summary(), store, as_json=as_json)
 
 
 @app.command()

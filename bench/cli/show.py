@@ -52,17 +52,6 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         console.print(f"not eligible for the leaderboard: {text}", markup=False)
 
 
-def print_list(records: list[Record]) -> None:
-    """A line for each record."""
-    table = Table("run", "profile", "defense", "threat", "attack", "budget", "protocol", "n", "clean", "robust")
-    for r in records:
-        m, s = r.metrics, r.spec
-        cells = (r.run_id, s.profile.name, s.defense.name, s.threat.name, s.attack.name, s.budget, s.protocol.value)
-        mark = "" if r.eligible else " (not eligible)"
-        table.add_row(*cells, str(m.images), percent(m.clean_accuracy), f"<= {percent(m.robust_accuracy)}{mark}")
-    make_console().print(table)
-
-
 def print_keys(record: KeysRecord, path: Path) -> None:
     """Several keys, and what they say together."""
     console = make_console()

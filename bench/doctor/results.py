@@ -9,6 +9,7 @@ from bench.doctor.subject import Examined
 from bench.store.runs import RunStore
 
 _TOPIC = Topic("results")
+_RESTORE = "restore the published files, or publish the runs again"
 
 
 def check(subject: Examined) -> Iterator[Diagnosis]:
@@ -21,7 +22,8 @@ def check(subject: Examined) -> Iterator[Diagnosis]:
             good += 1
         except Exception as error:  # any kind, depending on the damage
             finding = f"record {run_id} is damaged: {one_line(error)}"
-            yield _TOPIC.warn(finding, f"move {store.run(run_id).where.parent} away; the same run recreates it")
-    for text in (text for collection in store.collections for text in collection.problems):
-        yield _TOPIC.warn(f"published runs: {one_line(text)}", "restore the file, or publish the runs again")
+            away = f"move {store.root / run_id} away; the same run recreates it"
+            yield _TOPIC.warn(finding, _RESTORE if store.run(run_id).published else away)
+    for text in store.problems():
+        yield _TOPIC.warn(f"published runs: {one_line(text)}", _RESTORE)
     yield _TOPIC.ok(f"{good} records can be read in {store.root}")

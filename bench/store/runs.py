@@ -83,6 +83,18 @@ class RunFolder:
             return (self.path / name).read_bytes()
         return self.published.file(self.path.name, name) if self.published else None
 
+    def record(self) -> Record:
+        """The record alone, validated; of its verdicts only that they are there.
+
+        Raises:
+            CorruptArtifactError: it is damaged, or has no verdicts beside it.
+        """
+        if self.published:
+            return self.published.record(self.path.name)
+        if not self.verdicts_path.is_file():
+            raise CorruptArtifactError(f"{self.verdicts_path} is missing; expected it beside record.json")
+        return read_record(self.record_path)
+
     def summary(self) -> Record:
         """The record alone, for who does not look at verdicts; they are checked where that is quick.
 
@@ -92,7 +104,7 @@ class RunFolder:
             CorruptArtifactError: as :meth:`read`.
         """
         if self.published and not self.published.problems:
-            return self.published.record(self.path.name)
+            return self.record()
         return self.read().record
 
     def shard(self, index: int) -> tuple[list[Row], dict[str, Any]] | None:
@@ -144,6 +156,10 @@ class RunStore:
         """Ids of the complete runs."""
         own = {p.parent.name for p in self.root.glob("*/record.json")}
         return sorted(own.union(*(collection.ids() for collection in self.collections)))
+
+    def problems(self) -> list[str]:
+        """What is wrong with the files of collections, one line each."""
+        return [text for collection in self.collections for text in collection.problems]
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run, which need not exist."""

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from bench.core.canonical import digest
 from bench.core.nouns import Outcome
-from bench.store.untrusted import RefusedError, harm, tame
 from bench.store.parquet import SCHEMA
+from bench.store.untrusted import RefusedError, harm, tame
 from bench.store.verdicts import Row
 from bench.submissions.pages import unpacked_size
 

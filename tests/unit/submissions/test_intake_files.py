@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bench.core.nouns import Outcome
-from bench.store.untrusted import RefusedError
 from bench.store.parquet import SCHEMA
+from bench.store.untrusted import RefusedError
 from bench.submissions.intake import read_run
 from bench.submissions.pages import unpacked_size
 from tests.submissions import SCRIPT, add_picture, changed, honest_rows, parquet_bytes, put, refused, write_run
