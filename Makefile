@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test test-slow test-browser lint format schema install clean
+.PHONY: demo test test-slow test-browser lint format schema leaderboard published install clean
 
 demo: install  ## run the main job on the embedded default
 	$(BIN)/bench run --defense key-lora --threat adaptive
@@ -29,6 +29,14 @@ format: install
 
 schema: install  ## docs/record.schema.json, from the code
 	$(BIN)/python -m bench.store.schema docs/record.schema.json
+
+leaderboard: install  ## the site, from the records in results/: leaderboard/site
+	$(BIN)/bench leaderboard build
+
+published: install  ## what is committed and computed from results/published: tables, figures, standings
+	$(BIN)/bench reproduce table1 --render-only
+	$(BIN)/bench reproduce fig4 --render-only
+	$(BIN)/bench leaderboard standings --out leaderboard/standings.csv
 
 install: $(VENV)/installed
 
