@@ -102,7 +102,8 @@ class _Taken:
 
 def _taken(run: RunFolder, leave_out: Callable[[str], None]) -> _Taken:
     """Everything of a run; a confirmation or picture that is damaged or of other verdicts is left out and named."""
-    record, rows = run.read()
+    judged = run.read()
+    record = judged.record
     confirmation = gallery = picture = None
     try:
         if (document := run.file(RUN_CONFIRMATION)) is not None:
@@ -114,7 +115,7 @@ def _taken(run: RunFolder, leave_out: Callable[[str], None]) -> _Taken:
             gallery, picture = _pictured(document, run.file(RUN_PICTURE), record)
     except BenchError as error:
         leave_out(f"run {record.run_id}: {error}")
-    return _Taken(document_line(record), columns_of(rows), confirmation, gallery, picture)
+    return _Taken(document_line(record), columns_of(judged.rows), confirmation, gallery, picture)
 
 
 def _pictured(document: bytes, picture: bytes | None, record: Record) -> tuple[bytes, bytes]:

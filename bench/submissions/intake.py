@@ -82,7 +82,7 @@ def read_published(run: RunFolder, published: Collection, *, beside: bool = True
         confirmation = parse_confirmation(document, record)
     if gallery is None and (document := published.file(run_id, RUN_GALLERY)):
         gallery = check_gallery(document, published.picture_path(run_id), record, rows)
-    return Evidence(record, tuple(rows), confirmation, gallery)
+    return Evidence(record, tuple(rows), folder=published.folder, confirmation=confirmation, gallery=gallery)
 
 
 def read_own(run: RunFolder) -> Evidence:

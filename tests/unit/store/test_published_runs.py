@@ -22,7 +22,7 @@ def folders(tmp_path) -> Path:
     results = tmp_path / "folders"
     one, two, _ = (write_run(results, honest_rows(6 * n), spec={"seed": 0, "batch_size": n}) for n in (1, 2, 3))
     add_picture(one)
-    write_confirmation(two, RunStore(results).run(two.name).read()[0], ["attack: cannot be checked"])
+    write_confirmation(two, RunStore(results).run(two.name).read().record, ["attack: cannot be checked"])
     return results
 
 
@@ -46,7 +46,7 @@ def test_a_published_run_is_the_run(folders, published):
         assert other.run(run_id).complete
         assert not other.run(run_id).path.exists()
         assert other.run(run_id).read() == one.run(run_id).read()
-        assert other.run(run_id).summary() == one.run(run_id).read()[0]
+        assert other.run(run_id).summary() == one.run(run_id).read().record
         for name in FILES:
             assert other.run(run_id).file(name) == one.run(run_id).file(name), name
     mine, theirs = read_all(folders), read_all(published)
@@ -82,7 +82,7 @@ def test_a_run_folder_goes_before_its_publication(folders, published):
 def test_a_confirmation_made_after_publishing_counts(published):
     store = RunStore(published)
     run_id = next(i for i in store.ids() if store.run(i).file("confirmation.json") is None)
-    write_confirmation(published / run_id, store.run(run_id).read()[0], [])
+    write_confirmation(published / run_id, store.run(run_id).read().record, [])
     taken = {e.record.run_id: e for e in read_all(published)[0]}
     assert taken[run_id].confirmation
     assert {e.record.run_id: e for e in read_all(published, folders=False)[0]}[run_id].confirmation is None
@@ -116,7 +116,7 @@ def test_damaged_verdicts_are_never_read_as_whole(published):
     from bench.store.parquet import encode_runs
     from bench.store.verdicts import columns_of
 
-    rows = {i: columns_of(store.run(i).read()[1]) for i in ids}
+    rows = {i: columns_of(store.run(i).read().rows) for i in ids}
     path.write_bytes(encode_runs({ids[0]: rows[ids[1]], ids[1]: rows[ids[1]]}))
     with pytest.raises(CorruptArtifactError, match="does not have the digest"):
         RunStore(published).run(ids[0]).summary()
