@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 from bench.core.errors import InputError
 from bench.core.nouns import Precision
 from bench.core.plugins import TrainingMeans
@@ -63,6 +61,8 @@ def parse_precision(name: str, device: str) -> Precision:
         InputError: there is no such precision.
     """
     if name == "auto":
+        import torch
+
         fast = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         return Precision.BF16 if fast else Precision.FP32
     if name not in list(Precision):

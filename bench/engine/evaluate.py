@@ -24,7 +24,6 @@ from bench.engine.judge import judge
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
-from bench.engine.quick_audit import look
 from bench.engine.resolve import access_of
 from bench.engine.shards import Reader, Unread, choose
 from bench.engine.summarise import Shard, SourceCost, stopping, summarise
@@ -121,6 +120,8 @@ def run(job: Job, means: Means) -> Run:
     Raises:
         BenchError: bad input, damaged files, a disk that is full; finished shards are kept.
     """
+    from bench.engine.quick_audit import look  # noqa: PLC0415 (a second to import; only a run needs it)
+
     check_writable(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
     if folder.complete:

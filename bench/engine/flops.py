@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
@@ -32,6 +31,8 @@ class Arithmetic:
 
 def arithmetic(model: Model, image: Tensor) -> Arithmetic:
     """Count the matrix products and convolutions of one forward and one input gradient; ``image`` (1, C, H, W)."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 (a second to import)
+
     x = image.detach().clone().requires_grad_()
     with FlopCounterMode(display=False) as forward, torch.enable_grad():
         loss = model(x).sum()

@@ -46,7 +46,7 @@ def decode(path: Path) -> tuple[list[list[Any]], dict[str, Any]]:
         CorruptArtifactError: it is not such a file.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()  # read_table would import pyarrow.dataset
         if table.schema.remove_metadata() != SCHEMA:
             raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
@@ -78,7 +78,7 @@ class RunTable:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            table = pq.read_table(path, read_dictionary=_TEXTS).combine_chunks()
+            table = pq.ParquetFile(path, read_dictionary=_TEXTS).read()
             plain = pa.schema([pa.field(f.name, _plain(f.type), f.nullable) for f in table.schema])
             if plain != RUNS_SCHEMA:
                 raise ValueError(f"columns are {table.schema.names}, expected {RUNS_SCHEMA.names}")
@@ -88,15 +88,24 @@ class RunTable:
         self._words = [c.dictionary.to_pylist() if _is_text(c) else None for c in self._columns]
         self._places = self._find(self._columns[0], self._words[0] or [])
 
+    def encode(self, run_id: str) -> bytes:
+        """The verdicts of one run as :func:`encode` writes them, without a detour over Python's values (and pandas).
+
+        Raises:
+            CorruptArtifactError: there are no rows of this run.
+        """
+        start, count = self._place(run_id)
+        parts = [column.slice(start, count) for column in self._columns[1:]]
+        whole = [part.dictionary_decode() if _is_text(part) else part for part in parts]
+        return _bytes(pa.Table.from_arrays(whole, schema=SCHEMA))
+
     def columns(self, run_id: str) -> list[list[Any]]:
         """The columns of one run as plain values, in the order of ``SCHEMA``.
 
         Raises:
             CorruptArtifactError: there are no rows of this run.
         """
-        if run_id not in self._places:
-            raise CorruptArtifactError(f"verdict file {self._path} has no rows of run {run_id}")
-        start, count = self._places[run_id]
+        start, count = self._place(run_id)
         out = []
         for column, words in zip(self._columns[1:], self._words[1:], strict=True):
             part = column.slice(start, count)
@@ -105,6 +114,11 @@ class RunTable:
             else:
                 out.append([None if at is None else words[at] for at in part.indices.to_pylist()])
         return out
+
+    def _place(self, run_id: str) -> tuple[int, int]:
+        if run_id not in self._places:
+            raise CorruptArtifactError(f"verdict file {self._path} has no rows of run {run_id}")
+        return self._places[run_id]
 
     def _find(self, column: pa.DictionaryArray, names: list[str]) -> dict[str, tuple[int, int]]:
         """First row and number of rows of each run."""

@@ -15,7 +15,7 @@ from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
 from bench.store.documents import document_text, parse_line, read_document
 from bench.store.record import Record
-from bench.store.verdicts import Row, encode_rows, rows_of
+from bench.store.verdicts import Row, rows_of
 
 if TYPE_CHECKING:
     from bench.store.parquet import RunTable
@@ -139,7 +139,7 @@ class Collection:
             CorruptArtifactError: what it is made from is damaged.
         """
         if name == RUN_VERDICTS:
-            return encode_rows(self.rows(run_id))
+            return self._verdicts.encode(run_id)
         if name == RUN_PICTURE:
             return self._picture(run_id)
         kinds = {RUN_RECORD: self._records, RUN_CONFIRMATION: self._confirmations, RUN_GALLERY: self._galleries}

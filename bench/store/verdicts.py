@@ -68,16 +68,11 @@ def rows_of(columns: Sequence[Sequence[Any]]) -> list[Row]:
     return [Row(*values) for values in zip(*plain, strict=True)]
 
 
-def encode_rows(rows: Sequence[Row], about: dict[str, Any] | None = None) -> bytes:
-    """Rows as a Parquet file; ``about`` rides in its metadata. Same rows and about, same bytes."""
+def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None) -> None:
+    """Write rows whole; ``about`` rides in the file's metadata. Same rows and about, same bytes."""
     from bench.store.parquet import encode  # noqa: PLC0415 (pyarrow)
 
-    return encode(columns_of(rows), about)
-
-
-def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None) -> None:
-    """Write the bytes of :func:`encode_rows` whole."""
-    write_whole(path, encode_rows(rows, about))
+    write_whole(path, encode(columns_of(rows), about))
 
 
 def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:

@@ -16,7 +16,6 @@ from bench.store.galleries import DOCUMENT, PICTURE
 from bench.store.keyring import Keyring
 from bench.store.runs import RunFolder
 from bench.submissions.archive import SUFFIX, shard_name, write_pack
-from bench.submissions.images import kept_images
 from bench.submissions.intake import RECORD, VERDICTS, read_own
 
 
@@ -60,6 +59,8 @@ def _members(
         yield name, run.file(name) or b""
     if not with_images:
         return
+    from bench.submissions.images import kept_images  # noqa: PLC0415 (models: only images need them)
+
     spec = evidence.record.spec
     key = defender_key(spec, Keyring(means.home.keys))
     total = -(-len(evidence.rows) // spec.shard_size)
