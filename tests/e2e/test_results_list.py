@@ -14,8 +14,8 @@ from tests.unit.report.synthetic import write
 
 @pytest.fixture
 def ids(home) -> list[str]:
-    """Forty synthetic runs, each started a day after the one before, in an order that is not that of the ids."""
-    made = write(Path("results"), 40, images=12)
+    """Ninety synthetic runs, each started a day after the one before, in an order that is not that of the ids."""
+    made = write(Path("results"), 90, images=12)
     for day, run_id in enumerate(made):
         path = Path("results") / run_id / "record.json"
         record = read_record(path)
@@ -48,7 +48,7 @@ def test_an_order_by_a_figure(cli, ids):
 @pytest.mark.parametrize(
     ("flag", "value", "field"),
     [
-        ("--defense", "key-full", lambda r: r["spec"]["defense"]["name"]),
+        ("--defense", "key-lora", lambda r: r["spec"]["defense"]["name"]),
         ("--threat", "adaptive", lambda r: r["spec"]["threat"]["name"]),
         ("--attack", "autoattack", lambda r: r["spec"]["attack"]["name"]),
         ("--profile", "digits", lambda r: r["spec"]["profile"]["name"]),
@@ -73,7 +73,7 @@ def test_eligible_or_not(cli, ids):
 def test_the_table_fits_into_100_columns_and_marks_what_is_not_eligible(cli, ids):
     done = cli("results", "list")
     lines = done.out.splitlines()
-    assert lines[0].startswith("40 of 40 runs")
+    assert lines[0].startswith("90 of 90 runs")
     assert max(map(len, lines)) <= 112  # several profiles: one column more
     one = cli("results", "list", "--profile", "digits").out.splitlines()
     assert max(map(len, one)) <= 100
