@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -17,19 +16,19 @@ from bench.attacks.reference_calls import reference_calls
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls
 from bench.core.nouns import Adversary, Batch, Precision
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
 
 _NORMS = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
 
 
-class AutoAttackReference(Plugin):
+class AutoAttackReference(Attack):
     """The official AutoAttack package (standard, plus, rand, custom); images it cannot fool are returned clean."""
 
     # Its random start is drawn for the whole batch, and Square moves one window over all images.
-    per_image: ClassVar[bool] = False
-    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
-    precisions: ClassVar[frozenset[Precision]] = frozenset({Precision.FP32})
+    per_image = False
+    norms = frozenset(Norm)
+    precisions = frozenset({Precision.FP32})
 
     version: Version = "standard"
     attacks: tuple[Part, ...] = Field((), description="the parts to run, for version custom")

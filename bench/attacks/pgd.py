@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +14,16 @@ from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.numerics import numerics
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
 
 
-class Pgd(Plugin):
+class Pgd(Attack):
     """Projected gradient descent, fixed step, random start; keeps each image's highest-loss iterate."""
 
-    per_image: ClassVar[bool] = True
-    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
-    precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
+    per_image = True
+    norms = frozenset(Norm)
+    precisions = frozenset(Precision)
 
     steps: int = Field(50, ge=1)
     restarts: int = Field(1, ge=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -15,19 +14,19 @@ from bench.core.ball import project
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
 from bench.core.nouns import Access, Adversary, Batch
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
 
 # Default rows per batch, as for autoattack.
 _SLOTS, _SLOTS_ELSEWHERE = 128, 1024
 
 
-class Rays(Plugin):
+class Rays(Attack):
     """RayS (arXiv:2006.12792): a search over sign vectors from labels only; every query of an image is counted."""
 
-    needs: ClassVar[Access] = Access.LABELS
-    per_image: ClassVar[bool] = True
-    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF})
+    needs = Access.LABELS
+    per_image = True
+    norms = frozenset({Norm.LINF})
 
     queries: int = Field(10000, ge=1, description="maximum queries per image, including the clean image")
 

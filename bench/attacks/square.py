@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -15,7 +14,7 @@ from bench.attacks.autoattack.versions import Lengths, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
 from bench.core.nouns import Access, Adversary, Batch
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
 
 # Default rows per batch, as for autoattack.
@@ -24,12 +23,12 @@ _SLOTS, _SLOTS_ELSEWHERE = 128, 1024
 _BEFORE = 2
 
 
-class SquareAttack(Plugin):
+class SquareAttack(Attack):
     """Square Attack (arXiv:1912.00049) from scores only; counts every query of an image and keeps the limit."""
 
-    needs: ClassVar[Access] = Access.SCORES
-    per_image: ClassVar[bool] = True
-    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+    needs = Access.SCORES
+    per_image = True
+    norms = frozenset({Norm.LINF, Norm.L2})
 
     queries: int = Field(5000, ge=_BEFORE + 1, description="maximum queries per image, including the clean image")
 

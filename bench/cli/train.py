@@ -84,7 +84,7 @@ def train(
         raise InputError(f"--key names one key and --keys asks for {keys}; expected one of the two")
     join(device)
     chosen = parse_settings(settings or [])
-    tuning = getattr(registry("defenses").load(defense), "tuning", None)
+    tuning = registry("defenses").load(defense).tuning
     if subset is not None:
         if tuning is None:
             raise InputError(f"defense {defense} is not trained on images; expected no --subset")

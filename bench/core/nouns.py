@@ -97,7 +97,6 @@ class Adversary:
         source: The adversary's model.
         budget: The limit on the perturbation.
         seed: The run's seed; the randomness for an image comes only from ``seed_of(seed, image id, attack, restart)``.
-        goal: ``untargeted``: any wrong class counts.
         batch_size: Images per call of the source; None leaves it to the attack.
         precision: Precision of the search; a candidate counts only as judged in float32.
         queries: Query limit of the source per attacked image; None for no limit.
@@ -107,7 +106,6 @@ class Adversary:
     source: Model
     budget: Budget
     seed: int = 0
-    goal: str = "untargeted"
     batch_size: int | None = None
     precision: Precision = Precision.FP32
     queries: int | None = None

@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from bench.core.errors import BenchError, InputError, UnknownNameError
 from bench.core.names import KINDS, suggestion
+from bench.core.plugins import BASES, Plugin
+from bench.core.plugins.contract import missing
 from bench.core.profile import first_problem
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Plugin)
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,17 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: nothing is registered under it; near names are given.
-            InputError: its module cannot be imported.
+            InputError: its module cannot be imported, or the class is not as the base of its kind declares.
         """
+        one = self.kind.removesuffix("s")
         if name not in self._points:
-            raise UnknownNameError(f"unknown {self.kind.removesuffix('s')} {name!r}{suggestion(name, self._points)}")
+            raise UnknownNameError(f"unknown {one} {name!r}{suggestion(name, self._points)}")
         try:
-            plugin: type[T] = self._points[name].load()
+            plugin: type[T] = _whole(self._points[name].load(), BASES[self.kind])
+        except BenchError as error:
+            raise InputError(f"{one} {name!r} cannot be used: {error}") from error
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.kind.removesuffix('s')} {name!r} cannot be imported ({reason})") from error
+            raise InputError(f"{one} {name!r} cannot be imported ({type(error).__name__}: {error})") from error
         return plugin
 
     def make(self, name: str, options: dict[str, Any] | None = None) -> T:
@@ -68,11 +72,10 @@ class Registry(Generic[T]):
         try:
             return plugin(**(options or {}))
         except ValidationError as error:
-            fields = getattr(plugin, "model_fields", {})
             unknown = [str(e["loc"][0]) for e in error.errors() if e["type"] == "extra_forbidden"]
             if unknown:
                 raise InputError(
-                    f"{name} has no option {unknown[0]!r}{suggestion(unknown[0], fields)} (of `--set`)"
+                    f"{name} has no option {unknown[0]!r}{suggestion(unknown[0], plugin.model_fields)} (of `--set`)"
                 ) from None
             raise InputError(f"option of {name}: {first_problem(error)}") from None
 
@@ -93,13 +96,29 @@ def registry(kind: str) -> Registry[Any]:
     return Registry(kind)
 
 
+def _whole(plugin: Any, base: type[Plugin]) -> Any:
+    """The class, if it inherits from the base of its kind and has all that the base requires.
+
+    Raises:
+        InputError: it does not, or has not.
+    """
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        raise InputError(f"{getattr(plugin, '__name__', plugin)} does not inherit from {base.__name__}; expected a "
+                         f"class below bench.core.plugins.{base.__name__}")  # fmt: skip
+    if names := missing(plugin):
+        raise InputError(f"{plugin.__name__} has no {' and no '.join(names)}, which {base.__name__} requires")
+    return plugin
+
+
 def _describe(kind: str, point: EntryPoint) -> Entry:
     origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
     try:
         if point.module.startswith("bench."):
             summary = _read_summary(point)
         else:
-            summary = (point.load().__doc__ or "").strip().partition("\n")[0]
+            summary = (_whole(point.load(), BASES[kind]).__doc__ or "").strip().partition("\n")[0]
+    except BenchError as error:
+        return Entry(kind, point.name, "", origin, str(error))
     except Exception as error:
         return Entry(kind, point.name, "", origin, f"{type(error).__name__}: {error}")
     return Entry(kind, point.name, summary, origin)

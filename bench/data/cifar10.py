@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.errors import InputError
-from bench.core.plugins import Plugin, Storage
+from bench.core.plugins import Dataset, Storage
 from bench.data.readers.listing import Listing, check_split, data_folder
 from bench.data.readers.makeup import census
 from bench.data.readers.memory import ArraySource, Pixels
@@ -27,10 +27,10 @@ _MAKE_UP = {"train": (50_000, 5_000), "test": (10_000, 1_000)}  # images, images
 Arrays = tuple[Pixels, list[int], str]  # pixels (N, 32, 32, 3), labels, origin
 
 
-class Cifar10(Plugin):
+class Cifar10(Dataset):
     """CIFAR-10: 10 classes at 32 x 32, 50,000 training images and 10,000 test images."""
 
-    needs_root: ClassVar[bool] = True
+    needs_root = True
 
     def split(self, name: str, storage: Storage) -> FileSplit:
         """The split ``train`` or ``test`` in the order of its files; ids count in that order.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.core.plugins import Plugin, Storage
+from bench.core.plugins import Dataset, Storage
 from bench.core.seeds import permutation
 from bench.data.readers.listing import check_split
 from bench.data.readers.memory import MemorySplit
@@ -16,10 +14,10 @@ from bench.data.readers.memory import MemorySplit
 _TEST = 500  # images held out; the other 1,297 are for training
 
 
-class Digits(Plugin):
+class Digits(Dataset):
     """scikit-learn's 1,797 real handwritten digits as 32 x 32 RGB, 1,297 for training and 500 for testing."""
 
-    needs_root: ClassVar[bool] = False
+    needs_root = False
 
     def split(self, name: str, storage: Storage | None = None) -> MemorySplit:
         """The split ``train`` or ``test``; ids give the position in scikit-learn's order.

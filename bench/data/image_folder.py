@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
 
 from bench.core.errors import InputError
-from bench.core.plugins import Plugin, Storage
+from bench.core.plugins import Dataset, Storage
 from bench.data.readers.folders import SUFFIXES, FolderSource, below, image_names, in_order, left_out, subfolders
 from bench.data.readers.listing import Listing, check_split, data_folder
 from bench.data.readers.makeup import census
@@ -16,10 +15,10 @@ from bench.data.readers.split import FileSplit
 _FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 
 
-class ImageFolder(Plugin):
+class ImageFolder(Dataset):
     """Your own images: train/CLASS/** and test/CLASS/** (or val), classes in the order of their names or numbers."""
 
-    needs_root: ClassVar[bool] = True
+    needs_root = True
 
     def split(self, name: str, storage: Storage) -> FileSplit:
         """The split ``train`` or ``test``; an id is the path within the split's folder without its suffix.

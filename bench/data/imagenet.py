@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.core.errors import InputError
-from bench.core.plugins import Plugin, Storage
+from bench.core.plugins import Dataset, Storage
 from bench.data.imagenet_labels import find_labels
 from bench.data.readers.folders import FolderSource, class_folders, image_names, stem, subfolders
 from bench.data.readers.index import Index, remembered
@@ -45,10 +45,10 @@ _PARTS = {
 }
 
 
-class ImageNet(Plugin):
+class ImageNet(Dataset):
     """ImageNet (ILSVRC 2012): 1,281,167 training images; the 50,000 validation images are the test split."""
 
-    needs_root: ClassVar[bool] = True
+    needs_root = True
     sizes: ClassVar[dict[str, int]] = {name: part.total for name, part in _PARTS.items()}
 
     def split(self, name: str, storage: Storage) -> FileSplit:

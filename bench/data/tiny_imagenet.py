@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.core.errors import InputError
-from bench.core.plugins import Plugin, Storage
+from bench.core.plugins import Dataset, Storage
 from bench.data.readers.folders import FolderSource, class_folders, image_names, stem
 from bench.data.readers.listing import Listing, check_split, data_folder
 from bench.data.readers.makeup import census
@@ -16,10 +16,10 @@ _FOLDER = "tiny-imagenet-200"
 _MAKE_UP = {"train": (100_000, 500), "test": (10_000, 50)}  # images, images per class
 
 
-class TinyImageNet(Plugin):
+class TinyImageNet(Dataset):
     """Tiny ImageNet: 200 classes at 64 x 64, 100,000 training images, the 10,000 validation images as test split."""
 
-    needs_root: ClassVar[bool] = True
+    needs_root = True
     sizes: ClassVar[dict[str, int]] = {name: total for name, (total, _) in _MAKE_UP.items()}
 
     def split(self, name: str, storage: Storage) -> FileSplit:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, field_validator
 from torch import nn
 
 from bench.core.budget import Budget, Norm, parse_eps
 from bench.core.errors import BenchError, InputError
-from bench.core.plugins import Kit, Plugin
+from bench.core.plugins import Defense, Kit
 from bench.core.profile import Profile, Recipe
 from bench.core.seeds import seed_of
 from bench.models.classifier import Classifier, freeze
@@ -19,11 +19,10 @@ from bench.training.fit import TRAINING_VERSION, fit
 from bench.training.harden import Hardening
 
 
-class Adversarial(Plugin):
+class Adversarial(Defense):
     """Adversarially trained by PGD in every training step, no key (arXiv 1706.06083)."""
 
-    keyed: ClassVar[bool] = False
-    tuning: ClassVar[str] = "adversarial"  # names the recipe in the profile
+    tuning = "adversarial"  # names the recipe in the profile
 
     norm: Norm = Field(Norm.LINF, description="of the ball that is trained on")
     eps: str | None = Field(None, description="its radius on the [0, 1] pixel scale; null: the profile's for the norm")

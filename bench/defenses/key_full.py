@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from torch import nn
 
@@ -14,7 +13,7 @@ from bench.models.weights import load_weights, save_weights
 class KeyFull(KeyedDefense):
     """Pixel-shuffled images, every weight fine-tuned (key, full; arXiv 2311.16577)."""
 
-    tuning: ClassVar[str] = "full"
+    tuning = "full"
 
     def trainable(self, network: nn.Module, seed: int) -> nn.Module:
         """Every weight."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -15,7 +14,7 @@ from bench.training.lora import attach, load_merged, save_adapters
 class KeyLora(KeyedDefense):
     """Pixel-shuffled images, LoRA on the patch embedding and every qkv (key, LoRA; arXiv 2311.16577)."""
 
-    tuning: ClassVar[str] = "lora"
+    tuning = "lora"
 
     rank: int = Field(16, ge=1, description="LoRA rank r; arXiv 2311.16577 uses 16")
     scaling: int = Field(16, ge=1, description="LoRA scaling (peft's lora_alpha); arXiv 2311.16577 uses 16")

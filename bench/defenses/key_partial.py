@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -22,7 +21,7 @@ from bench.models.parts import ends, with_own_ends
 class KeyPartial(KeyedDefense):
     """Pixel-shuffled images, patch embedding and head fine-tuned, one or several (key, partial; arXiv 2309.01620)."""
 
-    tuning: ClassVar[str] = "partial"
+    tuning = "partial"
 
     embeddings: int = Field(
         1, ge=1, description="keyed embeddings with their heads; of several, one is drawn for every image"

@@ -8,47 +8,25 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from bench.core.binding import bind_transforms
 from bench.core.errors import BenchError
 from bench.core.key import Key
-from bench.core.plugins import KeyTransform, Kit, Plugin
+from bench.core.plugins import Defense, Kit
 from bench.core.profile import Profile, Recipe
-from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.models.classifier import Classifier, freeze
 from bench.models.parts import permute_inputs
 from bench.training.fit import TRAINING_VERSION, fit
 
 
-class Chain(nn.Module):
-    """Transforms one after the other, with the inverse in the other order."""
-
-    traceable = True  # the same steps for every input
-
-    def __init__(self, parts: list[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """t_n(... t_1(x))."""
-        for part in self.parts:
-            images = part(images)
-        return images
-
-    def inverse(self, images: Tensor) -> Tensor:
-        """The x that the chain takes to ``images``."""
-        for part in reversed(list(self.parts)):
-            images = part.inverse(images)  # type: ignore[operator]
-        return images
-
-
-class KeyedDefense(Plugin):
+class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
     """A network fine-tuned on t(x, K); subclasses say which weights train and how they are kept."""
 
-    keyed: ClassVar[bool] = True
-    key_free: ClassVar[bool] = True  # without a key: plain images, and a first layer whose input is permuted instead
-    tuning: ClassVar[str]  # names the recipe in the profile
+    keyed = True
+    key_free = True  # without a key: plain images, and a first layer whose input is permuted instead
+    tuning: ClassVar[str]  # of the subclass
 
     transform: str = Field("pixel-shuffle", description="key transform, or several joined by +")
     block_size: int = Field(4, ge=1, description="P, in pixels")
@@ -100,9 +78,7 @@ class KeyedDefense(Plugin):
 
     def bind(self, key: Key, profile: Profile) -> nn.Module:
         """t(., K) of the options' transforms."""
-        parts: list[KeyTransform] = [registry("transforms").make(name) for name in self.transform.split("+")]
-        bound = [t.bind(key, block_size=self.block_size, image_shape=profile.image_shape) for t in parts]
-        return bound[0] if len(bound) == 1 else Chain(bound)
+        return bind_transforms(self.transform, key, block_size=self.block_size, image_shape=profile.image_shape)
 
     @abstractmethod
     def trainable(self, network: nn.Module, seed: int) -> nn.Module:

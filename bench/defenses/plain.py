@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
-from bench.core.plugins import Kit, Plugin
+from bench.core.plugins import Defense, Kit
 from bench.core.profile import Profile
 
 
-class Plain(Plugin):
+class Plain(Defense):
     """The undefended pre-trained model, the row against which every defense is read."""
-
-    keyed: ClassVar[bool] = False
-
-    def check(self, profile: Profile) -> None:
-        """Nothing can be wrong."""
 
     def recipe(self, profile: Profile) -> dict[str, Any]:
         """Nothing is trained."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 from torch import nn
 
 from bench.core.errors import InputError
-from bench.core.plugins import Kit, Plugin
+from bench.core.plugins import Defense, Kit
 from bench.core.preprocessing import preset
 from bench.core.profile import Profile
 from bench.models.classifier import freeze
@@ -19,11 +19,10 @@ from bench.models.zoo import zoo_model, zoo_network, zoo_preprocessing, zoo_weig
 _CLASSES = 1000  # of ImageNet
 
 
-class RobustBench(Plugin):
+class RobustBench(Defense):
     """A robust ImageNet model of RobustBench's zoo by its name there, without a key (arXiv 2010.09670)."""
 
-    keyed: ClassVar[bool] = False
-    ready: ClassVar[bool] = True  # comes with its own weights: no base, no training images
+    ready = True  # comes with its own weights: no base, no training images
 
     model: str = Field(description="RobustBench's name, e.g. Liu2023Comprehensive_Swin-L")
     threat: str = Field("Linf", description="what the model was made robust to, in RobustBench's words")

@@ -46,7 +46,7 @@ def _split(subject: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
         return
     digest = split.digest()
     yield _TOPIC.ok(f"{name} split: {_said(split)}, digest {digest[:12]}")
-    if name == "train" and getattr(split, "layout", "") == "Parquet":
+    if name == "train" and split.layout == "Parquet":
         slow = "train split: Parquet is read one row group at a time, and training reads images in random order"
         yield _TOPIC.warn(slow, "train from class folders, the archives or WebDataset if reading is too slow")
     per_class = Counter(split.labels)
@@ -68,8 +68,8 @@ def _error(name: str, error: Exception, *, fatal: bool) -> Diagnosis:
 
 
 def _said(split: Split) -> str:
-    layout = getattr(split, "layout", None)
-    return f"{len(split.ids):,} images, {len(set(split.labels)):,} classes" + (f" ({layout})" if layout else "")
+    layout = f" ({split.layout})" if split.layout else ""
+    return f"{len(split.ids):,} images, {len(set(split.labels)):,} classes{layout}"
 
 
 def _makeup(subject: Examined, name: str, split: Split, *, fatal: bool) -> Iterator[Diagnosis]:

@@ -13,7 +13,7 @@ import torch
 
 from bench.core.errors import InputError
 from bench.core.nouns import Outcome, Verdict
-from bench.core.plugins import Attack, Backend, ThreatModel
+from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
@@ -24,7 +24,6 @@ from bench.engine.judge import judge
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
-from bench.engine.resolve import access_of
 from bench.engine.shards import Reader, Unread, choose
 from bench.engine.summarise import Shard, SourceCost, stopping, summarise
 from bench.engine.view import DeclaredView
@@ -55,14 +54,14 @@ class Evaluation:
         self.world = World(Making(spec, means), job.key)
         self.chosen, self.about_data = choose(spec, self.world.test_split, job.ids, in_order=only_kept)
         self.target = self.world.target
-        self.threat: ThreatModel = registry("threats").make(spec.threat.name, spec.threat.options)
+        self.threat: Threat = registry("threats").make(spec.threat.name, spec.threat.options)
         self.source = self.threat.source(DeclaredView(self.world, self.threat))
         self.attacker = Attacker(
             spec,
             self.source,
             self._attacks(),
             CandidateStore(means.home.adversarial),
-            queries=getattr(self.threat, "queries", None),
+            queries=self.threat.queries,
             only_kept=only_kept,
         )
         self.reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
@@ -102,8 +101,7 @@ class Evaluation:
         chosen = [self.spec.attack] + ([self.spec.fallback] if self.spec.fallback else [])
         attacks = {p.name: registry("attacks").make(p.name, p.options) for p in chosen}
         for attack in attacks.values():
-            if hasattr(attack, "check"):
-                attack.check(self.source.model)
+            attack.check(self.source.model)
         return attacks
 
 
@@ -169,15 +167,15 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Sh
     return enough.taken(done)
 
 
-def adversary_about(threat: ThreatModel) -> AdversaryAbout:
+def adversary_about(threat: Threat) -> AdversaryAbout:
     """What a threat model declares, for the record."""
     return AdversaryAbout(
         tier=threat.tier,
         knows=sorted(threat.knows),
-        access=access_of(threat),
-        queries=getattr(threat, "queries", None),
-        query_budget=getattr(threat, "query_budget", None),
-        cost=getattr(threat, "cost", ""),
+        access=threat.access,
+        queries=threat.queries,
+        query_budget=threat.query_budget,
+        cost=threat.cost,
     )
 
 

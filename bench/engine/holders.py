@@ -75,7 +75,7 @@ class Holders:
         """
         if not self.defense.keyed:
             return self.substitute(draw)
-        if not getattr(self.defense, "key_free", False):
+        if not self.defense.key_free:
             raise NotApplicableError(f"{self.spec.defense.name} cannot be made without a key; expected another threat")
         return _holder(seed_of(self.spec.seed, "key-free", draw), f"key-free substitute {draw}", None)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from bench.core.plugins import Plugin
+from bench.core.plugins import Backend
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Local(Plugin):
+class Local(Backend):
     """This process, one shard after the other."""
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

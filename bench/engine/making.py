@@ -76,7 +76,7 @@ class Making(Maker):
         """The files of a holder's model, made where they are not kept, and read without the key."""
         made_from, folder, digest = self._files(holder)
         kit = self._kit(holder.leaked(), made_from)
-        return Leak(self.defense.leak(kit, folder), digest, self.spec.defense.options)  # type: ignore[attr-defined]
+        return Leak(self.defense.leak(kit, folder), digest, self.spec.defense.options)
 
     def workshop(self) -> Workshop:
         """With what an adversary makes a model that is not the defender's."""
@@ -114,7 +114,7 @@ class Making(Maker):
     def _files(self, holder: Holder) -> tuple[dict[str, Any], Path, str]:
         """What a model is made from, its folder and its digest; it is made where it is not kept."""
         recipe = self.defense.recipe(self.spec.profile)
-        ready = getattr(self.defense, "ready", False)
+        ready = self.defense.ready
         made_from = self._ready_from(recipe) if ready else self._tuned_from(recipe, holder)
         try:
             made_from.update(self._weights() if ready else {"data": self.split("train").digest()})
@@ -134,7 +134,7 @@ class Making(Maker):
         Raises:
             InputError: there is no file here, and one that was taken over earlier may be.
         """
-        path: Path | None = self.defense.weights_file(self.means.weights)  # type: ignore[attr-defined]
+        path = self.defense.weights_file(self.means.weights)
         if path is None and self._cache.like(self._ready_from(self.defense.recipe(self.spec.profile))):
             raise InputError(f"{self.spec.defense.name}: the file of the weights is not at hand")
         return {"weights": sha256_of(path) if path else None}
@@ -159,7 +159,7 @@ class Making(Maker):
         return found
 
     def _make(self, made_from: dict[str, Any], holder: Holder, part: Path) -> None:
-        if not getattr(self.defense, "ready", False):
+        if not self.defense.ready:
             check_may_train(holder.note, self.spec.profile, self.means)
         if made_from.get("key") and holder.key is None:
             raise InputError(f"{holder.note}: no trained model is kept, and the key to train it with is not at hand")

@@ -11,7 +11,7 @@ from bench.core.canonical import sha256_of
 from bench.core.errors import InputError, NotApplicableError
 from bench.core.key import Key
 from bench.core.nouns import Access, Precision, Protocol
-from bench.core.plugins import Attack, Defense, ThreatModel
+from bench.core.plugins import Attack, Defense, Threat
 from bench.core.profile import Base, Profile, load_profile
 from bench.core.registry import Registry, registry
 from bench.core.selection import IdList, read_ids
@@ -54,7 +54,7 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-_ATTACK, _FALLBACK = "autoattack", "pgd"
+_FALLBACK = "pgd"
 _SECTIONS = ("profile", "defense", "threat", "attack", "fallback")
 
 
@@ -67,8 +67,8 @@ def resolve(request: Request, keyring: Keyring) -> Job:
     sections = _split(request.settings)
     defense: Defense = registry("defenses").make(request.defense, sections["defense"])
     profile = _profile(request, sections["profile"], defense)
-    threat = registry("threats").make(request.threat, sections["threat"])
-    chosen = str(request.attack or getattr(threat, "attack", _ATTACK))
+    threat: Threat = registry("threats").make(request.threat, sections["threat"])
+    chosen = request.attack or threat.attack
     attack: Attack = registry("attacks").make(chosen, sections["attack"])
     budget = Budget(request.norm, parse_eps(request.eps)) if request.eps else profile.budget(request.norm)
     _check_access(request.threat, threat, chosen, attack)
@@ -76,7 +76,7 @@ def resolve(request: Request, keyring: Keyring) -> Job:
     _check_precision(chosen, attack, request.precision)
     defense.check(profile)
     fallback = None
-    gradients = access_of(threat) is Access.GRADIENTS
+    gradients = threat.access is Access.GRADIENTS
     if request.protocol is Protocol.STRICT and chosen != _FALLBACK and gradients:
         plugin: Attack = registry("attacks").make(_FALLBACK, sections["fallback"])
         _check_norm(_FALLBACK, plugin, budget)
@@ -128,9 +128,8 @@ def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
 
 def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> Profile:
     """The world, with the models that were asked for, and with the digest of weights that are at hand."""
-    own = getattr(defense, "preprocessing", None)
     chosen = {
-        "preprocessing": request.preprocessing or (own() if own else None),
+        "preprocessing": request.preprocessing or defense.preprocessing(),
         "base": timm_base(request.base) if request.base else None,
         "start": timm_base(request.start) if request.start else None,
     }
@@ -141,7 +140,7 @@ def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> P
         if shape is not None and shape != profile.image_shape:
             raise InputError(f"{name} takes images of {list(shape)}, profile {profile.name} has "
                              f"{list(profile.image_shape)}; give --set profile.image_shape={list(shape)}")  # fmt: skip
-    if request.weights is None or getattr(defense, "ready", False):
+    if request.weights is None or defense.ready:
         return profile
     return profile.model_copy(
         update={
@@ -168,17 +167,11 @@ def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:
     return keyring.read(request.key) if request.key else seeded_key(request.seed)
 
 
-def access_of(threat: ThreatModel) -> Access:
-    """What the source of a threat model answers with."""
-    found: Access = getattr(threat, "access", Access.GRADIENTS)
-    return found
-
-
-def _check_access(threat_name: str, threat: ThreatModel, name: str, attack: Attack) -> None:
-    given, needed = access_of(threat), getattr(attack, "needs", Access.GRADIENTS)
+def _check_access(threat_name: str, threat: Threat, name: str, attack: Attack) -> None:
+    given, needed = threat.access, attack.needs
     if not given.gives(needed):
         kind = registry("attacks")
-        fit = [n for n in _loadable(kind) if given.gives(getattr(kind.load(n), "needs", Access.GRADIENTS))]
+        fit = [n for n in _loadable(kind) if given.gives(kind.load(n).needs)]
         raise InputError(f"attack {name} needs {needed} of its source, threat {threat_name} gives {given}; expected "
                          f"--attack {' or '.join(fit)}")  # fmt: skip
 
@@ -197,7 +190,7 @@ def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
 
 
 def _check_precision(name: str, attack: Attack, precision: Precision) -> None:
-    known = getattr(attack, "precisions", frozenset({Precision.FP32}))
+    known = attack.precisions
     if precision not in known:
         raise InputError(f"attack {name} does not search in {precision}; expected one of {', '.join(sorted(known))}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.core.canonical import digest
 from bench.core.errors import KnowledgeError
 from bench.core.nouns import Access, Trained
-from bench.core.plugins import Knowledge, Leak, ThreatModel, Workshop
+from bench.core.plugins import Knowledge, Leak, Threat, Workshop
 from bench.engine.query_oracle import QueryOracle
 from bench.engine.world import World
 
@@ -13,7 +13,7 @@ from bench.engine.world import World
 class DeclaredView:
     """The world through what a threat model declared to know, and no more."""
 
-    def __init__(self, world: World, threat: ThreatModel) -> None:
+    def __init__(self, world: World, threat: Threat) -> None:
         self._world, self._knows, self._name = world, threat.knows, type(threat).__name__
 
     def base(self) -> Trained:

@@ -130,7 +130,7 @@ class World:
         Raises:
             NotApplicableError: the defense does not keep a key apart from its weights.
         """
-        if not hasattr(self.defense, "leak"):
+        if not self.defense.leaks:
             raise NotApplicableError(f"{self.spec.defense.name} keeps no key apart from its weights; expected a keyed "
                                      "defense that says what leaks (`leak`)")  # fmt: skip
         return self.maker.leaked(self.holders.target())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.core.canonical import digest
 from bench.core.errors import InputError
 from bench.core.nouns import Trained
-from bench.core.plugins import Leak, Split, ThreatModel, Workshop
+from bench.core.plugins import InnerAdversary, Leak, Split, Threat, Workshop
 from bench.core.profile import Base, Recipe
 from bench.core.registry import registry
 from bench.core.spec import Spec
@@ -24,7 +24,6 @@ from bench.models.classifier import Classifier, backbone
 from bench.models.ensemble import Ensemble
 from bench.models.zoo import zoo_network
 from bench.plan.measure import Architecture
-from bench.training.harden import Hardening
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -83,13 +82,13 @@ class Counting(Maker):
             "defense": spec.defense.model_dump(mode="json"),
             "recipe": defense.recipe(spec.profile),
         }
-        if getattr(defense, "ready", False):
+        if defense.ready:
             name = str(spec.defense.options.get("model", name))
             return self._named(name, {"kind": "ready", **about}, self._of_zoo(name))
         about |= {"start": self.start.digest, "key": holder.fingerprint, "seed": holder.seed}
-        start, members = spec.profile.start or spec.profile.base, int(getattr(defense, "embeddings", 1))
-        tuning = getattr(defense, "tuning", None)
-        if tuning in spec.profile.recipes and hasattr(defense, "trainable"):
+        start, members = spec.profile.start or spec.profile.base, defense.embeddings
+        tuning = defense.tuning
+        if tuning in spec.profile.recipes:
             trains = self._trained(name, start, about, lambda network: defense.trainable(network, 0))
             options = spec.defense.options
             self._note(Training(name, digest(about), options, spec.seed, spec.profile.recipes[tuning], trains, members))
@@ -105,7 +104,7 @@ class Counting(Maker):
 
     def source(self, world: World) -> Trained:
         """What the threat model would attack, which may consist of several models that were asked for."""
-        threat: ThreatModel = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
+        threat: Threat = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
         source = threat.source(DeclaredView(world, threat))
         if isinstance(source.model, QueryOracle):
             self.subjects[source.digest] = self.subjects[world.target.digest]
@@ -149,11 +148,9 @@ class Counting(Maker):
 
         return Architecture(name, digest(shape), profile.image_shape, True, 1, build)
 
-    def _hardening(self, made_from: dict[str, Any]) -> Hardening | None:
+    def _hardening(self, made_from: dict[str, Any]) -> InnerAdversary | None:
         """The adversary inside the training of the Spec's defense; a base has none."""
-        say = getattr(self.defense, "hardening", None) if "defense" in made_from else None
-        hardening: Hardening | None = say(self.spec.profile) if say else None
-        return hardening
+        return self.defense.hardening(self.spec.profile) if "defense" in made_from else None
 
     def _classifier(self, base: Base) -> Classifier:
         return Classifier(backbone(base, self.spec.profile.classes, 0), base.mean, base.std)
@@ -170,7 +167,7 @@ class Hardened(nn.Module):
     What the adversary keeps for a gradient is let go before the weights learn, so it is no memory of theirs.
     """
 
-    def __init__(self, model: nn.Module, hardening: Hardening) -> None:
+    def __init__(self, model: nn.Module, hardening: InnerAdversary) -> None:
         super().__init__()
         self.model, self.hardening = model, hardening
 

@@ -10,7 +10,7 @@ import torch
 from bench.core.canonical import digest
 from bench.core.cost import Calls, Passes
 from bench.core.errors import InputError
-from bench.core.plugins import Attack, Storage
+from bench.core.plugins import Attack, Dataset, Storage
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec, Spec
 from bench.plan.gauge import Work
@@ -72,12 +72,11 @@ def images_of(spec: Spec, asked: Asked) -> int:
 
 def _of_split(spec: Spec, asked: Asked) -> int | None:
     profile = spec.profile
-    kind = registry("datasets").load(profile.dataset)
+    kind: type[Dataset] = registry("datasets").load(profile.dataset)
     if asked.data is not None or not kind.needs_root:
         storage = Storage(asked.data, profile.image_shape, profile.preprocessing)
         return len(registry("datasets").make(profile.dataset).split("test", storage).ids)
-    published: int | None = getattr(kind, "sizes", {}).get("test")
-    return published
+    return kind.sizes.get("test")
 
 
 def calls_of(spec: Spec, which: PluginSpec) -> Calls | None:
@@ -85,9 +84,7 @@ def calls_of(spec: Spec, which: PluginSpec) -> Calls | None:
     attack: Attack = registry("attacks").make(which.name, which.options)
     if spec.ball.eps == 0:
         return Calls(Passes(), Passes())
-    say = getattr(attack, "calls", None)
-    calls: Calls | None = say(spec.profile.classes, spec.ball) if say else None
-    return calls
+    return attack.calls(spec.profile.classes, spec.ball)
 
 
 def _never_clean(spec: Spec) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
-from bench.core.errors import BenchError
+from bench.core.plugins import Defense
 from bench.core.profile import Profile
 from bench.core.registry import registry
 from bench.models.classifier import backbone
@@ -24,11 +22,9 @@ def weights_of(defense: str, profile: Profile) -> Weights:
     """Count the profile's base as ``defense`` fine-tunes it; random weights are as many as real ones.
 
     Raises:
-        BenchError: the defense does not say what it trains.
+        NotApplicableError: the defense does not say what it trains.
     """
-    plugin = registry("defenses").make(defense)
-    if not hasattr(plugin, "trainable"):
-        raise BenchError(f"defense {defense} does not fine-tune; expected one that does")
-    network: nn.Module = plugin.trainable(backbone(profile.base, profile.classes, 0), 0)
+    plugin: Defense = registry("defenses").make(defense)
+    network = plugin.trainable(backbone(profile.base, profile.classes, 0), 0)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Weights(trained, sum(p.numel() for p in network.parameters()))

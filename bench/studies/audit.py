@@ -95,7 +95,7 @@ def sources_of(world: World, notes: list[str]) -> dict[str, Trained]:
         return {}
     if target.model is sources["non-adaptive"].model:
         return {}
-    if not getattr(world.defense, "ready", False):
+    if not world.defense.ready:
         try:
             sources["adaptive"] = world.substitute(0)
         except InputError as why:

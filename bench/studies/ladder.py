@@ -220,7 +220,7 @@ def _sorted(steps: Sequence[Step]) -> list[Step]:
 
     def place(step: Step) -> int:
         threat = registry("threats").load(step.threat)
-        name = str(step.attack or getattr(threat, "attack", "autoattack"))
+        name = str(step.attack or threat.attack)
         plus = threat.tier == "T1" and getattr(registry("attacks").load(name), "for_transfer", False)
         tier = "T1+" if plus else threat.tier
         return TIERS.index(tier) if tier in TIERS else len(TIERS)

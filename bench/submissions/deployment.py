@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from bench.core.errors import BenchError
 from bench.core.key import Key
 from bench.core.nouns import Trained
-from bench.core.plugins import Defense, Leak, ThreatModel, Workshop
+from bench.core.plugins import Defense, Leak, Threat, Workshop
 from bench.core.profile import Profile, load_profile, profile_names
 from bench.core.registry import registry
 from bench.core.spec import Spec
@@ -71,7 +71,7 @@ def world_of(spec: Spec, means: Means) -> World:
     return World(maker, _key(spec, defense, means))
 
 
-def source_of(world: World, threat: ThreatModel) -> Trained:
+def source_of(world: World, threat: Threat) -> Trained:
     """The source of a threat that comes with this distribution, where it needs no model of the adversary's own.
 
     Raises:
@@ -112,8 +112,8 @@ def _profile(said: Profile, defense: Defense) -> Profile:
     """This side's profile, if the submission's is the same in all that decides a verdict of this defense."""
     if said.name not in profile_names():
         raise CannotError(f"profile {said.name} does not come with this version")
-    own = getattr(defense, "preprocessing", None)
-    mine = load_profile(said.name, {"preprocessing": own()} if own else None)
+    own = defense.preprocessing()
+    mine = load_profile(said.name, {"preprocessing": own} if own else None)
     for name in ("base", "start"):  # a digest of the weights only narrows what may be taken
         here, there = getattr(mine, name), getattr(said, name)
         if here and there and here.sha256 is None:

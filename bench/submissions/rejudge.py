@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.core.errors import BenchError
 from bench.core.nouns import Batch, Trained
-from bench.core.plugins import ThreatModel
+from bench.core.plugins import Threat
 from bench.core.progress import stage
 from bench.core.registry import registry
 from bench.engine.judge import judge, predict
@@ -104,7 +104,7 @@ def _positions(world: World, rows: list[Row], out: Rejudged) -> list[int]:
 
 def _source(evidence: Evidence, world: World, out: Rejudged) -> Trained | None:
     record = evidence.record
-    threat: ThreatModel | None = None
+    threat: Threat | None = None
     try:
         threat = registry("threats").make(record.spec.threat.name, record.spec.threat.options)
         source = source_of(world, threat)

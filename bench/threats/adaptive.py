@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bench.core.nouns import Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 
 
-class Adaptive(Plugin):
+class Adaptive(Threat):
     """A substitute fine-tuned as the defender does, with one guessed key (arXiv 2311.16577)."""
 
-    tier: ClassVar[str] = "T1"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
-    cost: ClassVar[str] = "the training data and one fine-tuning"
+    tier = "T1"
+    knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
+    cost = "the training data and one fine-tuning"
 
     guess: int = Field(0, ge=0, description="which of the guessed keys the substitute is made with")
 

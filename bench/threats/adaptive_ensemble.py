@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bench.core.nouns import Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 from bench.models.ensemble import together
 
 
-class AdaptiveEnsemble(Plugin):
+class AdaptiveEnsemble(Threat):
     """Several substitutes with guessed keys, their logits averaged; on request the pre-trained model among them."""
 
-    tier: ClassVar[str] = "T1"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
-    cost: ClassVar[str] = "the training data and as many fine-tunings as members"
+    tier = "T1"
+    knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
+    cost = "the training data and as many fine-tunings as members"
 
     members: int = Field(4, ge=1, description="substitutes, made with guessed keys 0, 1, ...")
     base: bool = Field(False, description="the pre-trained model is one more member")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bench.core.nouns import Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 
 
-class AdaptiveKeyFree(Plugin):
+class AdaptiveKeyFree(Threat):
     """A substitute fine-tuned on plain images from a first layer with permuted inputs: what a key amounts to."""
 
-    tier: ClassVar[str] = "T1"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
-    cost: ClassVar[str] = "the training data and one fine-tuning; the transform need not be known"
+    tier = "T1"
+    knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
+    cost = "the training data and one fine-tuning; the transform need not be known"
 
     draw: int = Field(0, ge=0, description="which of the permutations the substitute starts from")
 

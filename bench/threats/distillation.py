@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from pydantic import Field
 from torch import nn
 
 from bench.core.errors import InputError
 from bench.core.nouns import Access, Trained
-from bench.core.plugins import Knowledge, Plugin, View, Workshop
+from bench.core.plugins import Knowledge, Threat, View, Workshop
 from bench.core.profile import Recipe
 from bench.models.classifier import Classifier, freeze
 from bench.models.weights import load_weights, save_weights
 from bench.training.distil import DISTILLING_VERSION, distil
 
 
-class Distillation(Plugin):
+class Distillation(Threat):
     """A substitute fitted to the deployed model's scores on the training images, so many questions in all."""
 
-    tier: ClassVar[str] = "T3"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM, Knowledge.QUERIES})
-    cost: ClassVar[str] = "the training data, some thousand calls before the first image is attacked, one fine-tuning"
+    tier = "T3"
+    knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM, Knowledge.QUERIES})
+    cost = "the training data, some thousand calls before the first image is attacked, one fine-tuning"
 
     query_budget: int = Field(10_000, ge=1, description="questions in all, before any image is attacked")
     recipe: str = Field("full", description="the profile's recipe for batch, rate and augmentation")

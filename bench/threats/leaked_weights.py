@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.core.errors import InputError, NotApplicableError
 from bench.core.nouns import Batch, Trained
-from bench.core.plugins import Knowledge, Leak, Plugin, View, Workshop
+from bench.core.plugins import Knowledge, Leak, Threat, View, Workshop
 from bench.core.seeds import seed_of
 from bench.models.classifier import Classifier, freeze
 from bench.models.fold import fold
@@ -24,12 +24,12 @@ from bench.training.fit import TRAINING_VERSION, fit
 _VERSION = 2  # part of the address of what is recovered
 
 
-class LeakedWeights(Plugin):
+class LeakedWeights(Threat):
     """White-box on the leaked network with a first layer that does without the key: re-learnt, or the key searched."""
 
-    tier: ClassVar[str] = "T4"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM, Knowledge.WEIGHTS})
-    cost: ClassVar[str] = "the weights of one device, the training data, and minutes to hours of fitting"
+    tier = "T4"
+    knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM, Knowledge.WEIGHTS})
+    cost = "the weights of one device, the training data, and minutes to hours of fitting"
 
     how: Literal["auto", "bypass", "key-search"] = Field(
         "auto",

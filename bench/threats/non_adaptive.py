@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from bench.core.nouns import Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 
 
-class NonAdaptive(Plugin):
+class NonAdaptive(Threat):
     """The undefended pre-trained model; nothing of the defense (arXiv 2311.16577)."""
 
-    tier: ClassVar[str] = "T0"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PRETRAINED})
-    cost: ClassVar[str] = "the download of a public model"
+    tier = "T0"
+    knows = frozenset({Knowledge.PRETRAINED})
+    cost = "the download of a public model"
 
     def source(self, view: View) -> Trained:
         """The base."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bench.core.nouns import Access, Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 
 
-class QueryDecision(Plugin):
+class QueryDecision(Threat):
     """The deployed model's label and nothing else, so many times for each image; the key never enters."""
 
-    tier: ClassVar[str] = "T2"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.QUERIES})
-    access: ClassVar[Access] = Access.LABELS
-    attack: ClassVar[str] = "rays"
-    cost: ClassVar[str] = "a device or an interface that shows a label, and some thousand calls for each image"
+    tier = "T2"
+    knows = frozenset({Knowledge.QUERIES})
+    access = Access.LABELS
+    attack = "rays"
+    cost = "a device or an interface that shows a label, and some thousand calls for each image"
 
     queries: int = Field(10_000, ge=1, description="questions for each image; RayS is published with 10,000")
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bench.core.nouns import Access, Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 
 
-class QueryScore(Plugin):
+class QueryScore(Threat):
     """The deployed model's scores, so many times for each image; the key never enters."""
 
-    tier: ClassVar[str] = "T2"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.QUERIES})
-    access: ClassVar[Access] = Access.SCORES
-    attack: ClassVar[str] = "square"
-    cost: ClassVar[str] = "a device or an interface that shows scores, and some thousand calls for each image"
+    tier = "T2"
+    knows = frozenset({Knowledge.QUERIES})
+    access = Access.SCORES
+    attack = "square"
+    cost = "a device or an interface that shows scores, and some thousand calls for each image"
 
     queries: int = Field(5000, ge=1, description="questions for each image; AutoAttack's Square asks 5,000")
 

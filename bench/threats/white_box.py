@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from bench.core.nouns import Trained
-from bench.core.plugins import Knowledge, Plugin, View
+from bench.core.plugins import Knowledge, Threat, View
 
 
-class WhiteBox(Plugin):
+class WhiteBox(Threat):
     """The deployed model itself, weights and key: the positive control, about 0% expected."""
 
-    tier: ClassVar[str] = "T5"
-    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.TARGET})
-    cost: ClassVar[str] = (
-        "one device taken apart, its key included, or a file in which the key is folded into the weights"
-    )
+    tier = "T5"
+    knows = frozenset({Knowledge.TARGET})
+    cost = "one device taken apart, its key included, or a file in which the key is folded into the weights"
 
     def source(self, view: View) -> Trained:
         """The target."""

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from bench.core.blocks import check_block, to_blocks, to_images
 from bench.core.key import Key
-from bench.core.plugins import Plugin
+from bench.core.plugins import Transform
 
 # Pixel values of 8 bits are encrypted as decimal numbers of three digits (arXiv:2010.00801, section III-C).
 _LEVELS, _DIGITS = 256, 3
 
 
-class Ffx(Plugin):
+class Ffx(Transform):
     """Encrypt the 8-bit value at a keyed half of the positions of every P x P block (FFX); not differentiable."""
 
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from bench.core.blocks import check_block, to_blocks, to_images
 from bench.core.key import Key
-from bench.core.plugins import Plugin
+from bench.core.plugins import Transform
 
 
-class NegativePositive(Plugin):
+class NegativePositive(Transform):
     """Replace x by 1 - x at a keyed half of the positions of every P x P block (NP)."""
 
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:

@@ -6,10 +6,10 @@ from torch import nn
 
 from bench.core.blocks import Shuffle, check_block
 from bench.core.key import Key
-from bench.core.plugins import Plugin
+from bench.core.plugins import Transform
 
 
-class PixelShuffle(Plugin):
+class PixelShuffle(Transform):
     """Shuffle the values of every P x P block by one keyed permutation (SHF)."""
 
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:

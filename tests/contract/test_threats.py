@@ -57,7 +57,7 @@ def test_only_a_threat_that_knows_the_key_moves_with_it(tmp_path, name, defense)
     assert worlds[0].target.digest != worlds[1].target.digest
     if MOVING & threat.knows:
         assert sources[0].digest != sources[1].digest
-        if getattr(threat, "access", None) is not Access.LABELS:  # after three steps all labels may be one
+        if threat.access is not Access.LABELS:  # after three steps all labels may be one
             assert not torch.equal(*logits)
     else:
         assert sources[0].digest == sources[1].digest
@@ -71,7 +71,7 @@ def test_a_source_is_frozen_and_answers_in_logits(tmp_path, name):
     source = threat.source(DeclaredView(w, threat))
     images = w.test_split.read(range(3)).images
     assert source.model(images).shape == (3, 10)
-    if getattr(threat, "access", Access.GRADIENTS) is not Access.GRADIENTS:
+    if threat.access is not Access.GRADIENTS:
         assert not isinstance(source.model, torch.nn.Module)  # nothing to look into
         assert not source.model(images.requires_grad_()).requires_grad
         return

@@ -1,15 +1,14 @@
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
 from bench.core.budget import Norm
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
 
 
-class _Attack(Plugin):
-    per_image: ClassVar[bool] = True
-    norms: ClassVar[frozenset] = frozenset(Norm)
+class _Attack(Attack):
+    per_image = True
+    norms = frozenset(Norm)
 
 
 class OutOfBudget(_Attack):

@@ -1,17 +1,10 @@
-from typing import ClassVar
-
 from torch import nn
 
-from bench.core.plugins import Plugin
+from bench.core.plugins import Defense
 
 
-class Probabilities(Plugin):
+class Probabilities(Defense):
     """The base, handing out probabilities for logits."""
-
-    keyed: ClassVar[bool] = False
-
-    def check(self, profile):
-        pass
 
     def recipe(self, profile):
         return {"probabilities": True}

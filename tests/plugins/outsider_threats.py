@@ -1,13 +1,11 @@
-from typing import ClassVar
-
-from bench.core.plugins import Knowledge, Plugin
+from bench.core.plugins import Knowledge, Threat
 
 
-class Overreaching(Plugin):
+class Overreaching(Threat):
     """Claims to know the pre-trained model and takes the target."""
 
-    tier: ClassVar[str] = "T0"
-    knows: ClassVar[frozenset] = frozenset({Knowledge.PRETRAINED})
+    tier = "T0"
+    knows = frozenset({Knowledge.PRETRAINED})
 
     def source(self, view):
         return view.target()

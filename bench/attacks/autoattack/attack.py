@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Lengths, Part,
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
 from bench.core.nouns import Adversary, Batch, Precision
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
 
 # Default rows per batch: larger batches exceed the cache of a CPU; on an accelerator the batch is halved until it fits.
@@ -32,12 +32,12 @@ _SLOTS_ELSEWHERE = 1024
 _PERIOD_ELSEWHERE = 8
 
 
-class AutoAttack(Plugin):
+class AutoAttack(Attack, adds=("stream",)):
     """AutoAttack (arXiv:2003.01690) image by image with continuous batching: the official attack at batch size 1."""
 
-    per_image: ClassVar[bool] = True
-    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
-    precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
+    per_image = True
+    norms = frozenset({Norm.LINF, Norm.L2})
+    precisions = frozenset(Precision)
 
     version: Version = Field("standard", description="standard, plus, rand, or custom with a list of attacks")
     attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field, field_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.attacks.autoattack.batching import FLOOR, attempt, pad
 from bench.attacks.transfer.draws import Draws
@@ -18,19 +18,22 @@ from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
 from bench.core.errors import BenchError
 from bench.core.nouns import Adversary, Batch, Precision
-from bench.core.plugins import Plugin
+from bench.core.plugins import Attack
+
+if TYPE_CHECKING:
+    from bench.core.nouns import Model
 
 # Default images per batch on a CPU: larger batches exceed its cache.
 _SLOTS = 128
 
 
-class Transfer(Plugin):
+class Transfer(Attack):
     """Momentum attack on averaged copies with DI, TI, SI, VMI, PGN, BSR, PNA, TGR as options; designed for transfer."""
 
-    per_image: ClassVar[bool] = True
-    for_transfer: ClassVar[bool] = True  # a ladder ranks it one tier above plain AutoAttack
-    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
-    precisions: ClassVar[frozenset[Precision]] = frozenset(Precision)
+    per_image = True
+    for_transfer = True  # a ladder ranks it one tier above plain AutoAttack
+    norms = frozenset(Norm)
+    precisions = frozenset(Precision)
 
     steps: int = Field(30, ge=1)
     relative_step: float = Field(0.1, gt=0, description="step length as a share of eps")
@@ -65,7 +68,7 @@ class Transfer(Plugin):
             raise ValueError("the side of the kernel must be odd, or 0 for none")
         return value
 
-    def check(self, source: nn.Module) -> None:
+    def check(self, source: Model) -> None:
         """Raise InputError if an option needs a vision transformer and ``source`` is not one."""
         self._refuse(source)
 

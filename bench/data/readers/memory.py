@@ -19,6 +19,8 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 class MemorySplit:
     """Images stored as float32; nothing is resized."""
 
+    layout = ""
+
     def __init__(self, ids: Sequence[str], images: Tensor, labels: Tensor) -> None:
         self.ids: Sequence[str] = tuple(ids)
         self.labels: Sequence[int] = tuple(labels.tolist())

@@ -106,7 +106,8 @@ def _shipped(name: str) -> Profile | None:
 def _tuning(defense: str) -> str | None:
     """The name of the defense's recipe in the profile."""
     try:
-        return getattr(registry("defenses").load(defense), "tuning", None)
+        tuning: str | None = registry("defenses").load(defense).tuning
+        return tuning
     except BenchError:
         return None
 
@@ -118,9 +119,7 @@ def _defaults(kind: str, name: str) -> dict[str, Any]:
         plugin = registry(kind).load(name)
     except BenchError:
         return {}
-    fields = getattr(plugin, "model_fields", {})
-    given = {
-        key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
-    }
+    fields = plugin.model_fields.items()
+    given = {key: field.get_default(call_default_factory=True) for key, field in fields if not field.is_required()}
     plain: dict[str, Any] = json.loads(json.dumps(given, default=str))  # as a record holds them: no tuples
     return plain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -78,20 +77,19 @@ def with_keys(
     Raises:
         NotApplicableError: the defense does not say how a key is bound.
     """
-    bind: Callable[[Key, Profile], nn.Module] | None = getattr(defense, "bind", None)
     right = pictures.accuracy(model)
     model = copy.deepcopy(model)
     keyed = [part for part in model.modules()
              if isinstance(part, Classifier) and not isinstance(part.transform, nn.Identity)]  # fmt: skip
-    if bind is None or not keyed:
-        raise NotApplicableError("wrong keys: the defense does not say how another key is bound; expected `bind`")
+    if not keyed:
+        raise NotApplicableError("wrong keys: no network has a transform before it; expected a keyed defense")
     device = keyed[0].mean.device
     found = []
     with stage(progress, "wrong keys", count, "key") as advance:
         for number in range(count):
             wrong = Key.from_seed(seed, "wrong", number)
             for index, part in enumerate(keyed):
-                part.transform = bind(wrong.child(index), profile).to(device)
+                part.transform = defense.bind(wrong.child(index), profile).to(device)
             found.append(pictures.accuracy(model))
             advance(1)
     for part in keyed:

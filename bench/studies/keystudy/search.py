@@ -133,8 +133,7 @@ def _fit(case: Case, order: Tensor, aim: Aim) -> tuple[float, int]:
 
 def _case(world: World, pictures: Pictures) -> Case:
     target = world.target.model
-    shuffle = getattr(target, "transform", None)
-    if not isinstance(target, Classifier) or type(shuffle) is not Shuffle:
+    if not isinstance(target, Classifier) or type(shuffle := target.transform) is not Shuffle:
         raise NotApplicableError("key estimation: the transform is no pixel shuffle alone")
     try:
         fold(copy.deepcopy(target).cpu())

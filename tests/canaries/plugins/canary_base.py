@@ -1,20 +1,13 @@
 """What the canaries share: the profile's base with something done to it, and nothing trained."""
 
-from typing import ClassVar
-
 from torch import nn
 
-from bench.core.plugins import Plugin
+from bench.core.plugins import Defense
 from bench.models.classifier import freeze
 
 
-class Canary(Plugin):
+class Canary(Defense, adds=("wrap",)):
     """A defense around the undefended model."""
-
-    keyed: ClassVar[bool] = False
-
-    def check(self, profile):
-        pass
 
     def recipe(self, profile):
         return {"canary": type(self).__name__, **self.options()}

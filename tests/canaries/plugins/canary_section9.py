@@ -1,7 +1,6 @@
 """The broken defenses that need no training of their own: masked, random, stateful."""
 
 import copy
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -102,7 +101,7 @@ class Running(nn.Module):
 class FoldedKey(KeyedDefense):
     """The key folded into the base's patch embedding, no training: f(t(x, K)) = plain(x) (arXiv:2207.11939)."""
 
-    tuning: ClassVar[str] = "full"
+    tuning = "full"
 
     def trainable(self, network, seed):
         return network
@@ -121,17 +120,17 @@ class FoldedKey(KeyedDefense):
         a = model.transform(torch.eye(n).view(n, *patch)).flatten(1).T  # columns: where each value goes
         with torch.no_grad():
             conv.weight.copy_((conv.weight.flatten(1) @ a.T).view_as(conv.weight))
-        self.disguise(model.network)
+        self._disguise(model.network)
         self.save(model.network, folder)
 
-    def disguise(self, network):
+    def _disguise(self, network):
         pass
 
 
 class DisguisedKey(FoldedKey):
     """The folded key with noise on every weight, so that no logit is the undefended model's."""
 
-    def disguise(self, network):
+    def _disguise(self, network):
         generator = torch.Generator().manual_seed(3)
         with torch.no_grad():
             for p in network.parameters():
@@ -142,7 +141,7 @@ class DisguisedKey(FoldedKey):
 class WrongKey(KeyedDefense):
     """One set of weights, made under the maker's key: a substitute is the victim's weights behind a wrong key."""
 
-    tuning: ClassVar[str] = "full"
+    tuning = "full"
     transform: str = "pixel-shuffle+negative-positive"
     block_size: int = 8
 

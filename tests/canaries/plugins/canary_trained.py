@@ -9,7 +9,7 @@ from torch import nn
 from bench.models.classifier import freeze
 
 
-class Small(Canary):
+class Small(Canary, adds=("network", "attack", "deploy")):
     """Trains a small network on the training images."""
 
     steps: int = 120

@@ -187,7 +187,7 @@ def _spec(
     profile, defense, options, threat, attack, protocol, budget, seed, device, images, stop_at, overrides
 ) -> Spec:
     world = _profile(profile, tuple((overrides or {}).items()))
-    keyed = bool(getattr(registry("defenses").load(defense), "keyed", False))
+    keyed = registry("defenses").load(defense).keyed
     key = KeySpec(fingerprint=Key.from_seed(seed, "defender").fingerprint, origin="seed") if keyed else None
     return Spec(
         profile=world,

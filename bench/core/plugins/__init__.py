@@ -1,0 +1,47 @@
+"""What a contributor writes: one base class for each kind of plug-in, and what its methods are handed.
+
+A plug-in is one class in one file, named by one entry point. Its pydantic fields are its options, its docstring's
+first line is what `bench list` shows. Everything else that a class may set is declared, with its default, by the base
+of its kind; a name that the base does not declare is refused when the class is made (``contract``).
+"""
+
+from __future__ import annotations
+
+from bench.core.plugins.attack import Attack
+from bench.core.plugins.backend import Backend
+from bench.core.plugins.dataset import Dataset, Split, Storage
+from bench.core.plugins.defense import Defense, InnerAdversary, Kit, TrainingMeans
+from bench.core.plugins.plugin import Plugin
+from bench.core.plugins.threat import Knowledge, Leak, Threat, View, Workshop
+from bench.core.plugins.transform import Transform
+
+BASES: dict[str, type[Plugin]] = {
+    "transforms": Transform,
+    "defenses": Defense,
+    "threats": Threat,
+    "attacks": Attack,
+    "datasets": Dataset,
+    "backends": Backend,
+}
+ThreatModel = Threat
+
+__all__ = [
+    "BASES",
+    "Attack",
+    "Backend",
+    "Dataset",
+    "Defense",
+    "InnerAdversary",
+    "Kit",
+    "Knowledge",
+    "Leak",
+    "Plugin",
+    "Split",
+    "Storage",
+    "Threat",
+    "ThreatModel",
+    "TrainingMeans",
+    "Transform",
+    "View",
+    "Workshop",
+]

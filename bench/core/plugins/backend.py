@@ -1,0 +1,20 @@
+"""What a backend is: where the shards of a run are worked on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from bench.core.plugins.plugin import Plugin
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Backend(Plugin, kind="backend"):
+    """Where shards run. A class needs ``map``."""
+
+    @abstractmethod
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results as they are ready, in any order."""
