@@ -1,10 +1,17 @@
 """Documents that are made from the code are up to date."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from bench.core.budget import Budget, Norm
+from bench.core.nouns import Adversary, Batch
+from bench.core.plugins.contract import missing
+from bench.core.promises import keep_promises
 from bench.engine.resolve import resolve
 from bench.report.reported import reported
 from bench.store.keyring import Keyring
@@ -45,3 +52,20 @@ def test_the_paper_has_its_twelve_rows():
             assert row[run.column], f"{run.row} has no {run.column} in the paper"
         assert spec.ball.eps == Fraction(row["l2_eps" if run.column.startswith("l2") else "linf_eps"])
         assert (spec.ids.count if spec.ids else 50_000) == int(row["n_images"])
+
+
+def test_the_plugins_of_the_contributors_guide_keep_the_contract():
+    """Both are taken as they stand in the text: the attack moves a linear model's images, the transform is tried."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    names: dict[str, Any] = {"__name__": "guide"}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "CONTRIBUTING.md", "exec"), names)
+    attack, transform = names["Fgsm"](), names["BlockShuffle"]()
+    assert missing(type(attack)) == missing(type(transform)) == []
+    keep_promises("block-shuffle", lambda key: transform.bind(key, block_size=4, image_shape=(3, 16, 24)), (3, 16, 24))
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))
+    budget = Budget(Norm.LINF, Fraction("0.03"))
+    batch = Batch(("a", "b", "c", "d"), images, linear(images).argmax(1))
+    moved = attack.perturb(Adversary(linear, budget), batch) - images
+    assert 0.029 < moved.abs().max() < 0.031
