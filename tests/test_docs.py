@@ -50,7 +50,7 @@ def test_the_paper_has_its_twelve_rows():
             assert spec.defense.options["rank"] == int(row["lora_rank"])
         if run.column in row:
             assert row[run.column], f"{run.row} has no {run.column} in the paper"
-        assert spec.ball.eps == Fraction(row["l2_eps" if run.column.startswith("l2") else "linf_eps"])
+        assert spec.budget.eps == Fraction(row["l2_eps" if run.column.startswith("l2") else "linf_eps"])
         assert (spec.ids.count if spec.ids else 50_000) == int(row["n_images"])
 
 

@@ -127,8 +127,8 @@ def run(
     )
     with listener() as progress:
         job = resolve(request, Keyring(Home.default().keys))
-        if job.spec.ball.doubt:
-            progress.note(f"warning: {job.spec.ball.doubt}")
+        if job.spec.budget.doubt:
+            progress.note(f"warning: {job.spec.budget.doubt}")
         means = make_means(
             results,
             device,

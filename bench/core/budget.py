@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Any
+
+from pydantic_core import CoreSchema, core_schema
 
 from bench.core.errors import InputError
+
+_DIGITS = 18  # of numerator and denominator: more is no radius that anybody means
+_HUGE = re.compile(r"e[+-]?[\d_]{3}", re.IGNORECASE)  # a Fraction of such a text takes for ever
 
 
 class Norm(StrEnum):
@@ -34,20 +41,28 @@ def parse_eps(text: str) -> Fraction:
     """Parse a radius written as a fraction or a decimal: ``4/255``, ``0.5``, ``0``.
 
     Raises:
-        InputError: if the text is not a number, or negative.
+        InputError: if the text is not a number, is negative, or has more than 18 digits.
     """
+    text = text.strip()
     try:
-        eps = Fraction(text.strip())
+        eps = Fraction("" if _HUGE.search(text) else text)
     except (ValueError, ZeroDivisionError):
-        raise InputError(f"eps {text!r} is not a number; expected a fraction or decimal such as 4/255 or 0.1") from None
+        raise InputError(
+            f"eps {text[:40]!r} is not a number; expected a fraction or decimal such as 4/255 or 0.1"
+        ) from None
+    if max(abs(eps.numerator), eps.denominator) >= 10**_DIGITS:
+        raise InputError(f"eps {text[:40]!r} has more than {_DIGITS} digits; expected one such as 4/255 or 0.1")
     if eps < 0:
-        raise InputError(f"eps is {text.strip()}, which is negative; expected 0 or more on the [0, 1] pixel scale")
+        raise InputError(f"eps is {text}, which is negative; expected 0 or more on the [0, 1] pixel scale")
     return eps
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A norm ball: ``eps`` is an exact fraction on the [0, 1] pixel scale (4/255, not 4)."""
+    """A norm ball: ``eps`` is an exact fraction on the [0, 1] pixel scale (4/255, not 4).
+
+    In data that is written down it is its text, ``linf:4/255``, in lowest terms.
+    """
 
     norm: Norm
     eps: Fraction
@@ -82,3 +97,23 @@ class Budget:
 
     def __str__(self) -> str:
         return f"{self.norm}:{self.eps}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        written = core_schema.no_info_after_validator_function(_read, core_schema.str_schema())
+        return core_schema.json_or_python_schema(
+            json_schema=written,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), written]),
+            serialization=core_schema.to_string_ser_schema(when_used="always"),
+        )
+
+
+def _read(text: str) -> Budget:
+    """A budget that was written down: one text for one budget, since run ids are taken over it."""
+    try:
+        budget = Budget.parse(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    if str(budget) != text:
+        raise ValueError(f"is {text[:40]}; expected {budget}")
+    return budget

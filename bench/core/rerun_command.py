@@ -26,7 +26,7 @@ def command_of(spec: Spec, key_name: str | None = None) -> str:
         spec: The run.
         key_name: The keyring's name of the defender's key, for a Spec with a key that is not derived from its seed.
     """
-    budget = spec.ball
+    budget = spec.budget
     known = _shipped(spec.profile.name) is not None
     flags: list[tuple[str, Any]] = [
         ("profile", spec.profile.name if known else f"{spec.profile.name}.yaml"),

@@ -36,7 +36,7 @@ class Spec(Frozen):
     threat: PluginSpec
     attack: PluginSpec
     fallback: PluginSpec | None = Field(description="strict only: attacks images that the attack returns clean")
-    budget: str = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
+    budget: Budget = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
     protocol: Protocol
     precision: Precision = Field(description="of the attacks' search; every verdict is measured in float32")
     seed: int = Field(ge=0, lt=2**63)
@@ -54,8 +54,3 @@ class Spec(Frozen):
     def run_id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the canonical form."""
         return digest(self.model_dump(mode="json"))[:16]
-
-    @property
-    def ball(self) -> Budget:
-        """The parsed budget."""
-        return Budget.parse(self.budget)

@@ -97,7 +97,7 @@ class Attacker:
         """
         spec, n = self._spec, len(batch)
         predictions = predict(self._source.model, batch.images, spec.profile.judge_batch)
-        if spec.ball.eps == 0:  # the ball is a point
+        if spec.budget.eps == 0:  # the ball is a point
             return Candidates(batch.images, ["none"] * n, [False] * n, predictions, [])
         first = self._made(spec.attack, batch)
         images, names, failed, made = first.images, [spec.attack.name] * n, first.failed.tolist(), [first]
@@ -148,7 +148,7 @@ class Attacker:
         return digest(
             {
                 "attack": which.model_dump(mode="json"),
-                "budget": spec.budget,
+                "budget": str(spec.budget),
                 "images": pixels.hexdigest(),
                 "seed": spec.seed,
                 "source": self._source.digest,
@@ -169,7 +169,7 @@ class Attacker:
         spec, source = self._spec, self._counted(len(batch))
         adversary = Adversary(
             source,
-            spec.ball,
+            spec.budget,
             spec.seed,
             batch_size=spec.batch_size,
             precision=spec.precision,

@@ -80,7 +80,7 @@ class Evaluation:
             return Shard(index, list(rows.values()), {**_about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
         tried = self.attacker.attack(batch)
-        verdicts = judge(self.target.model, batch, tried.images, self.spec.ball, self.spec.profile.judge_batch)
+        verdicts = judge(self.target.model, batch, tried.images, self.spec.budget, self.spec.profile.judge_batch)
         labels, pixels = batch.labels.tolist(), batch.images.cpu().numpy()
         for i, image_id in enumerate(batch.ids):
             sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()

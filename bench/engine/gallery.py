@@ -126,7 +126,7 @@ def _kept(attacker: Attacker, batch: Batch) -> Tensor:
 def _checked(evaluation: Evaluation, row: Row, clean: Tensor, adversarial: Tensor) -> Pictured:
     """The pair, if it is the one that was judged."""
     same = hashlib.sha256(clean.numpy().tobytes()).hexdigest() == row.image_sha256
-    far = distance(adversarial[None], clean[None], evaluation.spec.ball.norm).item()
+    far = distance(adversarial[None], clean[None], evaluation.spec.budget.norm).item()
     if not same or (row.distance is not None and abs(far - row.distance) > _APART):
         which = "kept adversarial image" if same else "image"
         raise CorruptArtifactError(f"{which} {row.image_id!r} is not the one that was judged; expected the data and "

@@ -27,7 +27,7 @@ def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[
         chosen: Positions of the run's images, of which a few are drawn by the seed.
     """
     spec = world.spec
-    if spec.ball.eps == 0:
+    if spec.budget.eps == 0:
         return []
     drawn = [chosen[i] for i in pick(spec.seed, len(chosen), min(_IMAGES, len(chosen)), "test")]
     batch, _ = Reader(world.test_split, drawn, len(drawn)).read(0)
@@ -38,7 +38,7 @@ def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[
         target=cast("nn.Module", world.target.model),
         batch=batch.to(world.device),
         classes=spec.profile.classes,
-        budget=spec.ball,
+        budget=spec.budget,
         seed=spec.seed,
         base=_base(world),
         substitutes={threat: cast("nn.Module", source.model)} if transfers else {},

@@ -100,7 +100,7 @@ def resolve(request: Request, keyring: Keyring) -> Job:
         threat=PluginSpec(name=request.threat, options=threat.options()),
         attack=PluginSpec(name=chosen, options=attack.options()),
         fallback=fallback,
-        budget=str(budget),
+        budget=budget,
         protocol=request.protocol,
         precision=request.precision,
         seed=request.seed,

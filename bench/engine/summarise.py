@@ -162,8 +162,8 @@ def _notes(spec: Spec, rows: list[Row], source: Trained, about: list[str]) -> li
     notes = [f"source: {source.note}", *about]
     if spec.key is not None and spec.key.origin == "seed":
         notes.append("the defender's key is derived from the public seed: it is no secret (give --key NAME for one)")
-    if spec.ball.doubt:
-        notes.append(spec.ball.doubt)
+    if spec.budget.doubt:
+        notes.append(spec.budget.doubt)
     if not registry("attacks").load(spec.attack.name).per_image:
         notes.append(f"{spec.attack.name} draws randomness for a batch: its candidates depend on batch and shard size")
     if spec.protocol is Protocol.PAPER:

@@ -76,7 +76,7 @@ class _Planner:
                 defense=spec.defense.name,
                 threat=spec.threat.name,
                 attack=spec.attack.name,
-                budget=spec.budget,
+                budget=str(spec.budget),
                 precision=spec.precision,
                 source=source.note,
                 target=target.note,

@@ -33,7 +33,7 @@ class Unit:
 
 def units_of(spec: Spec, source: str, subject: Architecture, images: int, title: str) -> list[Unit]:
     """What a run attacks: with its attack, and with the fallback what that hands back clean; see candidates.py."""
-    if spec.ball.eps == 0:  # the ball is a point: nothing is attacked
+    if spec.budget.eps == 0:  # the ball is a point: nothing is attacked
         return []
     size = images * torch.Size(spec.profile.image_shape).numel() * _NUMBER
     units, before = list[Unit](), ""
@@ -82,9 +82,9 @@ def _of_split(spec: Spec, asked: Asked) -> int | None:
 def calls_of(spec: Spec, which: PluginSpec) -> Calls | None:
     """What the attack says of itself; nothing where the ball is a point."""
     attack: Attack = registry("attacks").make(which.name, which.options)
-    if spec.ball.eps == 0:
+    if spec.budget.eps == 0:
         return Calls(Passes(), Passes())
-    return attack.calls(spec.profile.classes, spec.ball)
+    return attack.calls(spec.profile.classes, spec.budget)
 
 
 def _never_clean(spec: Spec) -> bool:
@@ -102,7 +102,7 @@ def _address(spec: Spec, which: PluginSpec, source: str, images: int) -> dict[st
     attack = registry("attacks").load(which.name)
     return {
         "attack": which.model_dump(mode="json"),
-        "budget": spec.budget,
+        "budget": str(spec.budget),
         "images": [
             profile.dataset,
             profile.image_shape,

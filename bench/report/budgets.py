@@ -145,7 +145,7 @@ def _data(point: _Point, spending: Spending) -> dict[str, Any]:
         "tier": record.adversary.tier,
         "attack": record.spec.attack.name,
         "protocol": str(record.spec.protocol),
-        "budget": record.spec.budget,
+        "budget": str(record.spec.budget),
         spending.name: point.amount,
         "robust_accuracy": point.found.mean,
         "low": low,

@@ -106,7 +106,7 @@ def _data(row: str, maker: int, judged: int, record: Record) -> dict[str, Any]:
         "tier": record.adversary.tier,
         "attack": record.spec.attack.name,
         "protocol": str(record.spec.protocol),
-        "budget": record.spec.budget,
+        "budget": str(record.spec.budget),
         "robust_accuracy": metrics.robust_accuracy,
         "low": low,
         "high": high,

@@ -84,7 +84,7 @@ def _threats(cells: Sequence[Cell]) -> list[str]:
 
 def _sweep(row: str, threat: str, cells: Sequence[Cell]) -> Iterable[Radius]:
     """The radii of one row under one adversary, smallest first."""
-    eps = {cell.record.run_id: cell.record.spec.ball.eps for cell in cells if cell.record}
+    eps = {cell.record.run_id: cell.record.spec.budget.eps for cell in cells if cell.record}
     by_device = {device: _carried([c for c in cells if c.device == device]) for device in {c.device for c in cells}}
     for radius in sorted(set(eps.values())):
         here = [found[radius] for _, found in sorted(by_device.items()) if radius in found]
@@ -108,12 +108,12 @@ def _carried(cells: Sequence[Cell]) -> dict[Fraction, tuple[NDArray[np.bool_], N
         same = before is not None and before[1] == record.digests.source
         together = stands & before[0] if before is not None and same else stands
         before = (together, record.digests.source)
-        out[record.spec.ball.eps] = stands, together, record.run_id
+        out[record.spec.budget.eps] = stands, together, record.run_id
     return out
 
 
 def _radius(cell: Cell) -> Fraction:
-    return cell.record.spec.ball.eps if cell.record else Fraction(0)
+    return cell.record.spec.budget.eps if cell.record else Fraction(0)
 
 
 def _panels(points: Sequence[Radius]) -> list[Panel]:

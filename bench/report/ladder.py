@@ -53,7 +53,7 @@ def _data(record: LadderRecord, rung: Rung, *, paper: bool) -> dict[str, Any]:
     return {
         "ladder": record.ladder_id,
         "defense": record.defense.name,
-        "budget": record.budget,
+        "budget": str(record.budget),
         "tier": rung.tier,
         "threat": named(rung.threat),
         "attack": rung.attack,

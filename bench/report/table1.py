@@ -108,7 +108,7 @@ def _attacks(cells: Sequence[Cell]) -> list[str]:
 
 
 def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:
-    budgets = dict.fromkeys(c.record.spec.budget for c in cells if c.record)
+    budgets = dict.fromkeys(str(c.record.spec.budget) for c in cells if c.record)
     return (
         f"Profile {profile} is another data set, model and radius ({', '.join(budgets)}) than the paper's ImageNet, "
         "4/255 and 0.5: the reported figure stands beside for orientation, and no difference is given."
@@ -246,7 +246,7 @@ def _add(line: _Line, column: str, cells: Sequence[Cell], found: Accuracy | None
             "column": column,
             "protocol": records[0].spec.protocol.value if records and column != "clean" else "",
             "tiers": tier,
-            "budget": records[0].spec.budget if records and column != "clean" else "",
+            "budget": str(records[0].spec.budget) if records and column != "clean" else "",
             "images": found.images if found else None,
             "keys": found.keys if found else None,
             "measured": found.mean if found else None,

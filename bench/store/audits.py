@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from bench.core.budget import Budget
 from bench.core.canonical import digest
 from bench.core.frozen import Frozen
 from bench.core.profile import Profile
@@ -20,7 +21,7 @@ class AuditSpec(Frozen):
 
     profile: Profile
     defense: PluginSpec
-    budget: str = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
+    budget: Budget = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
     seed: int = Field(ge=0, lt=2**63)
     images: int = Field(ge=1, description="test images drawn by the seed, and as many training images")
     key: KeySpec | None = Field(description="null where the defense has no key")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from bench.core.budget import Budget
 from bench.core.canonical import sha256_of
 from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen
@@ -54,7 +55,7 @@ class Gallery(Frozen):
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     verdicts: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the verdicts that it was made from")
     picture: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of gallery.png")
-    budget: str = Field(description="of the run, NORM:EPS on the [0, 1] pixel scale")
+    budget: Budget = Field(description="of the run, NORM:EPS on the [0, 1] pixel scale")
     scale: float = Field(gt=0, description="the perturbation is shown so many times larger, grey is none")
     choice: str = Field(description="how the images were chosen, in words")
     caption: str

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from bench.core.budget import Budget
 from bench.core.frozen import Frozen
 from bench.core.spec import PluginSpec
 from bench.store.documents import read_document, write_document
@@ -55,7 +56,7 @@ class LadderRecord(Frozen):
     ladder: str
     profile: str
     defense: PluginSpec
-    budget: str
+    budget: Budget
     seed: int
     images: int = Field(ge=1)
     clean_accuracy: float = Share

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from bench.core.budget import Budget
 from bench.core.frozen import Frozen
 from bench.core.spec import PluginSpec
 from bench.store.documents import write_document
@@ -31,7 +32,7 @@ class KeysRecord(Frozen):
     defense: PluginSpec
     threat: PluginSpec
     attack: PluginSpec
-    budget: str
+    budget: Budget
     images: int = Field(ge=1)
     runs: list[KeyRun] = Field(min_length=2)
     mean: float = Field(ge=0, le=1)

@@ -38,7 +38,7 @@ def audit_spec(spec: Spec, images: int) -> AuditSpec:
     """
     if images < _LEAST:
         raise InputError(f"--images is {images}; expected {_LEAST} or more, below which no test can tell anything")
-    if spec.ball.radius == 0:
+    if spec.budget.radius == 0:
         raise InputError("eps is 0; expected more, for there is nothing to audit in a ball without points")
     return AuditSpec(profile=spec.profile, defense=spec.defense, budget=spec.budget, seed=spec.seed, images=images,
                      key=spec.key, version=BATTERY_VERSION)  # fmt: skip
@@ -112,7 +112,7 @@ def subject_of(world: World, images: int, sources: dict[str, Trained], notes: li
         target=cast("nn.Module", target),
         batch=_draw(world.test_split, images, spec.seed, "test", notes).to(world.device),
         classes=spec.profile.classes,
-        budget=spec.ball,
+        budget=spec.budget,
         seed=spec.seed,
         fresh=_fresh(world, images, notes),
         base=cast("nn.Module", base.model) if base else None,

@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Any
 
 from bench.checks.statistics import PairedTable, holm, mcnemar, needed_images, newcombe
-from bench.core.budget import Budget
 from bench.core.errors import InputError
 from bench.core.spec import PluginSpec, Spec
 from bench.store.run import Run
@@ -116,11 +115,11 @@ def _check_spec(a: Run, b: Run) -> None:
 
 
 def _world(spec: Spec) -> tuple[str, ...]:
-    profile, ball = spec.profile, Budget.parse(spec.budget)
+    profile = spec.profile
     how = profile.preprocessing.model_dump(mode="json", exclude={"name"})  # a preset by another name is the same
     done = ", ".join(f"{k} {v}" for k, v in how.items())
     shape = f"{list(profile.image_shape)} and {profile.classes} classes"
-    return spec.protocol.value, str(ball), profile.dataset, shape, done
+    return spec.protocol.value, str(spec.budget), profile.dataset, shape, done
 
 
 def _check_images(a: Run, b: Run) -> None:

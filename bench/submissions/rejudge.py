@@ -168,7 +168,7 @@ def _compare_some(
             if got != row.clean_prediction:
                 tally.clean.append(f"{row.image_id}: clean prediction {got}, the record says {row.clean_prediction}")
     else:
-        verdicts = judge(world.target.model, batch, attacked.to(world.device), world.spec.ball, rows_of)
+        verdicts = judge(world.target.model, batch, attacked.to(world.device), world.spec.budget, rows_of)
         for row, new in zip(rows, verdicts, strict=True):
             if wrong := _difference(row, new):
                 tally.verdicts.append(f"{row.image_id}: {wrong}")

@@ -86,7 +86,7 @@ def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
     distance, outcome = verdicts.numbers["distance"], _outcomes(verdicts)
     none = np.isnan(distance)
     counted = ~np.isin(outcome, ["invalid", "error"])
-    most = np.float32(spec.ball.radius + allowance(spec.ball, math.prod(spec.profile.image_shape)))
+    most = np.float32(spec.budget.radius + allowance(spec.budget, math.prod(spec.profile.image_shape)))
     _first(verdicts, counted & none, "distance", "is null, but there is a verdict")
     _first(verdicts, counted & (distance > most), "distance", f"is more than the budget {spec.budget} allows")
     _first(verdicts, (outcome == "error") & ~none, "distance", "is there, but the outcome is error")
@@ -101,7 +101,7 @@ def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
     _first(
         verdicts, clean & judged & ~(verdicts.numbers["distance"] == 0), "distance", "is not 0, but no attack is named"
     )
-    if spec.ball.eps == 0:
+    if spec.budget.eps == 0:
         _first(verdicts, ~clean & judged, "attack", "is named, but eps is 0")
     elif spec.protocol is Protocol.STRICT:
         _first(verdicts, clean & judged, "attack", "is none, but protocol strict attacks every image")
@@ -134,7 +134,7 @@ def _check_standing(record: Record) -> None:
         raise RefusedError(
             "ineligible_because", "says why, but no row is invalid or error and no check of the audit failed"
         )
-    if record.eligible and not record.audit and record.spec.ball.eps > 0:
+    if record.eligible and not record.audit and record.spec.budget.eps > 0:
         raise RefusedError("audit", "is empty; expected the cheap checks of the battery where eps is above 0")
 
 

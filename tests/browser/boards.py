@@ -34,12 +34,12 @@ def various() -> Board:
     """Groups of several lines in few worlds, several keys, both protocols, curves, runs that are ruled out."""
     worlds = {("digits", "linf"), ("digits", "l2"), ("imagenet", "l2")}
     runs = evidence(500, images=40, keys=2)
-    return make_board([e for e in runs if _world(e) in worlds and not e.record.spec.budget.endswith("1/20")])
+    return make_board([e for e in runs if _world(e) in worlds and not str(e.record.spec.budget).endswith("1/20")])
 
 
 def _world(run: Evidence) -> tuple[str, str]:
     spec = run.record.spec
-    return spec.profile.name, spec.ball.norm.value
+    return spec.profile.name, spec.budget.norm.value
 
 
 def picture(folder: Path) -> Path:

@@ -75,7 +75,7 @@ class Fact:
     @property
     def attacked(self) -> bool:
         """Whether images were moved at all."""
-        return self.record.spec.ball.eps > 0
+        return self.record.spec.budget.eps > 0
 
 
 def facts_of(evidence: Iterable[Evidence]) -> list[Fact]:
@@ -95,7 +95,7 @@ def _fact(evidence: Evidence) -> Fact:
     fallback = None if spec.fallback is None else spec.fallback.model_dump(mode="json")
     threat = "white-box" if own else spec.threat.model_dump(mode="json")  # whatever it is called
     told = [threat, spec.attack.model_dump(mode="json"), fallback, spec.precision]
-    same = [spec.profile.model_dump(mode="json"), spec.defense.model_dump(mode="json"), str(spec.ball)]
+    same = [spec.profile.model_dump(mode="json"), spec.defense.model_dump(mode="json"), str(spec.budget)]
     # a run that may end early is an experiment of its own: which images it judged hangs on their verdicts
     alone = None if spec.stop_at is None else [spec.stop_at, record.digests.target]
     return Fact(

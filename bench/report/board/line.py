@@ -81,7 +81,7 @@ def _group(scope: Scope, protocol: Literal["strict", "paper"], first: Fact, imag
     spec, world = first.record.spec, world_of(first.record)
     threat = "white-box" if scope is Scope.WHITE_BOX else threat_title(spec)
     adversary = f"{threat}: {attack_title(spec)}" if protocol == "paper" else ""
-    return Group(world, spec.ball.norm, str(spec.ball.eps), scope, protocol, n_tier(images), "measured", adversary)
+    return Group(world, spec.budget.norm, str(spec.budget.eps), scope, protocol, n_tier(images), "measured", adversary)
 
 
 def place(tier: str) -> int:

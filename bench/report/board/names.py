@@ -51,8 +51,8 @@ def attack_title(spec: Spec) -> str:
 
 def run_title(spec: Spec) -> str:
     """Defense, adversary, budget, protocol."""
-    ball = spec.ball
-    return f"{defense_title(spec)} against {adversary_title(spec)}, {ball.norm} {ball.eps}, {spec.protocol}"
+    budget = spec.budget
+    return f"{defense_title(spec)} against {adversary_title(spec)}, {budget.norm} {budget.eps}, {spec.protocol}"
 
 
 def world_of(record: Record) -> str:

@@ -97,7 +97,7 @@ class _Curves:
 
     def _curve(self, key: str, fact: Fact) -> Curve | None:
         if key not in self._made:
-            points = {float(run.record.spec.ball.eps): run for run in self._runs[key]}
+            points = {float(run.record.spec.budget.eps): run for run in self._runs[key]}
             if 0.0 not in points and _judged(fact) in self._clean:
                 points[0.0] = self._clean[_judged(fact)]
             enough = len(points) > 1 and any(points)
@@ -111,7 +111,7 @@ def _point(eps: float, fact: Fact) -> Point:
     right = fact.robust if eps else fact.clean
     return Point(
         eps=eps,
-        eps_text=str(fact.record.spec.ball.eps),
+        eps_text=str(fact.record.spec.budget.eps),
         robust=float(right.mean()),
         interval=interval_of(fact, int(right.sum())),
         images=len(right),
@@ -121,9 +121,9 @@ def _point(eps: float, fact: Fact) -> Point:
 
 def _judged(fact: Fact) -> tuple[str, str, str]:
     """Same model, same images, same norm."""
-    return fact.target, fact.record.digests.data, fact.record.spec.ball.norm
+    return fact.target, fact.record.digests.data, fact.record.spec.budget.norm
 
 
 def _but_eps(fact: Fact) -> list[Any]:
     spec = fact.record.spec
-    return [spec.model_dump(mode="json", exclude={"budget"}), spec.ball.norm, *_judged(fact)]
+    return [spec.model_dump(mode="json", exclude={"budget"}), spec.budget.norm, *_judged(fact)]

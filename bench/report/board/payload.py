@@ -47,7 +47,7 @@ def bits(page: RunPage) -> str:
 
 def _run(page: RunPage) -> Data:
     record = page.evidence.record
-    metrics, ball = record.metrics, record.spec.ball
+    metrics, budget = record.metrics, record.spec.budget
     low, high = metrics.robust_accuracy_interval
     return {
         "title": page.title,
@@ -56,8 +56,8 @@ def _run(page: RunPage) -> Data:
         "high": high,
         "clean": metrics.clean_accuracy,
         "n": metrics.images,
-        "norm": str(ball.norm),
-        "eps": str(ball.eps),
+        "norm": str(budget.norm),
+        "eps": str(budget.eps),
         "protocol": str(record.spec.protocol),
         "data": record.digests.data,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.core.budget import Budget
 from bench.core.spec import PluginSpec
 
 # Options that distinguish the rungs of one threat.
@@ -16,7 +17,6 @@ def named(plugin: PluginSpec) -> str:
     return f"{plugin.name} ({words})" if words else plugin.name
 
 
-def budget_words(budget: str) -> str:
+def budget_words(budget: Budget) -> str:
     """``linf:1/10`` as ``l∞, ε = 1/10``."""
-    norm, _, eps = budget.partition(":")
-    return f"{_NORMS.get(norm, norm)}, ε = {eps}"
+    return f"{_NORMS.get(budget.norm, budget.norm)}, ε = {budget.eps}"

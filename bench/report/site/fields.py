@@ -55,7 +55,6 @@ def _figures(record: Record) -> Rows:
 
 def _setting(record: Record) -> Rows:
     spec = record.spec
-    budget = spec.ball
     return (
         ("profile", spec.profile.name),
         ("data set", spec.profile.dataset),
@@ -64,8 +63,8 @@ def _setting(record: Record) -> Rows:
         ("threat", spec.threat.name),
         ("attack", spec.attack.name),
         ("attack on images returned clean", spec.fallback.name if spec.fallback else "none"),
-        ("norm", budget.norm.value),
-        ("eps", spec.budget.partition(":")[2]),
+        ("norm", spec.budget.norm.value),
+        ("eps", str(spec.budget.eps)),
         ("protocol", value(spec.protocol)),
         ("seed", str(spec.seed)),
         ("device judged", value(spec.device)),

@@ -101,7 +101,7 @@ def _made(spec: KeyStudySpec, planned: PlannedRuns, means: Means) -> KeyStudyRec
             Model(name=name, digest=trained.digest, clean_accuracy=pictures.accuracy(trained.model))
             for name, (trained, _) in models.items()
         ],
-        cosines=cosines(subjects, pictures, item.spec.ball, seed, told),
+        cosines=cosines(subjects, pictures, item.spec.budget, seed, told),
         first_layers=first_layers(subjects, pictures.alike, notes),
         matrix=matrix,
         substitutes=substitutes,

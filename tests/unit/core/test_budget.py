@@ -4,10 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bench.core.ball import allowance, distance, project, random_start, steepest
 from bench.core.budget import Budget, Norm
 from bench.core.errors import InputError
+from bench.core.frozen import Frozen
 
 
 def test_eps_is_exact_and_survives_being_written():
@@ -25,11 +27,40 @@ def test_eps_is_exact_and_survives_being_written():
         ("linf:1/0", "not a number"),
         ("l3:1", "unknown norm 'l3'"),
         ("0.1", "not NORM:EPS"),
+        ("linf:1e999999999", "not a number"),
+        ("linf:1e1_000_000_000", "not a number"),
+        ("linf:1/1000000000000000000", "more than 18 digits"),
     ],
 )
 def test_a_bad_budget_is_refused(text, says):
     with pytest.raises(InputError, match=says):
         Budget.parse(text)
+
+
+class Written(Frozen):
+    budget: Budget
+
+
+def test_a_budget_is_written_as_its_text_and_read_back():
+    written = Written(budget=Budget(Norm.LINF, Fraction(1, 10)))
+    assert written.model_dump() == written.model_dump(mode="json") == {"budget": "linf:1/10"}
+    assert Written.model_validate_json(written.model_dump_json()) == Written(budget="linf:1/10") == written
+    assert Written.model_json_schema()["properties"]["budget"]["type"] == "string"
+
+
+@pytest.mark.parametrize(
+    "text", ["linf:2/20", "linf:0.1", "linf:1e-1", " linf:1/10", "linf:1/10 ", "LINF:1/10", "l2:1_0"]
+)
+def test_one_budget_has_one_text_in_data(text):
+    assert Budget.parse(text).eps
+    with pytest.raises(ValidationError, match=r"expected (linf:1/10|l2:10)"):
+        Written(budget=text)
+
+
+@pytest.mark.parametrize("text", ["linf:1e999999999", "linf:-1/10", "linf:1/0", "l7:1", "linf", 0.1, None])
+def test_no_budget_is_read_from_what_is_none(text):
+    with pytest.raises(ValidationError):
+        Written(budget=text)
 
 
 def test_four_looks_like_four_out_of_255():

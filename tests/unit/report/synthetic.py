@@ -224,9 +224,9 @@ def _rows(spec: Spec, first: int, n: int, robust: Any, clean: float, source: flo
         stands[np.argsort(0.7 * hard + 0.3 * own + ~right)[: round(float(robust) * n)]] = True
     else:
         stands = np.asarray(robust, bool)
-    if spec.ball.eps == 0:
+    if spec.budget.eps == 0:
         stands = right
-    classes, paper, still = spec.profile.classes, spec.protocol is Protocol.PAPER, spec.ball.eps == 0
+    classes, paper, still = spec.profile.classes, spec.protocol is Protocol.PAPER, spec.budget.eps == 0
     out = []
     for i, label, image, sha in _images(spec.profile.dataset, first, n, classes):
         outcome = ROBUST[0] if right[i] and stands[i] else ROBUST[1] if right[i] else ROBUST[2]

@@ -149,9 +149,9 @@ class TestWhatIsRankedTogether:
         for s in board.standings:
             for e in (by_id[i] for i in s.runs):
                 spec, group = e.record.spec, s.group
-                assert f"{group.norm}:{group.eps}" == spec.budget
+                assert f"{group.norm}:{group.eps}" == str(spec.budget)
                 assert (group.protocol, group.profile, group.kind) == (spec.protocol, spec.profile.name, "measured")
-                assert spec.ball.eps > 0
+                assert spec.budget.eps > 0
 
     @pytest.mark.parametrize(("images", "tier"), [(50, "under 1,000"), (1000, "1,000 and more"),
                                                   (4999, "1,000 and more"), (5000, "5,000 and more")])  # fmt: skip

@@ -339,4 +339,4 @@ def test_a_confirmation_of_other_verdicts_is_none(run):
 def test_an_error_line_shows_no_control_character():
     assert tame("\x1b[31m\u202e\n") == "\\x1b[31m\\x202e\\x0a"
     assert len(tame("x" * 10_000)) < 200
-    assert Fraction(1, 10) == honest_record(honest_rows()).spec.ball.eps
+    assert Fraction(1, 10) == honest_record(honest_rows()).spec.budget.eps
