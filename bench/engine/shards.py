@@ -1,10 +1,11 @@
-"""Which images a run judges, and reading them a shard ahead of the attack."""
+"""Which images a run judges, reading them a shard ahead of the attack, and what comes of a shard."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,6 +15,17 @@ from bench.core.plugins import Split
 from bench.core.seeds import seed_of
 from bench.core.selection import positions
 from bench.core.spec import Spec
+from bench.store.verdicts import Row
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The verdicts of one shard and what they cost; ``resumed`` if an earlier process made them."""
+
+    index: int
+    rows: list[Row]
+    about: dict[str, Any]
+    resumed: bool = False
 
 
 @dataclass(frozen=True)

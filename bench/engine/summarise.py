@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bench.checks.statistics import ConfidenceSequence, interval
 from bench.core.cost import Meter
@@ -11,18 +10,9 @@ from bench.core.nouns import Outcome, Protocol, Trained
 from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.flops import Arithmetic
+from bench.engine.shards import Shard
 from bench.store.record import AdversaryAbout, Cost, Digests, Found, Metrics, Part, Provenance, Record
 from bench.store.verdicts import Row, images_digest, rows_digest
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The verdicts of one shard and what they cost; ``resumed`` if an earlier process made them."""
-
-    index: int
-    rows: list[Row]
-    about: dict[str, Any]
-    resumed: bool = False
 
 
 @dataclass(frozen=True)
