@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bench.attacks.autoattack.versions import SEQUENCES, Part, Version
+from bench.attacks.autoattack.versions import SEQUENCES, PartName, Version
 from bench.attacks.reference_calls import reference_calls
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls
@@ -31,7 +31,7 @@ class AutoAttackReference(Attack):
     precisions = frozenset({Precision.FP32})
 
     version: Version = "standard"
-    attacks: tuple[Part, ...] = Field((), description="the parts to run, for version custom")
+    attacks: tuple[PartName, ...] = Field((), description="the parts to run, for version custom")
 
     @model_validator(mode="after")
     def _parts_with_custom(self) -> AutoAttackReference:

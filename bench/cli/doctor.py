@@ -54,8 +54,8 @@ def doctor(
     """Look at all that a run would need; takes its flags, trains nothing, exit code 1 if it would fail."""
     from bench.cli.progress import listener
     from bench.doctor.examine import examine
+    from bench.doctor.examined import Question
     from bench.doctor.finding import Diagnosis, Health
-    from bench.doctor.subject import Question
     from bench.store.home import Home
 
     found: list[Diagnosis] = []

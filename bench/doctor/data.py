@@ -11,8 +11,8 @@ from bench.core.errors import BenchError
 from bench.core.plugins import Split
 from bench.core.profile import Profile
 from bench.core.progress import Silent, stage
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic
-from bench.doctor.subject import Examined
 from bench.engine.shards import Reader
 from bench.store.files import write_whole
 
@@ -23,13 +23,13 @@ _PART = "complete it, or give --limit or --ids to judge a part on purpose"
 _TRAIN = "complete it before training; evaluating a trained model needs no training images"
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """Check the test split, which every run needs, then the training split, which only some runs need."""
-    yield from _split(subject, "test", fatal=True)
-    yield from _split(subject, "train", fatal=trains(subject.profile))
-    if subject.question.manifest is not None:
-        write_whole(subject.question.manifest, json.dumps(subject.manifest, indent=2).encode() + b"\n")
-        yield _TOPIC.ok(f"manifest of {' and '.join(subject.manifest) or 'nothing'} in {subject.question.manifest}")
+    yield from _split(examined, "test", fatal=True)
+    yield from _split(examined, "train", fatal=trains(examined.profile))
+    if examined.question.manifest is not None:
+        write_whole(examined.question.manifest, json.dumps(examined.manifest, indent=2).encode() + b"\n")
+        yield _TOPIC.ok(f"manifest of {' and '.join(examined.manifest) or 'nothing'} in {examined.question.manifest}")
 
 
 def trains(profile: Profile) -> bool:
@@ -38,9 +38,9 @@ def trains(profile: Profile) -> bool:
     return profile.train_on_demand or any(base.recipe is not None for base in starts)
 
 
-def _split(subject: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
+def _split(examined: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
     try:
-        split, chosen = subject.split(name), subject.chosen(name)
+        split, chosen = examined.split(name), examined.chosen(name)
     except BenchError as error:
         yield _error(name, error, fatal=fatal)
         return
@@ -50,16 +50,16 @@ def _split(subject: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]:
         slow = "train split: Parquet is read one row group at a time, and training reads images in random order"
         yield _TOPIC.warn(slow, "train from class folders, the archives or WebDataset if reading is too slow")
     per_class = Counter(split.labels)
-    subject.manifest[name] = {
+    examined.manifest[name] = {
         "images": len(split.ids),
         "digest": digest,
         "per_class": {str(label): per_class[label] for label in sorted(per_class)},
         "problems": split.problems(),
     }
-    yield from _makeup(subject, name, split, fatal=fatal)
+    yield from _makeup(examined, name, split, fatal=fatal)
     if len(chosen) < len(split.ids):
         yield _TOPIC.ok(f"{name} split: {len(chosen):,} images are selected")
-    yield from _decoded(subject, name, split, chosen, fatal=fatal)
+    yield from _decoded(examined, name, split, chosen, fatal=fatal)
 
 
 def _error(name: str, error: Exception, *, fatal: bool) -> Diagnosis:
@@ -72,9 +72,9 @@ def _said(split: Split) -> str:
     return f"{len(split.ids):,} images, {len(set(split.labels)):,} classes{layout}"
 
 
-def _makeup(subject: Examined, name: str, split: Split, *, fatal: bool) -> Iterator[Diagnosis]:
+def _makeup(examined: Examined, name: str, split: Split, *, fatal: bool) -> Iterator[Diagnosis]:
     """Differences from the published size, and whether the profile's classes match the data's."""
-    asked, classes = subject.question, subject.profile.classes
+    asked, classes = examined.question, examined.profile.classes
     part = name == "test" and (asked.limit is not None or asked.ids is not None)
     problems = split.problems()
     for problem in problems:
@@ -90,9 +90,9 @@ def _makeup(subject: Examined, name: str, split: Split, *, fatal: bool) -> Itera
         yield _TOPIC.warn(there, f"give --set profile.classes={have}, unless classes without images are intended")
 
 
-def _decoded(subject: Examined, name: str, split: Split, chosen: Sequence[int], *, fatal: bool) -> Iterator[Diagnosis]:
+def _decoded(examined: Examined, name: str, split: Split, chosen: Sequence[int], *, fatal: bool) -> Iterator[Diagnosis]:
     """Read a sample spread over the split as a run would; every broken image is named."""
-    wanted, progress = subject.question.images, subject.question.progress
+    wanted, progress = examined.question.images, examined.question.progress
     count = len(chosen) if wanted is None else min(wanted, len(chosen))
     sample = [chosen[i * len(chosen) // count] for i in range(count)]
     reader, broken = Reader(split, sample, _BLOCK), 0
@@ -115,13 +115,13 @@ def _decoded(subject: Examined, name: str, split: Split, chosen: Sequence[int], 
     if broken:
         advice = "check every image with --images all" if count < len(chosen) else "each of them would be an ERROR"
         yield _TOPIC.wrong(f"{name} split: {broken:,} of {of} cannot be read", advice, fatal=fatal)
-    yield from _shaped(subject, name, of, shape, fatal=fatal)
+    yield from _shaped(examined, name, of, shape, fatal=fatal)
 
 
 def _shaped(
-    subject: Examined, name: str, of: str, shape: tuple[int, ...] | None, *, fatal: bool
+    examined: Examined, name: str, of: str, shape: tuple[int, ...] | None, *, fatal: bool
 ) -> Iterator[Diagnosis]:
-    profile = subject.profile
+    profile = examined.profile
     if shape is None:
         return
     words, how = " x ".join(map(str, shape)), profile.preprocessing.name

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.core.errors import BenchError
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic, gigabytes
-from bench.doctor.subject import Examined
 from bench.store.files import check_writable
 
 _TOPIC = Topic("disk")
@@ -21,26 +21,26 @@ _TEMPORARY = 100e6  # bytes
 _HOPELESS = 0.01  # share of the need below which a run cannot even start
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """BENCH_HOME stores adversarial images and models, the results folder verdicts, the temporary folder little."""
-    asked = subject.question
-    images = _images(subject)
-    pixels = images * math.prod(subject.profile.image_shape) * _FLOAT if images else 0
+    asked = examined.question
+    images = _images(examined)
+    pixels = images * math.prod(examined.profile.image_shape) * _FLOAT if images else 0
     yield _room(
         "BENCH_HOME",
         asked.home.root.absolute(),
-        pixels + _MODELS * subject.model_bytes,
-        f"adversarial images of {images:,} images" + (" and models" if subject.model_bytes else ""),
+        pixels + _MODELS * examined.model_bytes,
+        f"adversarial images of {images:,} images" + (" and models" if examined.model_bytes else ""),
         "set BENCH_HOME to a folder with more space, or delete files in its cache",
     )
     yield _room("results", asked.results.absolute(), images * _ROW, "verdicts", "give --results FOLDER on another disk")
     yield _room("temporary folder", Path(tempfile.gettempdir()), _TEMPORARY, "temporary files", "set TMPDIR")
 
 
-def _images(subject: Examined) -> int:
+def _images(examined: Examined) -> int:
     """Number of images that a run would attack; 0 if the data cannot be opened, which another check reports."""
     try:
-        return len(subject.chosen("test"))
+        return len(examined.chosen("test"))
     except Exception:  # any kind, for the same reason
         return 0
 

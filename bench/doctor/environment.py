@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic, reason
-from bench.doctor.subject import Examined
 
 _TOPIC = Topic("environment")
 _PAIR = (
@@ -28,7 +28,7 @@ _OTHERS = {
 }
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """Python, torch with torchvision, and the other packages by name."""
     yield _TOPIC.ok(f"python {platform.python_version()}, {platform.system()} {platform.machine()}")
     yield _torch()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 
+from bench.doctor.examined import Examined, Question
 from bench.doctor.finding import Diagnosis, Health, Topic
-from bench.doctor.subject import Examined, Question
 
 Check = Callable[[Examined], Iterator[Diagnosis]]
 
@@ -24,22 +24,22 @@ def examine(question: Question) -> Iterator[Diagnosis]:
     Yields:
         Findings. Any exception in a check becomes its finding.
     """
-    subject, known = Examined(question), True
+    examined, known = Examined(question), True
     for name in _CHECKS:
         if name in _OF_THE_PROFILE and not known:
             yield Topic(name).warn("not checked, because the profile cannot be used", "fix the profile first")
             continue
         failed = False
-        for finding in _guarded(name, subject):
+        for finding in _guarded(name, examined):
             failed = failed or finding.status is Health.FAIL
             yield finding
         if name == "profile":
             known = not failed
 
 
-def _guarded(name: str, subject: Examined) -> Iterator[Diagnosis]:
+def _guarded(name: str, examined: Examined) -> Iterator[Diagnosis]:
     try:
         check: Check = importlib.import_module(f"bench.doctor.{name}").check
-        yield from check(subject)
+        yield from check(examined)
     except Exception as error:  # any kind becomes a finding
         yield Topic(name).error(error)

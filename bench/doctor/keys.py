@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.core.errors import BenchError
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic
-from bench.doctor.subject import Examined
 from bench.store.keyring import Keyring
 
 _TOPIC = Topic("keys")
 _OTHERS_WRITE = 0o022
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """Every key is private to its owner and readable; no key material is shown."""
-    keyring, wanted = Keyring(subject.question.home.keys), subject.question.key
+    keyring, wanted = Keyring(examined.question.home.keys), examined.question.key
     names = keyring.names()
     mode = keyring.folder.stat().st_mode & 0o777 if keyring.folder.is_dir() else 0o700
     if mode & _OTHERS_WRITE:

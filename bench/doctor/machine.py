@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from bench.core.errors import InputError
+from bench.doctor.examined import Examined, usable_cores
 from bench.doctor.finding import Diagnosis, Topic, gigabytes, one_line
-from bench.doctor.subject import Examined, usable_cores
 
 _DEVICE, _THREADS, _CLOCK = Topic("device"), Topic("threads"), Topic("clock")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -20,9 +20,9 @@ _IDLE = 8  # cores per requested thread from which the setting is probably a mis
 _FIRST_YEAR = 2024  # of this package
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """The requested device computes correctly; an unused GPU is reported."""
-    device = subject.question.device
+    device = examined.question.device
     yield _device(device)
     if device == "cpu" and _gpu():
         yield _DEVICE.warn(f"{torch.cuda.get_device_name()} is available but not used", "give --device cuda")

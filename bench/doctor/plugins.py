@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from bench.core.names import KINDS
 from bench.core.registry import registry
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic, one_line
-from bench.doctor.subject import Examined
 
 _TOPIC = Topic("plug-ins")
 _OWN = "keybench"  # the distribution of this package
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """One line for each broken plug-in; the others are counted. None is fatal to a run that does not use it."""
     good = 0
     for kind in KINDS:

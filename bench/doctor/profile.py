@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.core.errors import BenchError
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic
-from bench.doctor.subject import Examined
 
 _TOPIC = Topic("profile")
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """One line; the checks of data and weights depend on it."""
     try:
-        profile = subject.profile
+        profile = examined.profile
     except BenchError as error:
         yield _TOPIC.error(error)
         return

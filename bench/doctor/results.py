@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic, one_line
-from bench.doctor.subject import Examined
 from bench.store.runs import RunStore
 
 _TOPIC = Topic("results")
 _RESTORE = "restore the published files, or publish the runs again"
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """Every record is read with its verdicts; a damaged one stops no other run. The disk check covers writing."""
-    store = RunStore(subject.question.results)
+    store = RunStore(examined.question.results)
     good = 0
     for run_id in store.ids():
         try:

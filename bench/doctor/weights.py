@@ -14,8 +14,8 @@ from bench.core.errors import BenchError, InputError
 from bench.core.nouns import Trained
 from bench.core.profile import Base
 from bench.core.seeds import seed_of
+from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Health, Topic, one_line
-from bench.doctor.subject import Examined
 from bench.engine.bases import base_model
 from bench.models.checkpoint import check_file
 from bench.models.classifier import backbone
@@ -47,42 +47,42 @@ class _OnlyKept(ModelCache):
         return found
 
 
-def check(subject: Examined) -> Iterator[Diagnosis]:
+def check(examined: Examined) -> Iterator[Diagnosis]:
     """The base, and the starting model of fine-tuning if it differs."""
-    profile = subject.profile
+    profile = examined.profile
     roles = {"base": profile.base} | ({"start": profile.start} if profile.start else {})
     for role, base in roles.items():
         try:
-            found = list(_pretrained(subject, role, base)) if base.pretrained else []
+            found = list(_pretrained(examined, role, base)) if base.pretrained else []
             yield from found
             if base.recipe and all(finding.status is Health.OK for finding in found):
-                yield from _kept(subject, role, base)
+                yield from _kept(examined, role, base)
         except BenchError as error:
             yield _TOPIC.error(error)
 
 
-def _kept(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
+def _kept(examined: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
     """A locally trained base, looked up by its address."""
-    if subject.question.weights is not None and not base.pretrained:
+    if examined.question.weights is not None and not base.pretrained:
         raise InputError(f"{role} {base.name} is trained locally from scratch; leave --weights out")
-    cache = _OnlyKept(subject.question.home.models)
+    cache = _OnlyKept(examined.question.home.models)
     try:
-        made = base_model(base, subject.profile, subject.split("train"), cache, subject.means)
+        made = base_model(base, examined.profile, examined.split("train"), cache, examined.means)
     except _NotKeptError:
-        subject.model_bytes = _size(backbone(base, subject.profile.classes, base.seed))
+        examined.model_bytes = _size(backbone(base, examined.profile.classes, base.seed))
         steps = f"{base.recipe.steps:,} steps" if base.recipe else ""
         finding = f"{role} {base.name} is not kept: it will be trained when it is first needed, {steps}"
-        if subject.profile.train_on_demand:
+        if examined.profile.train_on_demand:
             yield _TOPIC.ok(finding)
         else:
             yield _TOPIC.warn(finding, "start with `bench train` and the same flags, on a GPU if there is one")
         return
-    yield _computes(subject, made, f"{role} {base.name}: kept, digest {made.digest[:12]}")
+    yield _computes(examined, made, f"{role} {base.name}: kept, digest {made.digest[:12]}")
 
 
-def _pretrained(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
+def _pretrained(examined: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
     """External weights: found without the network, with the pinned digest, and loaded."""
-    asked = subject.question
+    asked = examined.question
     try:
         path = find_weights(base.name, asked.weights, offline=True)
     except InputError as error:
@@ -96,17 +96,17 @@ def _pretrained(subject: Examined, role: str, base: Base) -> Iterator[Diagnosis]
             yield _TOPIC.fail(finding, advice or "give --weights FILE or FOLDER")
         return
     check_file(path)
-    made = base_model(base, subject.profile, None, _OnlyKept(asked.home.models), subject.means)
+    made = base_model(base, examined.profile, None, _OnlyKept(asked.home.models), examined.means)
     pinned = "as pinned" if base.sha256 else "not pinned by the profile"
-    yield _computes(subject, made, f"{role} {base.name}: {path}, SHA-256 {sha256_of(path)[:12]} {pinned}")
+    yield _computes(examined, made, f"{role} {base.name}: {path}, SHA-256 {sha256_of(path)[:12]} {pinned}")
 
 
-def _computes(subject: Examined, made: Trained, said: str) -> Diagnosis:
+def _computes(examined: Examined, made: Trained, said: str) -> Diagnosis:
     network = cast("nn.Module", made.model)
-    subject.model_bytes = max(subject.model_bytes, _size(network))
+    examined.model_bytes = max(examined.model_bytes, _size(network))
     with torch.no_grad():
-        logits = network(_images(subject))
-    classes, finite = subject.profile.classes, bool(logits.isfinite().all())
+        logits = network(_images(examined))
+    classes, finite = examined.profile.classes, bool(logits.isfinite().all())
     if tuple(logits.shape) != (_IMAGES, classes):
         return _TOPIC.fail(f"{said}: logits {tuple(logits.shape)}, expected {(_IMAGES, classes)}", "give other weights")
     if not finite:
@@ -117,13 +117,13 @@ def _computes(subject: Examined, made: Trained, said: str) -> Diagnosis:
     )
 
 
-def _images(subject: Examined) -> Tensor:
+def _images(examined: Examined) -> Tensor:
     """Two test images; noise if they cannot be read, which another check reports."""
     try:
-        return subject.split("test").read(subject.chosen("test")[:_IMAGES]).images
+        return examined.split("test").read(examined.chosen("test")[:_IMAGES]).images
     except (BenchError, RuntimeError):
         noise = torch.Generator().manual_seed(seed_of(0, "doctor"))
-        return torch.rand(_IMAGES, *subject.profile.image_shape, generator=noise)
+        return torch.rand(_IMAGES, *examined.profile.image_shape, generator=noise)
 
 
 def _size(network: nn.Module) -> int:

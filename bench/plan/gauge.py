@@ -25,7 +25,7 @@ _OPTIMIZER = {"adamw": 2, "sgd": 1}
 class Work:
     """Passes of images through one architecture, in one precision; ``batch`` of them at once."""
 
-    subject: Architecture
+    architecture: Architecture
     precision: Precision
     forwards: float
     backwards: float
@@ -64,37 +64,37 @@ class Gauge:
     _counts: dict[tuple[Architecture, Precision], Counted] = field(default_factory=dict)
     _clocks: dict[tuple[Architecture, Precision], Clocked | None] = field(default_factory=dict)
 
-    def counted(self, subject: Architecture, precision: Precision) -> Counted:
+    def counted(self, architecture: Architecture, precision: Precision) -> Counted:
         """Arithmetic and memory of one image."""
-        if (subject, precision) not in self._counts:
-            self._counts[subject, precision] = count(subject, precision)
-        return self._counts[subject, precision]
+        if (architecture, precision) not in self._counts:
+            self._counts[architecture, precision] = count(architecture, precision)
+        return self._counts[architecture, precision]
 
-    def clocked(self, subject: Architecture, precision: Precision, batch: int) -> Clocked | None:
+    def clocked(self, architecture: Architecture, precision: Precision, batch: int) -> Clocked | None:
         """Seconds of one image here; None where nothing is timed, or where it does not fit."""
         if self.device is None:
             return None
-        if (subject, precision) not in self._clocks:
-            what = f"{subject.name}{', training' if subject.trains else ''}, {precision}"
+        if (architecture, precision) not in self._clocks:
+            what = f"{architecture.name}{', training' if architecture.trains else ''}, {precision}"
             self.progress.note(f"timing {what} on {self.device}")
             try:
-                made = clock(subject, precision, self.counted(subject, precision), self.device, batch)
+                made = clock(architecture, precision, self.counted(architecture, precision), self.device, batch)
             except torch.OutOfMemoryError:
                 made = None
                 self.notes.append(f"{what}: {batch} images at once do not fit on this device, so it is not timed")
-            self._clocks[subject, precision] = made
-        return self._clocks[subject, precision]
+            self._clocks[architecture, precision] = made
+        return self._clocks[architecture, precision]
 
     def amount(self, work: Iterable[Work]) -> Amount:
         """All of it."""
         return sum(map(self._amount, work), Amount())
 
     def _amount(self, work: Work) -> Amount:
-        counted = self.counted(work.subject, work.precision)
+        counted = self.counted(work.architecture, work.precision)
         flops = work.forwards * counted.forward + work.backwards * counted.backward
         if not flops:
             return Amount()
-        clocked = self.clocked(work.subject, work.precision, work.batch)
+        clocked = self.clocked(work.architecture, work.precision, work.batch)
         here = work.forwards * clocked.forward + work.backwards * clocked.backward if clocked else None
         there = flops / (self.there.peak(work.precision) * self.mfu) if self.there else None
         return Amount(flops, here, there)
@@ -102,23 +102,23 @@ class Gauge:
     def attack_bytes(self, source: Architecture, precision: Precision, batch: int, held: Iterable[Architecture]) -> int:
         """Device memory of an attack: weights of every model at hand, and what one batch keeps for its gradient."""
         counted = self.counted(source, precision)
-        weights = sum(self.counted(subject, precision).weights for subject in held)
+        weights = sum(self.counted(architecture, precision).weights for architecture in held)
         state = _STATE * torch.Size(source.shape).numel() * _NUMBER
         return _NUMBER * weights + counted.fixed + batch * (counted.kept + state)
 
-    def training_bytes(self, subject: Architecture, recipe: Recipe, batch: int) -> int:
+    def training_bytes(self, architecture: Architecture, recipe: Recipe, batch: int) -> int:
         """Device memory of a training: weights, gradients, the optimizer's state, and what one batch keeps."""
-        counted = self.counted(subject, Precision(recipe.precision))
+        counted = self.counted(architecture, Precision(recipe.precision))
         numbers = counted.weights + counted.trained * (1 + _OPTIMIZER[recipe.optimizer])
         return _NUMBER * numbers + counted.fixed + batch * counted.kept
 
-    def model_bytes(self, subject: Architecture, recipe: Recipe) -> int:
+    def model_bytes(self, architecture: Architecture, recipe: Recipe) -> int:
         """File of what has trained."""
-        return _NUMBER * self.counted(subject, Precision(recipe.precision)).trained
+        return _NUMBER * self.counted(architecture, Precision(recipe.precision)).trained
 
-    def checkpoint_bytes(self, subject: Architecture, recipe: Recipe) -> int:
+    def checkpoint_bytes(self, architecture: Architecture, recipe: Recipe) -> int:
         """File from which a broken-off training goes on."""
-        return self.model_bytes(subject, recipe) * (1 + _OPTIMIZER[recipe.optimizer])
+        return self.model_bytes(architecture, recipe) * (1 + _OPTIMIZER[recipe.optimizer])
 
 
 def check_device(device: str) -> None:

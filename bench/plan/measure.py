@@ -27,7 +27,7 @@ class Architecture:
 
     Attributes:
         name: For people.
-        identity: Two subjects of one identity are the same architecture.
+        identity: Two architectures of one identity are the same architecture.
         shape: (C, H, W) of an image.
         trains: It is called to be trained: gradients go to the weights that require one, not to the image.
         members: Models of this architecture that answer together.
@@ -76,24 +76,24 @@ class Clocked:
     peak: int | None = None
 
 
-def count(subject: Architecture, precision: Precision) -> Counted:
+def count(architecture: Architecture, precision: Precision) -> Counted:
     """Count with tensors that have a shape and no storage: the kernels are those of a CPU, nothing is computed."""
     from accelerate import init_empty_weights  # noqa: PLC0415 (seconds to import)
 
     with init_empty_weights():
-        network = _ready(subject)
+        network = _ready(architecture)
     weights = [p.numel() for p in network.parameters()]
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     with FakeTensorMode(allow_non_fake_inputs=True):
         network.to_empty(device="cpu")
-        one = _call(network, subject, precision, 1)
-        two = _call(network, subject, precision, 2)
+        one = _call(network, architecture, precision, 1)
+        two = _call(network, architecture, precision, 2)
     kept = two[2] - one[2]
-    n = subject.members
+    n = architecture.members
     return Counted(one[0] * n, one[1] * n, sum(weights), trained, kept * n, max(one[2] - kept, 0))
 
 
-def clock(subject: Architecture, precision: Precision, counted: Counted, device: str, batch: int) -> Clocked:
+def clock(architecture: Architecture, precision: Precision, counted: Counted, device: str, batch: int) -> Clocked:
     """Time a few calls of the architecture with random weights; on a CPU with few images.
 
     Raises:
@@ -101,8 +101,8 @@ def clock(subject: Architecture, precision: Precision, counted: Counted, device:
     """
     kind = device.partition(":")[0]
     size = batch if kind == "cuda" else min(batch, _FEW if counted.forward > _HEAVY else _SOME)
-    network = _ready(subject).to(device)
-    images = torch.rand(size, *subject.shape, device=device)
+    network = _ready(architecture).to(device)
+    images = torch.rand(size, *architecture.shape, device=device)
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
 
@@ -111,27 +111,27 @@ def clock(subject: Architecture, precision: Precision, counted: Counted, device:
             network(images)
 
     def gradient() -> None:
-        x = images.clone().requires_grad_(not subject.trains)
+        x = images.clone().requires_grad_(not architecture.trains)
         with torch.enable_grad():
             with numerics(precision, kind):
                 loss = network(x).float().sum()
-            _backward(loss, x, subject)
+            _backward(loss, x, architecture)
 
     ahead, both = _seconds(forward, kind), _seconds(gradient, kind)
     top = torch.cuda.max_memory_allocated() if kind == "cuda" else None
-    each = subject.members / size
+    each = architecture.members / size
     return Clocked(ahead * each, max(both - ahead, 0.0) * each, size, top)
 
 
-def _ready(subject: Architecture) -> nn.Module:
+def _ready(architecture: Architecture) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        network = subject.build()
-    return network.train() if subject.trains else network.eval().requires_grad_(False)
+        network = architecture.build()
+    return network.train() if architecture.trains else network.eval().requires_grad_(False)
 
 
-def _call(network: nn.Module, subject: Architecture, precision: Precision, size: int) -> tuple[int, int, int]:
+def _call(network: nn.Module, architecture: Architecture, precision: Precision, size: int) -> tuple[int, int, int]:
     """Operations of a forward and, of one image, its gradient; and the bytes that are kept between them for all."""
-    images = torch.zeros(size, *subject.shape, requires_grad=not subject.trains)
+    images = torch.zeros(size, *architecture.shape, requires_grad=not architecture.trains)
     own = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -148,12 +148,12 @@ def _call(network: nn.Module, subject: Architecture, precision: Precision, size:
     back = FlopCounterMode(display=False)
     if size == 1:
         with back:
-            _backward(loss, images, subject)
+            _backward(loss, images, architecture)
     return ahead.get_total_flops() // size, back.get_total_flops() // size, held
 
 
-def _backward(loss: Tensor, images: Tensor, subject: Architecture) -> None:
-    if subject.trains:
+def _backward(loss: Tensor, images: Tensor, architecture: Architecture) -> None:
+    if architecture.trains:
         loss.backward()
     elif loss.requires_grad:
         torch.autograd.grad(loss, images)

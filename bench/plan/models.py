@@ -38,7 +38,7 @@ class Training:
     options: dict[str, Any]
     seed: int
     recipe: Recipe
-    subject: Architecture
+    architecture: Architecture
     times: int = 1
 
 
@@ -50,13 +50,13 @@ class Counting(Maker):
 
     Attributes:
         trainings: By digest, in the order in which they are needed.
-        subjects: Architecture of every model asked for, by digest.
+        architectures: Architecture of every model asked for, by digest.
     """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.trainings: dict[str, Training] = {}
-        self.subjects: dict[str, Architecture] = {}
+        self.architectures: dict[str, Architecture] = {}
 
     def split(self, name: str) -> Split:
         """No images are read."""
@@ -67,12 +67,12 @@ class Counting(Maker):
         profile = self.spec.profile
         made_from: dict[str, Any] = {"base": base.model_dump(mode="json"), "classes": profile.classes}
         name = f"base {base.name}"
-        subject = self._architecture(name, base)
+        architecture = self._architecture(name, base)
         if base.recipe:
             made_from["dataset"] = profile.dataset
             trains = self._trained(name, base, made_from, lambda network: network)
             self._note(Training(name, digest(made_from), {}, base.seed, base.recipe, trains))
-        return self._named(name, made_from, subject)
+        return self._named(name, made_from, architecture)
 
     def defended(self, holder: Holder) -> Trained:
         """A holder's model, and its training where it has one."""
@@ -107,19 +107,19 @@ class Counting(Maker):
         threat: Threat = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
         source = threat.source(DeclaredView(world, threat))
         if isinstance(source.model, QueryOracle):
-            self.subjects[source.digest] = self.subjects[world.target.digest]
-        elif source.digest not in self.subjects:
+            self.architectures[source.digest] = self.architectures[world.target.digest]
+        elif source.digest not in self.architectures:
             members = len(source.model.members) if isinstance(source.model, Ensemble) else 1
             start = self.spec.profile.start or self.spec.profile.base
-            self.subjects[source.digest] = self._architecture(source.note, start, members)
+            self.architectures[source.digest] = self._architecture(source.note, start, members)
         return source
 
     def _unforeseen(self) -> InputError:
         return InputError(f"what threat {self.spec.threat.name} trains cannot be foreseen; expected a plan without it")
 
-    def _named(self, name: str, made_from: dict[str, Any], subject: Architecture) -> Trained:
+    def _named(self, name: str, made_from: dict[str, Any], architecture: Architecture) -> Trained:
         found = digest(made_from)
-        self.subjects[found] = subject
+        self.architectures[found] = architecture
         return Trained(cast("Model", None), found, name)
 
     def _note(self, training: Training) -> None:

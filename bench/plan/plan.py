@@ -51,7 +51,7 @@ class _Planner:
         counting, title = Counting(spec), " ".join(part for part in (row, column) if part)
         world = World(counting)
         target, source = world.target, counting.source(world)
-        reached, attacked = counting.subjects[target.digest], counting.subjects[source.digest]
+        reached, attacked = counting.architectures[target.digest], counting.architectures[source.digest]
         images, batch = images_of(spec, self.asked), spec.batch_size
         calls = calls_of(spec, spec.attack)
         units = units_of(spec, source.digest, attacked, images, title)
@@ -84,7 +84,7 @@ class _Planner:
                 calls=calls,
                 least=gauge.amount([*(work for unit in units for work in unit.least), *judging]),
                 most=gauge.amount(most) if len(known) == len(units) else None,
-                memory=gauge.attack_bytes(attacked, spec.precision, batch, counting.subjects.values()),
+                memory=gauge.attack_bytes(attacked, spec.precision, batch, counting.architectures.values()),
                 measured=clocked.peak if clocked else None,
                 shares=owners[0] if owners and owners[0] != title else None,
                 trains=tuple(training.name for training in counting.trainings.values()),
@@ -100,7 +100,7 @@ class _Planner:
         fixed = training + judged
         least = fixed + gauge.amount(work for unit in units for work in unit.least)
         most = fixed + gauge.amount(work for unit in units for work in unit.most or ())
-        checkpoints = [gauge.checkpoint_bytes(t.subject, t.recipe) for t in self.trainings.values()]
+        checkpoints = [gauge.checkpoint_bytes(t.architecture, t.recipe) for t in self.trainings.values()]
         totals = Totals(
             attacks=len({unit.owner for unit in units}),
             training=training,
@@ -120,7 +120,7 @@ class _Planner:
         recipe, gauge = training.recipe, self.gauge
         batch = min(self.asked.micro_batch or recipe.batch_size, recipe.batch_size)
         images = recipe.steps * recipe.batch_size * training.times
-        work = Work(training.subject, Precision(recipe.precision), images, images, batch)
+        work = Work(training.architecture, Precision(recipe.precision), images, images, batch)
         return PlannedTraining(
             name=training.name,
             options=training.options,
@@ -129,8 +129,8 @@ class _Planner:
             batch_size=recipe.batch_size,
             precision=recipe.precision,
             amount=gauge.amount([work]),
-            memory=gauge.training_bytes(training.subject, recipe, batch),
-            model_bytes=gauge.model_bytes(training.subject, recipe) * training.times,
+            memory=gauge.training_bytes(training.architecture, recipe, batch),
+            model_bytes=gauge.model_bytes(training.architecture, recipe) * training.times,
             runs=tuple(self.needed[found]),
         )
 

@@ -31,7 +31,7 @@ class Unit:
     most: tuple[Work, ...] | None
 
 
-def units_of(spec: Spec, source: str, subject: Architecture, images: int, title: str) -> list[Unit]:
+def units_of(spec: Spec, source: str, architecture: Architecture, images: int, title: str) -> list[Unit]:
     """What a run attacks: with its attack, and with the fallback what that hands back clean; see candidates.py."""
     if spec.budget.eps == 0:  # the ball is a point: nothing is attacked
         return []
@@ -48,8 +48,8 @@ def units_of(spec: Spec, source: str, subject: Architecture, images: int, title:
                 before,
                 title,
                 size,
-                (_work(spec, subject, least, images),),
-                None if most is None else (_work(spec, subject, most, images),),
+                (_work(spec, architecture, least, images),),
+                None if most is None else (_work(spec, architecture, most, images),),
             )
         )
     return units
@@ -92,8 +92,8 @@ def _never_clean(spec: Spec) -> bool:
     return spec.attack.options.get("keep") == "best" and spec.attack.options.get("mode") == "budget"
 
 
-def _work(spec: Spec, subject: Architecture, passes: Passes, images: int) -> Work:
-    return Work(subject, spec.precision, passes.forwards * images, passes.backwards * images, spec.batch_size)
+def _work(spec: Spec, architecture: Architecture, passes: Passes, images: int) -> Work:
+    return Work(architecture, spec.precision, passes.forwards * images, passes.backwards * images, spec.batch_size)
 
 
 def _address(spec: Spec, which: PluginSpec, source: str, images: int) -> dict[str, Any]:

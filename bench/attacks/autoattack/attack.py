@@ -18,7 +18,7 @@ from bench.attacks.autoattack.keeper import Keep
 from bench.attacks.autoattack.sequence import Emit, collected, run_sequence
 from bench.attacks.autoattack.square import Square
 from bench.attacks.autoattack.types import Finished, StepAttack
-from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Lengths, Part, Version, build
+from bench.attacks.autoattack.versions import LENGTHS, SEQUENCES, Lengths, PartName, Version, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
 from bench.core.nouns import Adversary, Batch, Precision
@@ -40,7 +40,7 @@ class AutoAttack(Attack, adds=("stream",)):
     precisions = frozenset(Precision)
 
     version: Version = Field("standard", description="standard, plus, rand, or custom with a list of attacks")
-    attacks: tuple[Part, ...] = Field((), description="the attacks to run, for version custom")
+    attacks: tuple[PartName, ...] = Field((), description="the attacks to run, for version custom")
     mode: Literal["first", "budget"] = Field(
         "first",
         description="first: an image is done when fooled; budget: the attack that fools it runs to full length, and "
@@ -112,9 +112,9 @@ class AutoAttack(Attack, adds=("stream",)):
         return run_sequence(attacks, adversary.source, chain([first], queue), hashed, conduct, emit)
 
     def _sequence(self, budget: Budget) -> list[StepAttack]:
-        effort = Lengths(self.iterations, self.queries, self.targets, **EFFORTS.get(self.version, {}))
-        effort = effort if self.restarts is None else replace(effort, restarts=self.restarts)
-        return build(SEQUENCES.get(self.version, self.attacks), budget, effort)
+        lengths = Lengths(self.iterations, self.queries, self.targets, **LENGTHS.get(self.version, {}))
+        lengths = lengths if self.restarts is None else replace(lengths, restarts=self.restarts)
+        return build(SEQUENCES.get(self.version, self.attacks), budget, lengths)
 
     def _conduct(self, adversary: Adversary, device: torch.device) -> Conduct:
         host = device.type == "cpu"

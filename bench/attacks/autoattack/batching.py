@@ -1,4 +1,4 @@
-"""Fixed batch shapes: the ladder of sizes, padding to them, and recovery from running out of memory."""
+"""Fixed batch shapes: which there are, padding to them, and recovery from running out of memory."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ T = TypeVar("T")
 # differed by up to 1e-6 at 1, 2 and 3 rows. With two threads per product they were identical at multiples of 4.
 FLOOR = 4
 # Shapes below the full one to which a batch may shrink when few images are left.
-_RUNGS = 32
+_STEPS = 32
 
 
 @dataclass
 class BatchShapes:
-    """The batch shapes of a run, from all slots down to the floor in rungs; running out of memory may lower both.
+    """The batch shapes of a run, from all slots down to the floor in steps; running out of memory may lower both.
 
     Attributes:
         slots: Images at a time; padded to the floor if fewer.
         floor: Smallest shape.
-        rung: Step between the shapes.
+        step: Step between the shapes.
         climbing: Whether smaller shapes may be used when few images are left (they must round identically).
     """
 
     slots: int
     floor: int = FLOOR
-    rung: int = FLOOR
+    step: int = FLOOR
     climbing: bool = True
 
     @property
     def top(self) -> int:
         """The largest shape."""
-        return -(-max(self.slots, self.floor) // self.rung) * self.rung
+        return -(-max(self.slots, self.floor) // self.step) * self.step
 
     def shape(self, rows: int) -> int:
         """The smallest shape that holds ``rows``, or the largest one."""
         if not self.climbing or rows >= self.top:
             return self.top
-        rung = self.rung * max(self.top // (_RUNGS * self.rung), 1)
-        return min(max(-(-rows // rung) * rung, self.floor), self.top)
+        step = self.step * max(self.top // (_STEPS * self.step), 1)
+        return min(max(-(-rows // step) * step, self.floor), self.top)
 
     def halve(self) -> None:
         """Halve the batch.
@@ -57,7 +57,7 @@ class BatchShapes:
         if self.top == 1:
             raise BenchError("out of memory with a single image in the batch; use a smaller model or another device")
         half = self.top // 2
-        self.slots, self.floor, self.rung = (min(n, half) for n in (self.slots, self.floor, self.rung))
+        self.slots, self.floor, self.step = (min(n, half) for n in (self.slots, self.floor, self.step))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -67,16 +67,16 @@ def pad(x: Tensor, rows: int) -> Tensor:
     return x if len(x) == rows else torch.cat([x, x[:1].expand(rows - len(x), *x.shape[1:])])
 
 
-def measured(forward: Callable[[Tensor], Tensor], images: Tensor, ladder: BatchShapes) -> Tensor:
-    """Outputs of ``forward`` for all ``images`` in padded batches of the ladder's shapes."""
+def measured(forward: Callable[[Tensor], Tensor], images: Tensor, shapes: BatchShapes) -> Tensor:
+    """Outputs of ``forward`` for all ``images`` in padded batches of these shapes."""
     parts: list[Tensor] = []
     done = 0
     while done < len(images):
-        chunk = images[done : done + ladder.top]
-        padded = pad(chunk, ladder.shape(len(chunk)))
+        chunk = images[done : done + shapes.top]
+        padded = pad(chunk, shapes.shape(len(chunk)))
         outputs = attempt(lambda padded=padded: forward(padded))  # type: ignore[misc]
         if outputs is None:
-            ladder.halve()
+            shapes.halve()
             continue
         parts.append(outputs[: len(chunk)])
         done += len(chunk)

@@ -27,7 +27,7 @@ class Scheduler:
     Attributes:
         attack: Steps the rows.
         oracle: The model.
-        ladder: Batch shapes.
+        shapes: Batch shapes.
         keep: ``first`` releases an image as soon as it is fooled; ``last`` and ``best`` finish the run first.
         period: Steps between checks for fooled images; more than 1 reduces synchronisation on an accelerator.
         ahead: See :class:`bench.attacks.autoattack.conduct.Conduct`.
@@ -35,7 +35,7 @@ class Scheduler:
 
     attack: StepAttack
     oracle: Oracle
-    ladder: BatchShapes
+    shapes: BatchShapes
     keep: Keep = "first"
     period: int = 1
     ahead: bool = True
@@ -46,7 +46,7 @@ class Scheduler:
     def run(self, queue: Queue) -> Iterator[Finished]:
         """Attack images from ``queue`` until it is exhausted; results are emitted in order of completion."""
         while True:
-            newcomers = queue.take(self._live(), self.ladder.slots)
+            newcomers = queue.take(self._live(), self.shapes.slots)
             if not newcomers and not self._live():
                 return
             self._seat(newcomers)
@@ -61,7 +61,7 @@ class Scheduler:
 
     def _seat(self, newcomers: list[Seat]) -> None:
         """Fit the shape to the number of images and seat new arrivals: start new images, resume parked ones."""
-        self._reshape(self.ladder.shape(self._live() + len(newcomers)))
+        self._reshape(self.shapes.shape(self._live() + len(newcomers)))
         free = [row for row, seat in enumerate(self._seats) if seat is None]
         fresh: list[int] = []
         for row, seat in zip(free, newcomers, strict=False):
@@ -77,7 +77,7 @@ class Scheduler:
 
     def _prepare(self) -> None:
         """Tell the oracle what counts; if speculation is off, rows without an image repeat another row."""
-        self.oracle.live, self.oracle.room = self._live(), self.ladder.top if self.ahead else 1
+        self.oracle.live, self.oracle.room = self._live(), self.shapes.top if self.ahead else 1
         empty = [row for row, seat in enumerate(self._seats) if seat is None]
         if empty and not self.ahead and self._live():
             first = next(row for row, seat in enumerate(self._seats) if seat)
@@ -135,10 +135,10 @@ class Scheduler:
             stepped = attempt(self._stepped)
             if stepped is not None:
                 break
-            self.ladder.halve()
+            self.shapes.halve()
             self.oracle.meter.halvings += 1
-            queue.give_back(self._park(self.ladder.slots))
-            self._reshape(self.ladder.shape(self._live()))
+            queue.give_back(self._park(self.shapes.slots))
+            self._reshape(self.shapes.shape(self._live()))
             self._prepare()
         self._state = stepped
         self._ticks += 1

@@ -73,10 +73,10 @@ class Stage:
         def work() -> None:
             oracle = Oracle(model, precision, halt=self.halt)
             meters.append(oracle.meter)
-            rung = 2 if threads > 1 else FLOOR
-            ladder = BatchShapes(-(-self.conduct.slots // threads), rung=rung, climbing=self.conduct.climbing)
+            step = 2 if threads > 1 else FLOOR
+            shapes = BatchShapes(-(-self.conduct.slots // threads), step=step, climbing=self.conduct.climbing)
             scheduler = Scheduler(
-                self.attack, oracle, ladder, self.conduct.keep, self.conduct.period, self.conduct.ahead
+                self.attack, oracle, shapes, self.conduct.keep, self.conduct.period, self.conduct.ahead
             )
             results.extend(scheduler.run(queue))
             oracle.settle()
@@ -96,8 +96,8 @@ class Stage:
         if not points:
             return results, []
         oracle = Oracle(self.model, Precision.FP32, self.meter, halt=self.halt)
-        ladder = BatchShapes(self.conduct.slots, climbing=self.conduct.climbing)
-        predictions = measured(oracle.logits, torch.stack(points), ladder).argmax(1).tolist()
+        shapes = BatchShapes(self.conduct.slots, climbing=self.conduct.climbing)
+        predictions = measured(oracle.logits, torch.stack(points), shapes).argmax(1).tolist()
         oracle.settle()
         right = {claim.guest.position for claim, p in zip(claims, predictions, strict=True) if p == claim.guest.label}
         self.meter.claims += len(claims)

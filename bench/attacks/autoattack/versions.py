@@ -16,7 +16,7 @@ from bench.attacks.autoattack.types import StepAttack
 from bench.core.budget import Budget, Norm
 from bench.core.errors import InputError
 
-Part = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"]
+PartName = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"]
 Version = Literal["standard", "plus", "rand", "custom"]
 
 SEQUENCES: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ SEQUENCES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """The effort of the attacks.
+    """How long the attacks search.
 
     Attributes:
         iterations: Of APGD and FAB, per run.
@@ -46,7 +46,7 @@ class Lengths:
 
 
 # Restarts and gradient samples of the official versions.
-EFFORTS: dict[str, dict[str, int]] = {"plus": {"restarts": 5}, "rand": {"samples": 20}}
+LENGTHS: dict[str, dict[str, int]] = {"plus": {"restarts": 5}, "rand": {"samples": 20}}
 
 _BUILDERS: dict[str, Callable[[Budget, Lengths], StepAttack]] = {
     "apgd-ce": lambda b, e: Apgd(b, e.iterations, e.restarts, e.samples),
@@ -58,7 +58,7 @@ _BUILDERS: dict[str, Callable[[Budget, Lengths], StepAttack]] = {
 }
 
 
-def build(names: Sequence[str], budget: Budget, effort: Lengths) -> list[StepAttack]:
+def build(names: Sequence[str], budget: Budget, lengths: Lengths) -> list[StepAttack]:
     """The attacks of a sequence by name.
 
     Raises:
@@ -66,4 +66,4 @@ def build(names: Sequence[str], budget: Budget, effort: Lengths) -> list[StepAtt
     """
     if budget.norm is Norm.L1:
         raise InputError("autoattack supports linf and l2; expected either, or --attack autoattack-reference for l1")
-    return [_BUILDERS[name](budget, effort) for name in names]
+    return [_BUILDERS[name](budget, lengths) for name in names]

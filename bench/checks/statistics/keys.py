@@ -14,7 +14,7 @@ from bench.checks.statistics.proportion import CONFIDENCE, exact
 from bench.core.errors import InputError
 from bench.core.seeds import seed_of
 
-Table = NDArray[np.float64]
+KeysByImages = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def across_keys(
     )
 
 
-def _mean_interval(table: Table, confidence: float) -> tuple[float, float]:
+def _mean_interval(table: KeysByImages, confidence: float) -> tuple[float, float]:
     """Wilson's interval for the effective number of images that matches the two-way variance of the mean.
 
     The squared half width is a sum, each part of the variance with the quantile of its own degrees of freedom
@@ -109,7 +109,7 @@ def _mean_interval(table: Table, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _components(table: Table) -> tuple[float, float, float]:
+def _components(table: KeysByImages) -> tuple[float, float, float]:
     """Mean squares of the two-way layout without replication: between keys, between images, the residual."""
     keys, images = table.shape
     rows, columns, mean = table.mean(axis=1), table.mean(axis=0), table.mean()
@@ -117,7 +117,7 @@ def _components(table: Table) -> tuple[float, float, float]:
     return float(images * rows.var(ddof=1)), float(keys * columns.var(ddof=1)), float(rest)
 
 
-def _bootstrap(table: Table, seed: int, confidence: float, draws: int) -> tuple[float, float]:
+def _bootstrap(table: KeysByImages, seed: int, confidence: float, draws: int) -> tuple[float, float]:
     """Percentiles of the mean with keys and images both resampled with replacement.
 
     Images with the same column are resampled as one group, so the cost does not grow with the images.
@@ -134,7 +134,7 @@ def _bootstrap(table: Table, seed: int, confidence: float, draws: int) -> tuple[
     return float(low), float(high)
 
 
-def _minimum_interval(table: Table, confidence: float) -> tuple[float, float]:
+def _minimum_interval(table: KeysByImages, confidence: float) -> tuple[float, float]:
     """From the smallest exact lower limit to the smallest exact upper limit, with Bonferroni on the upper limits.
 
     The worst key's own lower limit is above its accuracy with probability at most half of 1 - confidence, and the

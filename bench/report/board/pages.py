@@ -14,7 +14,7 @@ from bench.report.board.line import place
 from bench.report.board.model import Curve, Point, RungLine, RunPage
 from bench.report.board.names import attack_title, run_title, threat_title
 
-Ladder = tuple[RungLine, ...]
+RungLines = tuple[RungLine, ...]
 
 
 def run_pages(facts: Sequence[Fact]) -> tuple[RunPage, ...]:
@@ -36,7 +36,7 @@ def run_pages(facts: Sequence[Fact]) -> tuple[RunPage, ...]:
     return tuple(out)
 
 
-def _page(fact: Fact, ladder: Ladder, curves: tuple[Curve, ...]) -> RunPage:
+def _page(fact: Fact, ladder: RungLines, curves: tuple[Curve, ...]) -> RunPage:
     spec = fact.record.spec
     return RunPage(
         evidence=fact.evidence,
@@ -47,7 +47,7 @@ def _page(fact: Fact, ladder: Ladder, curves: tuple[Curve, ...]) -> RunPage:
     )
 
 
-def _ladder(facts: Sequence[Fact]) -> Ladder:
+def _ladder(facts: Sequence[Fact]) -> RungLines:
     """Lowest tier first; a run with unknown rows is shown, but takes nothing from the worst case."""
     out: list[RungLine] = []
     worst: Mask | None = None

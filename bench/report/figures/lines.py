@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from bench.report.figures.style import GREY, TWO_COLUMNS, accuracy_axis, blank, headline, look
 
 # Accuracy at one position: x, then the figure with its lower and upper limit, fractions in [0, 1].
-Point = tuple[float, float, float, float]
+XYInterval = tuple[float, float, float, float]
 # Inches in the legend: per character of a label, beside a label, and height of a row.
 _LETTER, _SAMPLE, _ROW = 0.062, 0.55, 0.16
 
@@ -27,7 +27,7 @@ class Series:
     """
 
     label: str
-    points: Sequence[Point]
+    points: Sequence[XYInterval]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class ComparedModel:
 
 
 def cosines(
-    subjects: Mapping[str, ComparedModel], pictures: Pictures, budget: Budget, seed: int, progress: Progress
+    compared: Mapping[str, ComparedModel], pictures: Pictures, budget: Budget, seed: int, progress: Progress
 ) -> list[Cosine]:
     """Of every two models on the same images, and of the first one with what a cosine can be measured against.
 
@@ -56,33 +56,33 @@ def cosines(
     """
     found: dict[tuple[Kind, str, str, Loss], list[tuple[Tensor, Tensor]]] = defaultdict(list)
     alike = pictures.alike
-    with stage(progress, "gradients", pictures.count * len(subjects), "image") as advance:
+    with stage(progress, "gradients", pictures.count * len(compared), "image") as advance:
         for batch in pictures:
             for loss in LOSSES:
-                slopes = {name: gradient(subject.model, batch, loss) for name, subject in subjects.items()}
-                for a, b in combinations(subjects, 2):
-                    kind = _kind(subjects[a].role, subjects[b].role)
+                slopes = {name: gradient(entry.model, batch, loss) for name, entry in compared.items()}
+                for a, b in combinations(compared, 2):
+                    kind = _kind(compared[a].role, compared[b].role)
                     found[kind, a, b, loss].append(_pair(slopes[a], slopes[b], alike))
-                first = next(iter(subjects))
-                for kind, one, other in _yardsticks(subjects[first].model, batch, slopes[first], loss, budget, seed):
+                first = next(iter(compared))
+                for kind, one, other in _yardsticks(compared[first].model, batch, slopes[first], loss, budget, seed):
                     found[kind, first, kind, loss].append(_pair(one, other, alike))
-            advance(len(batch) * len(subjects))
+            advance(len(batch) * len(compared))
     shared = len(set(alike)) < len(alike)
     return [_cosine(where, values, shared=shared) for where, values in found.items()]
 
 
-def first_layers(subjects: Mapping[str, ComparedModel], alike: list[int], notes: list[str]) -> list[FirstLayers]:
+def first_layers(compared: Mapping[str, ComparedModel], alike: list[int], notes: list[str]) -> list[FirstLayers]:
     """Of every two models whose transform folds into the first layer; why others do not is put into ``notes``.
 
     Args:
-        subjects: The models, by name.
+        compared: The models, by name.
         alike: For each channel the first one that it is equal to in the data.
         notes: To add to.
     """
     filters: dict[str, Tensor] = {}
-    for name, subject in subjects.items():
+    for name, entry in compared.items():
         try:
-            filters[name] = _filters(subject.model)
+            filters[name] = _filters(entry.model)
         except InputError as why:
             notes.append(f"first layer of {name}: {why}")
     shared = len(set(alike)) < len(alike)
@@ -92,7 +92,7 @@ def first_layers(subjects: Mapping[str, ComparedModel], alike: list[int], notes:
         each = F.cosine_similarity(one.flatten(1), other.flatten(1))
         out.append(
             FirstLayers(
-                kind=_kind(subjects[a].role, subjects[b].role),
+                kind=_kind(compared[a].role, compared[b].role),
                 a=a,
                 b=b,
                 whole=_whole(one, other),

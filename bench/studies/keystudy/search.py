@@ -27,7 +27,7 @@ from bench.studies.keystudy.pictures import Pictures
 _IMAGES = 128  # training images that a guess is tried on, as in the threat leaked-weights
 _LOOKS = (16, 4, 1)  # a climb is looked at after these parts of its guesses
 Aim = Literal["cross-entropy", "accuracy"]
-Found = Iterator[tuple[int, Tensor]]
+Walk = Iterator[tuple[int, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def estimation(world: World, pictures: Pictures, guesses: int, progress: Progres
     return out
 
 
-def climb(case: Case, start: Tensor, aim: Aim, guesses: int, seed: int, advance: Advance) -> Found:
+def climb(case: Case, start: Tensor, aim: Aim, guesses: int, seed: int, advance: Advance) -> Walk:
     """Exchange two entries and keep what helps, over random pairs, until nothing is wrong or ``guesses`` are spent.
 
     In accuracy an exchange stays where accuracy does not fall, in cross-entropy where that falls.

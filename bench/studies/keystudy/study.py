@@ -91,8 +91,8 @@ def _made(spec: KeyStudySpec, planned: PlannedRuns, means: Means) -> KeyStudyRec
     chosen, about = choose(item.spec, world.test_split, item.ids)
     pictures = Pictures(world.test_split, chosen, item.spec.profile.judge_batch, means.device)
     models = _models(world, spec.devices, notes)
-    subjects = {name: ComparedModel(cast("nn.Module", trained.model), role) for name, (trained, role) in models.items()}
-    target = subjects["device 0"].model
+    compared = {name: ComparedModel(cast("nn.Module", trained.model), role) for name, (trained, role) in models.items()}
+    target = compared["device 0"].model
     return KeyStudyRecord(
         study_id=spec.study_id,
         spec=spec,
@@ -101,8 +101,8 @@ def _made(spec: KeyStudySpec, planned: PlannedRuns, means: Means) -> KeyStudyRec
             Model(name=name, digest=trained.digest, clean_accuracy=pictures.accuracy(trained.model))
             for name, (trained, _) in models.items()
         ],
-        cosines=cosines(subjects, pictures, item.spec.budget, seed, told),
-        first_layers=first_layers(subjects, pictures.alike, notes),
+        cosines=cosines(compared, pictures, item.spec.budget, seed, told),
+        first_layers=first_layers(compared, pictures.alike, notes),
         matrix=matrix,
         substitutes=substitutes,
         distance=_maybe(lambda: by_distance(target, pictures, spec.draws, seed, told), notes) or [],

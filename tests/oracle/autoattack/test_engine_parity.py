@@ -9,7 +9,7 @@ from bench.attacks.autoattack.conduct import Conduct
 from bench.attacks.autoattack.losses import margin
 from bench.attacks.autoattack.sequence import collected, run_sequence
 from bench.attacks.autoattack.types import Finished
-from bench.attacks.autoattack.versions import EFFORTS, SEQUENCES, Lengths, build
+from bench.attacks.autoattack.versions import LENGTHS, SEQUENCES, Lengths, build
 from bench.core.budget import Norm
 from tests.oracle.autoattack import zoo
 
@@ -84,4 +84,4 @@ def test_first_point_and_last_point_are_the_official_ones() -> None:
 
 def test_versions_are_the_official_sequences() -> None:
     assert SEQUENCES["standard"] == ("apgd-ce", "apgd-t", "fab-t", "square")
-    assert EFFORTS == {"plus": {"restarts": 5}, "rand": {"samples": 20}}
+    assert LENGTHS == {"plus": {"restarts": 5}, "rand": {"samples": 20}}

@@ -1,4 +1,4 @@
-"""The subject of the checks: the flags of a run, resolved lazily."""
+"""The examined of the checks: the flags of a run, resolved lazily."""
 
 from __future__ import annotations
 
