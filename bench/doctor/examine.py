@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from bench.doctor.examined import Examined, Question
 from bench.doctor.finding import Diagnosis, Health, Topic
 
-Check = Callable[[Examined], Iterator[Diagnosis]]
+Checker = Callable[[Examined], Iterator[Diagnosis]]
 
 # Modules of this package that have a `check`, imported one by one, because a broken import may be the problem.
 _CHECKS = ("environment", "plugins", "machine", "profile", "data", "weights", "keys", "disk", "results")
@@ -39,7 +39,7 @@ def examine(question: Question) -> Iterator[Diagnosis]:
 
 def _guarded(name: str, examined: Examined) -> Iterator[Diagnosis]:
     try:
-        check: Check = importlib.import_module(f"bench.doctor.{name}").check
+        check: Checker = importlib.import_module(f"bench.doctor.{name}").check
         yield from check(examined)
     except Exception as error:  # any kind becomes a finding
         yield Topic(name).error(error)

@@ -13,7 +13,7 @@ from bench.core.spec import PluginSpec, Spec
 from bench.store.documents import read_document, write_document
 from bench.store.record import Provenance
 
-Share = Field(ge=0, le=1)
+SHARE = Field(ge=0, le=1)
 RunId = Field(pattern=r"^[0-9a-f]{16}$")
 Kind = Literal[
     "two devices",
@@ -45,12 +45,12 @@ class KeyStudySpec(Frozen):
         return digest({"kind": "key-study", **self.model_dump(mode="json")})[:16]
 
 
-class Model(Frozen):
+class StudiedModel(Frozen):
     """A model of the study."""
 
     name: str
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    clean_accuracy: float = Share
+    clean_accuracy: float = SHARE
 
 
 class Cosine(Frozen):
@@ -88,9 +88,9 @@ class SiblingPair(Frozen):
     compromised: int = Field(ge=0)
     judged: int = Field(ge=0)
     run_id: str = RunId
-    robust_accuracy: float = Share
+    robust_accuracy: float = SHARE
     interval: tuple[float, float]
-    clean_accuracy: float = Share
+    clean_accuracy: float = SHARE
 
 
 class Substitutes(Frozen):
@@ -114,19 +114,19 @@ class AtDistance(Frozen):
     exchanges: int | None = Field(ge=0, description="null for random orders")
     draws: int = Field(ge=1)
     moved: float = Field(ge=0, le=1, description="mean share of entries in a wrong position")
-    mean: float = Share
-    low: float = Share
-    high: float = Share
+    mean: float = SHARE
+    low: float = SHARE
+    high: float = SHARE
 
 
 class Keys(Frozen):
     """Accuracy of device 0 with the correct key, with no key, with wrong keys."""
 
-    right: float = Share
+    right: float = SHARE
     none: float = Field(ge=0, le=1, description="plain images into the keyed network")
     wrong_keys: int = Field(ge=1)
-    mean: float = Share
-    high: float = Share
+    mean: float = SHARE
+    high: float = SHARE
     quantiles: list[float] = Field(description="5, 25, 50, 75, 95%")
 
 
@@ -149,7 +149,7 @@ class KeyStudyRecord(Frozen):
     study_id: str = RunId
     spec: KeyStudySpec
     images: int = Field(ge=1, description="test images that could be read")
-    models: list[Model]
+    models: list[StudiedModel]
     cosines: list[Cosine]
     first_layers: list[FirstLayers]
     matrix: list[SiblingPair] = Field(description="every ordered pair of devices")

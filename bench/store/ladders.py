@@ -12,7 +12,7 @@ from bench.core.frozen import Frozen
 from bench.core.spec import PluginSpec
 from bench.store.documents import read_document, write_document
 
-Share = Field(ge=0, le=1)
+SHARE = Field(ge=0, le=1)
 
 
 class Rung(Frozen):
@@ -22,10 +22,10 @@ class Rung(Frozen):
     tier: str
     threat: PluginSpec
     attack: str
-    robust_accuracy: float = Share
+    robust_accuracy: float = SHARE
     interval: tuple[float, float]
     worst_so_far: float | None = Field(ge=0, le=1, description="per image, with all rungs above; null in paper")
-    source_clean_accuracy: float = Share
+    source_clean_accuracy: float = SHARE
     source_too_weak: bool = Field(description="the source is so bad that the row says nothing for the defense")
     against: list[str] = Field(description="why its record is not eligible")
 
@@ -35,7 +35,7 @@ class Tier(Frozen):
 
     tier: str
     robust_accuracy: float | None = Field(ge=0, le=1, description="null where every source is too weak")
-    up_to: float = Share
+    up_to: float = SHARE
     interval: tuple[float, float] = Field(description="of up_to, Wilson 95%")
 
 
@@ -59,7 +59,7 @@ class LadderRecord(Frozen):
     budget: Budget
     seed: int
     images: int = Field(ge=1)
-    clean_accuracy: float = Share
+    clean_accuracy: float = SHARE
     clean_interval: tuple[float, float]
     rungs: list[Rung]
     paper: list[Rung] = Field(description="as the paper measured; no part of any worst case")

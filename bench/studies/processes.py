@@ -18,7 +18,7 @@ from bench.core.progress import Silent
 from bench.engine.means import Means
 
 Task = Any  # the caller defines its meaning
-Work = Callable[[Task, Means], str | None]
+TaskWork = Callable[[Task, Means], str | None]
 _PATIENCE = 5  # seconds for a process to exit by itself
 
 
@@ -30,7 +30,7 @@ class _Worker:
 
 
 def spread(
-    parts: Sequence[Sequence[Task]], work: Work, means: Means, jobs: int, done: Callable[[str | None], None]
+    parts: Sequence[Sequence[Task]], work: TaskWork, means: Means, jobs: int, done: Callable[[str | None], None]
 ) -> None:
     """Do all tasks; the tasks of one part run in sequence in one process.
 
@@ -107,7 +107,7 @@ def _heard(worker: _Worker) -> str | None:
     return said
 
 
-def _serve(line: Connection, work: Work, means: Means, threads: int) -> None:
+def _serve(line: Connection, work: TaskWork, means: Means, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent stops this process
     torch.set_num_threads(threads)
     try:

@@ -17,7 +17,7 @@ from bench.checks.battery.ranges import check_range
 from bench.checks.battery.repetition import check_batch, check_mode, check_repetition
 from bench.checks.battery.smoothness import check_jumps, check_rise
 from bench.checks.battery.sources import check_key, check_order, check_sources
-from bench.checks.battery.state import State
+from bench.checks.battery.state import StateCheck
 from bench.checks.battery.strength import check_black_box, check_large_eps, check_losses
 from bench.checks.battery.subject import Subject
 from bench.core.seeds import seed_of
@@ -48,7 +48,7 @@ def battery(subject: Subject, effort: CheckEffort | None = None) -> list[Finding
 def _examine(lab: Lab, *, full: bool) -> list[Finding]:
     with drawn(lab):
         found: list[Finding] = []
-        state = State(lab)
+        state = StateCheck(lab)
         broken = _guarded("state", state.begin)
         for name, check in _checks(lab, full=full):
             why = lab.why_not(*_NEEDS.get(name, ()))

@@ -14,7 +14,7 @@ from bench.checks.battery.traces import changed, look
 _NEAR = 0.1  # in eps: distance of a neighbour; its answer must not depend on earlier queries
 
 
-class State:
+class StateCheck:
     """Answers and attributes at the start, for comparison after the other checks and attacks.
 
     The images themselves should not be queried before :meth:`begin`.

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from bench.core.canonical import canonical
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
-Row = tuple[str, int, int, int, int]
+Located = tuple[str, int, int, int, int]
 _VERSION = 1  # of the stored format
 _COLUMNS = ("name", "label", "archive", "start", "size")
 _DIGEST = 32  # bytes of SHA-256 before the table
@@ -40,7 +40,7 @@ class Index:
     sizes: Numbers
 
     @staticmethod
-    def of(rows: Sequence[Row]) -> Index:
+    def of(rows: Sequence[Located]) -> Index:
         """An index from rows of name, label, archive, start and size."""
         numbers = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4).T
         return Index([row[0] for row in rows], *numbers)

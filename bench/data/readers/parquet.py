@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.errors import InputError
-from bench.data.readers.index import Index, Row
+from bench.data.readers.index import Index, Located
 
 _GROUPS = 2  # row groups cached per thread; Hugging Face writes 100 images to a group
 _OPEN = 16  # shards kept open per thread
@@ -69,7 +69,7 @@ def parquet_index(shards: Sequence[Path], column: str = "image") -> Index:
     Raises:
         InputError: if a shard is not a complete Parquet file, or has other columns.
     """
-    rows: list[Row] = []
+    rows: list[Located] = []
     for number, shard in enumerate(shards):
         try:
             rows += _rows(shard, number, column)
@@ -79,7 +79,7 @@ def parquet_index(shards: Sequence[Path], column: str = "image") -> Index:
     return Index.of(rows)
 
 
-def _rows(shard: Path, number: int, column: str) -> list[Row]:
+def _rows(shard: Path, number: int, column: str) -> list[Located]:
     with pq.ParquetFile(shard) as file:
         present = file.schema_arrow.names
         if column not in present or "label" not in present:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from bench.core.errors import InputError
 from bench.data.readers.folders import is_image, stem
-from bench.data.readers.index import Index, Row
+from bench.data.readers.index import Index, Located
 
 _OPEN = 16  # archives kept open per thread
 _IMAGES = ("jpg", "jpeg", "png")
@@ -88,7 +88,7 @@ def tar_of_tars(path: Path, classes: dict[str, int]) -> Index:
     Raises:
         InputError: if it is not a complete tar file, or a member is not a class.
     """
-    rows: list[Row] = []
+    rows: list[Located] = []
     with path.open("rb") as file:
         for inner in list(_members(path, file)):
             if stem(inner.name) not in classes:
@@ -107,7 +107,7 @@ def webdataset(shards: Sequence[Path]) -> Index:
     Raises:
         InputError: if a shard is not a complete tar file, or a key lacks its image or its label.
     """
-    rows: list[Row] = []
+    rows: list[Located] = []
     for number, shard in enumerate(shards):
         parts: dict[str, dict[str, tarfile.TarInfo]] = {}
         with shard.open("rb") as file:
@@ -122,7 +122,7 @@ def webdataset(shards: Sequence[Path]) -> Index:
     return Index.of(rows)
 
 
-def _sample(shard: Path, file: BinaryIO, number: int, key: str, found: dict[str, tarfile.TarInfo]) -> Row:
+def _sample(shard: Path, file: BinaryIO, number: int, key: str, found: dict[str, tarfile.TarInfo]) -> Located:
     if "image" not in found or "cls" not in found:
         raise InputError(
             f"{key} in {shard} has {', '.join(sorted(found))}; expected {key}.jpg (jpeg, png) and {key}.cls"

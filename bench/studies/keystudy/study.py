@@ -24,7 +24,7 @@ from bench.store.keyring import Keyring
 from bench.store.keystudies import (
     KeyStudyRecord,
     KeyStudySpec,
-    Model,
+    StudiedModel,
     keystudy_path,
     read_keystudy,
     write_keystudy,
@@ -36,7 +36,7 @@ from bench.studies.keystudy.search import estimation
 from bench.studies.keystudy.transfer import ATTACKS, PlannedRuns, plan, run_matrix, run_substitutes
 
 STUDY_VERSION = 1  # raise it when the same study would get other figures
-Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _made(spec: KeyStudySpec, planned: PlannedRuns, means: Means) -> KeyStudyRec
         spec=spec,
         images=pictures.count,
         models=[
-            Model(name=name, digest=trained.digest, clean_accuracy=pictures.accuracy(trained.model))
+            StudiedModel(name=name, digest=trained.digest, clean_accuracy=pictures.accuracy(trained.model))
             for name, (trained, _) in models.items()
         ],
         cosines=cosines(compared, pictures, item.spec.budget, seed, told),
@@ -129,7 +129,7 @@ def _models(world: World, devices: int, notes: list[str]) -> dict[str, tuple[Tra
     return out
 
 
-def _maybe(make: Callable[[], Part], notes: list[str]) -> Part | None:
+def _maybe(make: Callable[[], Result], notes: list[str]) -> Result | None:
     """What does not apply is noted and left out."""
     try:
         return make()
