@@ -21,8 +21,9 @@ from bench.core.nouns import Access, Outcome, Precision, Protocol
 from bench.core.profile import load_profile
 from bench.core.spec import KeySpec, PluginSpec, Spec
 from bench.engine.summarise import metrics_of
+from bench.store.documents import document_line, document_text
 from bench.store.galleries import Gallery, Tile, write_gallery
-from bench.store.record import AdversaryAbout, Cost, Digests, Found, Provenance, Record, write_record
+from bench.store.record import AdversaryAbout, Cost, Digests, Found, Provenance, Record
 from bench.store.runs import RunFolder
 from bench.store.untrusted import RefusedError
 from bench.store.verdicts import Row, images_digest, rows_digest, write_rows
@@ -112,7 +113,7 @@ def write_run(results: Path, rows: list[Row] | None = None, **changes: Any) -> P
     folder = results / record.run_id
     folder.mkdir(parents=True)
     write_rows(folder / "verdicts.parquet", rows)
-    write_record(folder / "record.json", record)
+    (folder / "record.json").write_bytes(document_text(document_line(record)))  # as it is, valid or not
     return folder
 
 
