@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Tier = Literal["T0", "T1", "T1+", "T1s", "T2", "T3", "T4", "T5"]  # T1+ is T1 with an attack designed for transfer
-TIERS: tuple[str, ...] = get_args(Tier)
+TierName = Literal["T0", "T1", "T1+", "T1s", "T2", "T3", "T4", "T5"]  # T1+ is T1 with an attack designed for transfer
+TIERS: tuple[str, ...] = get_args(TierName)

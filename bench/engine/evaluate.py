@@ -24,8 +24,8 @@ from bench.engine.judge import judge
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
-from bench.engine.shards import Reader, Unread, choose
-from bench.engine.summarise import Shard, SourceCost, stopping, summarise
+from bench.engine.shards import Reader, Shard, Unread, choose
+from bench.engine.summarise import SourceCost, stopping, summarise
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore

@@ -15,7 +15,7 @@ from bench.core.plugins.dataset import Split
 from bench.core.plugins.defense import TrainingMeans
 from bench.core.plugins.plugin import Plugin
 from bench.core.profile import Profile
-from bench.core.tiers import Tier
+from bench.core.tiers import TierName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,7 +109,7 @@ class Threat(Plugin, kind="threat"):
         cost: What this would cost an attacker, in one sentence.
     """
 
-    tier: ClassVar[Tier]
+    tier: ClassVar[TierName]
     knows: ClassVar[frozenset[Knowledge]]
     access: ClassVar[Access] = Access.GRADIENTS
     attack: ClassVar[str] = "autoattack"
