@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.core.ball import allowance, distance
 from bench.core.budget import Budget
-from bench.core.errors import ShapeError
+from bench.core.errors import InputError, ShapeError
 from bench.core.nouns import Batch, Outcome, Precision, Verdict
 from bench.core.numerics import numerics
 
@@ -40,6 +40,7 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
 
     Raises:
         ShapeError: if ``x_adv`` differs from ``batch.images`` in shape or dtype.
+        InputError: if the target answers with anything else than logits.
 
     Source: robust accuracy as in RobustBench, arXiv:2010.09670, with the budget check made explicit.
     """
@@ -68,15 +69,28 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
 
 
 def predict(model: Model, images: Tensor, rows: int = _ROWS) -> list[int | None]:
-    """Predicted class of each image, None if a logit is not finite; float32, fixed batch shape."""
+    """Predicted class of each image, None if a logit is not finite; float32, fixed batch shape.
+
+    Raises:
+        InputError: if the model answers with anything else than logits.
+    """
     out: list[int | None] = []
     with torch.no_grad(), numerics(Precision.FP32, images.device.type):
         for chunk in images.split(rows):
             padding = chunk[-1:].expand(rows - len(chunk), *chunk.shape[1:])
-            logits = model(torch.cat([chunk, padding]))[: len(chunk)]
+            logits = _logits(model(torch.cat([chunk, padding])), rows)[: len(chunk)]
             usable = logits.isfinite().all(1).tolist()
             out += [p if ok else None for p, ok in zip(logits.argmax(1).tolist(), usable, strict=True)]
     return out
+
+
+def _logits(out: object, rows: int) -> Tensor:
+    """What a model answered, if it is logits."""
+    if isinstance(out, Tensor) and out.shape[:1] == (rows,) and out.dim() == 2 and out.is_floating_point():
+        return out
+    got = f"a {out.dtype} tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+    raise InputError(f"the model answers {rows} images with {got}; expected logits: a floating-point tensor of shape "
+                     f"({rows}, classes)")  # fmt: skip
 
 
 def _outcome(valid: bool, right_before: bool, right_after: bool) -> Outcome:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.core.budget import Budget
-from bench.core.errors import ShapeError
+from bench.core.errors import InputError, ShapeError
 from bench.core.nouns import Batch, Outcome
 from bench.engine.judge import judge, predict
 
@@ -87,3 +87,17 @@ def test_an_image_is_judged_alike_in_any_company():
     together = predict(shapely, b.images)
     alone = [predict(shapely, b.images[i : i + 1])[0] for i in range(70)]
     assert together == alone == [0] * 70
+
+
+@pytest.mark.parametrize(("answer", "got"), [
+    (lambda z: (z, z), "a tuple"),
+    (lambda z: {"logits": z}, "a dict"),
+    (lambda z: z.argmax(1), r"a torch.int64 tensor of shape \(64,\)"),
+    (lambda z: z[:, 0], r"a torch.float32 tensor of shape \(64,\)"),
+    (lambda z: z[:1], r"a torch.float32 tensor of shape \(1, 2\)"),
+    (lambda z: z.numpy(), "a ndarray"),
+])  # fmt: skip
+def test_a_model_that_does_not_answer_with_logits_is_named(answer, got):
+    b = batch(0.2, 0.8, labels=[0, 1])
+    with pytest.raises(InputError, match=rf"answers 64 images with {got}; expected logits"):
+        predict(lambda x: answer(bright(x)), b.images)
