@@ -86,7 +86,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
 
 def _flag(name: str, known: dict[str, str], path: str) -> str:
     if name.replace("_", "-") not in known:
-        raise InputError(f"config {path!r} sets {name!r}, which is no flag{suggestion(name, known)}")
+        raise InputError(f"config {path!r} sets {name!r}, which is not a flag{suggestion(name, known)}")
     return known[name.replace("_", "-")]
 
 

@@ -15,7 +15,7 @@ Shape = tuple[int, int, int]
 
 
 class Chain(nn.Module):
-    """Transforms one after the other, with the inverse in the other order."""
+    """Transforms in sequence, with the inverse in reverse order."""
 
     traceable = True  # the same steps for every input
 
@@ -30,7 +30,7 @@ class Chain(nn.Module):
         return images
 
     def inverse(self, images: Tensor) -> Tensor:
-        """The x that the chain takes to ``images``."""
+        """The inverse of the chain."""
         for part in reversed(list(self.parts)):
             images = part.inverse(images)  # type: ignore[operator]
         return images

@@ -1,4 +1,4 @@
-"""Adversarial training: no key, the weights themselves are made to stand."""
+"""Adversarial training: a defense without a key, trained to be robust."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Adversarial(Defense):
     @field_validator("eps", mode="before")
     @classmethod
     def _as_written(cls, value: Any) -> Any:
-        """A number is a text: YAML reads 0.1 as one."""
+        """Convert a number to text, because YAML parses 0.1 as a number."""
         return str(value) if isinstance(value, int | float) else value
 
     def check(self, profile: Profile) -> None:
-        """Refuse a profile without such a recipe, and a ball that is a point."""
+        """Refuse a profile without such a recipe, and a ball of radius 0."""
         self._recipe(profile)
         if not self.hardening(profile).budget.eps:
             raise InputError("defense.eps is 0, so nothing is trained against; expected more, or defense plain")
@@ -51,7 +51,7 @@ class Adversarial(Defense):
         """The adversary inside the training.
 
         Raises:
-            InputError: eps is no radius, or the profile has none for the norm.
+            InputError: if eps is not a valid radius, or the profile has none for the norm.
         """
         budget = profile.budget(self.norm) if self.eps is None else Budget(self.norm, parse_eps(self.eps))
         return Hardening(budget, self.steps, self.relative_step)
@@ -61,7 +61,7 @@ class Adversarial(Defense):
         return network.requires_grad_(True)
 
     def train(self, kit: Kit, folder: Path) -> None:
-        """Fine-tune every weight from the start on images that are attacked as it learns."""
+        """Fine-tune every weight of the starting model on images that are attacked during training."""
         model = self._start(kit)
         model.network = self.trainable(model.network, kit.seed)
         model.to(kit.training.device)
@@ -77,7 +77,7 @@ class Adversarial(Defense):
         save_weights(model.network, folder)
 
     def load(self, kit: Kit, folder: Path) -> nn.Module:
-        """The start with the weights of the file, frozen."""
+        """The starting model with the weights of the file, frozen."""
         model = self._start(kit)
         model.network = load_weights(model.network, folder)
         return freeze(model).to(kit.training.device)

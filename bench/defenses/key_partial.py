@@ -1,4 +1,4 @@
-"""Fine-tuning of the patch embedding and the head alone, with one key or several."""
+"""Fine-tuning of only the patch embedding and the head, with one key or several."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class KeyPartial(KeyedDefense):
     tuning = "partial"
 
     embeddings: int = Field(
-        1, ge=1, description="keyed embeddings with their heads; of several, one is drawn for every image"
+        1, ge=1, description="keyed embeddings with their heads; if several, one is drawn for every image"
     )
 
     def trainable(self, network: nn.Module, seed: int) -> nn.Module:
-        """The children that hold the first convolution and the classifier."""
+        """The child modules with the first convolution and the classifier."""
         network.requires_grad_(False)
         for name in ends(network):
             network.get_submodule(name).requires_grad_(True)
         return network
 
     def train(self, kit: Kit, folder: Path) -> None:
-        """Embedding and head for each of the keys, one after the other."""
+        """Embedding and head for each of the keys, in turn."""
         for index in range(self.embeddings):
             self.save(self.tuned(kit, index).network, folder / str(index))
 
@@ -53,7 +53,7 @@ class KeyPartial(KeyedDefense):
         return network
 
     def load(self, kit: Kit, folder: Path) -> nn.Module:
-        """One classifier, or several with a common trunk of which one answers for an image."""
+        """One classifier, or several with a common trunk, one of which answers for each image."""
         members = [self.classifier(kit, 0)]
         members[0].network = self.restore(members[0].network, folder / "0")
         for index in range(1, self.embeddings):
@@ -64,10 +64,10 @@ class KeyPartial(KeyedDefense):
         return freeze(model).to(kit.training.device)
 
     def leak(self, kit: Kit, folder: Path) -> nn.Module:
-        """The one network without its key.
+        """The network without its key.
 
         Raises:
-            NotApplicableError: there are several embeddings.
+            NotApplicableError: if there are several embeddings.
         """
         if self.embeddings > 1:
             raise NotApplicableError(f"{self.embeddings} keyed embeddings leak as many networks; expected embeddings=1")
@@ -77,9 +77,9 @@ class KeyPartial(KeyedDefense):
 class RandomMember(nn.Module):
     """One of several models, drawn for every image.
 
-    The draw is a hash of seed and pixels: as good as a fresh one for an image that was not seen before, and the same
-    for anybody who judges the image again, in any batch. Every member answers for all images, so that no answer depends
-    on which others were drawn for.
+    The draw is a hash of seed and pixels: effectively random for a new image, and identical whenever the image is
+    judged again, in any batch. Every member evaluates all images, so that no answer depends on the draws of the other
+    images.
     """
 
     def __init__(self, members: Sequence[nn.Module], seed: int) -> None:
@@ -94,7 +94,7 @@ class RandomMember(nn.Module):
         return logits[torch.arange(len(images), device=images.device), chosen]
 
     def draw(self, images: Tensor) -> Tensor:
-        """Which member answers for each image (B,), by multiply-and-add hashing of the float32 bits modulo 2**64."""
+        """The member that answers for each image (B,), by multiply-and-add hashing of the float32 bits modulo 2**64."""
         bits = images.detach().float().contiguous().flatten(1).view(torch.int32).long()
         place = torch.arange(1, bits.shape[1] + 1, device=bits.device)
         weight = _mixed(place * -7046029254386353131 + self._seed) | 1

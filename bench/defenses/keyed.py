@@ -1,4 +1,4 @@
-"""What every key-based defense shares: images go through a keyed transform before the network."""
+"""Common base of all key-based defenses: images pass through a keyed transform before the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.training.fit import TRAINING_VERSION, fit
 
 
 class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
-    """A network fine-tuned on t(x, K); subclasses say which weights train and how they are kept."""
+    """A network fine-tuned on t(x, K); subclasses define the trainable weights and their storage."""
 
     keyed = True
     key_free = True  # without a key: plain images, and a first layer whose input is permuted instead
@@ -41,7 +41,7 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
         return {"training_version": TRAINING_VERSION, **self._recipe(profile).model_dump(mode="json")}
 
     def train(self, kit: Kit, folder: Path) -> None:
-        """Fine-tune from the start on keyed training images and save what has changed."""
+        """Fine-tune the starting model on keyed training images and save the changed weights."""
         self.save(self.tuned(kit, 0).network, folder)
 
     def tuned(self, kit: Kit, index: int) -> Classifier:
@@ -69,7 +69,7 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
         return freeze(model).to(kit.training.device)
 
     def leak(self, kit: Kit, folder: Path) -> nn.Module:
-        """The network of the files in ``folder`` behind no transform: what is stored, without the key."""
+        """The network of the files in ``folder`` without a transform: what is stored, without the key."""
         start = kit.start()
         if not isinstance(start, Classifier):
             raise BenchError("a keyed defense needs a classifier to start from")
@@ -82,11 +82,11 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
 
     @abstractmethod
     def trainable(self, network: nn.Module, seed: int) -> nn.Module:
-        """``network`` with what is to train requiring a gradient."""
+        """``network`` with gradients enabled for the trainable weights."""
 
     @abstractmethod
     def save(self, network: nn.Module, folder: Path) -> None:
-        """Write what has trained."""
+        """Write the trained weights."""
 
     @abstractmethod
     def restore(self, network: nn.Module, folder: Path) -> nn.Module:
@@ -98,10 +98,10 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
         return profile.recipes[self.tuning]
 
     def classifier(self, kit: Kit, index: int) -> Classifier:
-        """What fine-tuning starts from, behind t(., K) of the kit's key number ``index``.
+        """The starting model of fine-tuning, behind t(., K) of the kit's key number ``index``.
 
-        Without a key: what it starts from, the inputs of its first layer permuted at random, which is all that a key
-        decides at the start of fine-tuning (docs/equivalence.md).
+        Without a key: the starting model with the inputs of its first layer permuted at random, which is all that a key
+        determines at the start of fine-tuning (docs/equivalence.md).
         """
         start = kit.start()
         if not isinstance(start, Classifier):

@@ -1,4 +1,4 @@
-"""No defense: the pre-trained model as it is."""
+"""No defense: the unmodified pre-trained model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.core.profile import Profile
 
 
 class Plain(Defense):
-    """The undefended pre-trained model, the row against which every defense is read."""
+    """The undefended pre-trained model, the reference for every defense."""
 
     def recipe(self, profile: Profile) -> dict[str, Any]:
         """Nothing is trained."""
@@ -22,5 +22,5 @@ class Plain(Defense):
         """Nothing is trained."""
 
     def load(self, kit: Kit, folder: Path) -> nn.Module:
-        """What the profile starts from."""
+        """The profile's starting model."""
         return kit.start()

@@ -1,4 +1,4 @@
-"""A model of RobustBench's zoo, adversarially trained by others: no key, the published state of the art."""
+"""An adversarially trained model of RobustBench's zoo: no key, the published state of the art."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _CLASSES = 1000  # of ImageNet
 
 
 class RobustBench(Defense):
-    """A robust ImageNet model of RobustBench's zoo by its name there, without a key (arXiv 2010.09670)."""
+    """A robust ImageNet model of RobustBench's zoo by name, without a key (arXiv 2010.09670)."""
 
     ready = True  # comes with its own weights: no base, no training images
 
     model: str = Field(description="RobustBench's name, e.g. Liu2023Comprehensive_Swin-L")
-    threat: str = Field("Linf", description="what the model was made robust to, in RobustBench's words")
+    threat: str = Field("Linf", description="what the model was trained to resist, in RobustBench's terms")
 
     def check(self, profile: Profile) -> None:
-        """Refuse an unknown model, and a profile whose classes or image size are not the model's."""
+        """Refuse an unknown model, and a profile with other classes or another image size."""
         name = self.preprocessing()
         if profile.classes != _CLASSES:
             raise InputError(
-                f"RobustBench's {self.model} tells {_CLASSES} classes apart, profile {profile.name} has "
+                f"RobustBench's {self.model} has {_CLASSES} classes, profile {profile.name} has "
                 f"{profile.classes}; expected a profile of ImageNet"
             )
-        # "timm-eval" fits any size, the others name theirs
+        # "timm-eval" fits any size, the others specify theirs
         side = preset(name, side=profile.image_shape[-1], crop_share=1.0, interpolation="bicubic").crop
         if side and profile.image_shape != (3, side, side):
             raise InputError(
@@ -44,23 +44,23 @@ class RobustBench(Defense):
             )
 
     def recipe(self, profile: Profile) -> dict[str, Any]:
-        """Nothing is trained here; the weights are those of this name in the zoo."""
+        """Nothing is trained here; the name in the zoo determines the weights."""
         return {"zoo": "robustbench/imagenet", "model": self.model, "threat": self.threat}
 
     def preprocessing(self) -> str:
-        """The preset under which RobustBench evaluates the model.
+        """The preprocessing preset that RobustBench uses for the model.
 
         Raises:
-            UnknownNameError: RobustBench has no such model.
+            UnknownNameError: if RobustBench has no such model.
         """
         return zoo_preprocessing(self.model, self.threat)
 
     def weights_file(self, weights: Path | None) -> Path | None:
-        """The model's file on this machine, None where it would have to be downloaded."""
+        """The model's local file, None if it would have to be downloaded."""
         return zoo_weights(self.model, threat=self.threat, weights=weights)
 
     def train(self, kit: Kit, folder: Path) -> None:
-        """Take the weights over from the user's file, the cache or Google Drive."""
+        """Copy the weights from the user's file, the cache or Google Drive."""
         network, _ = zoo_model(self.model, threat=self.threat, weights=kit.weights, offline=kit.offline)
         save_weights(network, folder)
 

@@ -1,4 +1,4 @@
-"""Who may hold a model of one deployment, and with which key: the one list of them."""
+"""The single list of who may have a model of one deployment, and with which key."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.core.spec import Spec
 
 @dataclass(frozen=True)
 class Holder:
-    """For whom a model is made.
+    """The owner of a model.
 
     Attributes:
-        seed: Of its making.
-        note: What people call it.
-        fingerprint: Of its key; None for a model without one.
-        key: The key itself, where it is known here.
-        judged: It is the device that the run judges.
+        seed: Seed of its training.
+        note: Human-readable name.
+        fingerprint: Fingerprint of its key; None for a model without one.
+        key: The key itself, if it is available.
+        judged: Whether it is the device that the run judges.
     """
 
     seed: int
@@ -30,18 +30,18 @@ class Holder:
     judged: bool = False
 
     def leaked(self) -> Holder:
-        """Who has this holder's files, and not the key."""
+        """The holder of the same files without the key."""
         return replace(self, key=None)
 
 
 @dataclass(frozen=True)
 class Holders:
-    """Everybody who may hold a model that is made as the defender makes them.
+    """All holders of models that are made by the defender's method.
 
     Attributes:
         spec: The deployment.
         defense: The Spec's.
-        key: The defender's key, where it is known here; the Spec names it by fingerprint.
+        key: The defender's key, if available; the Spec identifies it by fingerprint.
     """
 
     spec: Spec
@@ -49,29 +49,29 @@ class Holders:
     key: Key | None = None
 
     def target(self) -> Holder:
-        """The device that is judged."""
+        """The judged device."""
         return self._device(self.spec.device)
 
     def sibling(self, number: int) -> Holder:
-        """Device ``number`` of the maker: number 0 holds the key that the Spec names, the others a key of their own.
+        """Device ``number`` of the maker: number 0 has the key in the Spec, the others have their own keys.
 
         Raises:
-            NotApplicableError: the defense has no key, so all its devices are the same model.
+            NotApplicableError: if the defense has no key, so that all its devices are the same model.
         """
         if not self.defense.keyed:
             raise NotApplicableError(f"{self.spec.defense.name} has no key, so no siblings; expected a keyed defense")
         return self._device(number)
 
     def substitute(self, guess: int) -> Holder:
-        """An adversary with guess number ``guess`` for a key; without a key where the defense has none."""
+        """An adversary with key guess number ``guess``; without a key if the defense has none."""
         key = self._drawn("adversary", guess) if self.defense.keyed else None
         return _holder(seed_of(self.spec.seed, "adversary", guess), f"substitute {guess}", key)
 
     def key_free(self, draw: int) -> Holder:
-        """An adversary that makes the model on plain images, without a key.
+        """An adversary that trains the model on plain images, without a key.
 
         Raises:
-            NotApplicableError: the defense cannot be made without a key.
+            NotApplicableError: if the defense cannot be trained without a key.
         """
         if not self.defense.keyed:
             return self.substitute(draw)
@@ -93,7 +93,7 @@ class Holders:
 
 
 def seeded_key(seed: int) -> Key:
-    """The key of device 0 where the user names none: drawn from the run's seed, so no secret."""
+    """The key of device 0 if the user gives none: derived from the run's seed, so it is not secret."""
     return Key.from_seed(seed, "defender")
 
 

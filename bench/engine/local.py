@@ -1,4 +1,4 @@
-"""Shards one after the other in this process."""
+"""Runs shards sequentially in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Local(Backend):
-    """This process, one shard after the other."""
+    """This process, one shard at a time."""
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items."""

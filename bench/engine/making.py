@@ -1,4 +1,4 @@
-"""The maker of an evaluation: data and models, each loaded where it is kept and made where it is not."""
+"""The maker of an evaluation: data and models, loaded from the store or created."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from bench.training.processes import leads, meet, together
 
 
 class Making(Maker):
-    """Makes or loads what a World needs.
+    """Creates or loads everything that a World needs.
 
     Args:
         spec: What to evaluate.
-        means: Device, folders, who is told.
+        means: Device, folders, progress.
     """
 
     def __init__(self, spec: Spec, means: Means) -> None:
@@ -48,7 +48,7 @@ class Making(Maker):
         """A split of the profile's data set, opened once.
 
         Raises:
-            InputError: it cannot be read, or has more classes than the profile.
+            InputError: if it cannot be read, or has more classes than the profile.
         """
         if name not in self._splits:
             self._splits[name] = self._opened(name)
@@ -58,28 +58,28 @@ class Making(Maker):
         """An undefended model, on the device.
 
         Raises:
-            InputError: weights or images are missing, or do not fit.
+            InputError: if weights or images are missing, or do not fit.
         """
         data = self.split("train") if base.recipe else None
         return base_model(base, self.spec.profile, data, self._cache, replace(self.means, training=self._training))
 
     def defended(self, holder: Holder) -> Trained:
-        """The model of a holder, made where it is not kept.
+        """The model of a holder, trained if it is not stored.
 
         Raises:
-            InputError: it is not kept, and the key or the images to make it are missing.
+            InputError: if it is not stored, and the key or the training images are missing.
         """
         made_from, folder, digest = self._files(holder)
         return Trained(self.defense.load(self._kit(holder, made_from), folder), digest, holder.note, folder)
 
     def leaked(self, holder: Holder) -> Leak:
-        """The files of a holder's model, made where they are not kept, and read without the key."""
+        """The files of a holder's model, created if they are not stored, and read without the key."""
         made_from, folder, digest = self._files(holder)
         kit = self._kit(holder.leaked(), made_from)
         return Leak(self.defense.leak(kit, folder), digest, self.spec.defense.options)
 
     def workshop(self) -> Workshop:
-        """With what an adversary makes a model that is not the defender's."""
+        """Tools for an adversary to train a model that is not the defender's."""
         about = {"base": self.base.digest, "seed": self.spec.seed}
 
         def keep(made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
@@ -112,7 +112,7 @@ class Making(Maker):
         return split
 
     def _files(self, holder: Holder) -> tuple[dict[str, Any], Path, str]:
-        """What a model is made from, its folder and its digest; it is made where it is not kept."""
+        """A model's inputs, folder and digest; it is created if it is not stored."""
         recipe = self.defense.recipe(self.spec.profile)
         ready = self.defense.ready
         made_from = self._ready_from(recipe) if ready else self._tuned_from(recipe, holder)
@@ -125,22 +125,22 @@ class Making(Maker):
         return made_from, folder, digest
 
     def _ready_from(self, recipe: dict[str, Any]) -> dict[str, Any]:
-        """What a model that comes with its own weights is made from, without the digest of its file."""
+        """The inputs of a model with its own weights, without the digest of its file."""
         return {"kind": "ready", "defense": self.spec.defense.model_dump(mode="json"), "recipe": recipe}
 
     def _weights(self) -> dict[str, Any]:
         """The digest of its file.
 
         Raises:
-            InputError: there is no file here, and one that was taken over earlier may be.
+            InputError: if there is no local file, although one may have been copied earlier.
         """
         path = self.defense.weights_file(self.means.weights)
         if path is None and self._cache.like(self._ready_from(self.defense.recipe(self.spec.profile))):
-            raise InputError(f"{self.spec.defense.name}: the file of the weights is not at hand")
+            raise InputError(f"{self.spec.defense.name}: the weights file is not available")
         return {"weights": sha256_of(path) if path else None}
 
     def _tuned_from(self, recipe: dict[str, Any], holder: Holder) -> dict[str, Any]:
-        """What a fine-tuned model is made from, without the images that it is trained on."""
+        """The inputs of a fine-tuned model, without its training images."""
         return {
             "kind": "defended",
             "defense": self.spec.defense.model_dump(mode="json"),
@@ -151,18 +151,18 @@ class Making(Maker):
         }
 
     def _kept(self, made_from: dict[str, Any], note: str, why: InputError) -> tuple[Path, str]:
-        """A model that was trained earlier, found without the images that it was trained on."""
+        """A model trained earlier, found without its training images."""
         found = self._cache.like(made_from)
         if found is None:
             raise InputError(f"{note}: no trained model is kept, and there is nothing to train it on: {why}") from None
-        self.notes.append(f"{note}: the kept model {found[0].name[:12]}, taken without what it was made from ({why})")
+        self.notes.append(f"{note}: used the stored model {found[0].name[:12]} without its training inputs ({why})")
         return found
 
     def _make(self, made_from: dict[str, Any], holder: Holder, part: Path) -> None:
         if not self.defense.ready:
             check_may_train(holder.note, self.spec.profile, self.means)
         if made_from.get("key") and holder.key is None:
-            raise InputError(f"{holder.note}: no trained model is kept, and the key to train it with is not at hand")
+            raise InputError(f"{holder.note}: no trained model is kept, and the key to train it with is not available")
         self.defense.train(self._kit(holder, made_from), part)
 
     def _kit(self, holder: Holder, made_from: dict[str, Any]) -> Kit:

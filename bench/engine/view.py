@@ -1,4 +1,4 @@
-"""What one adversary sees of a world."""
+"""One adversary's view of a world."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.engine.world import World
 
 
 class DeclaredView:
-    """The world through what a threat model declared to know, and no more."""
+    """The world, restricted to what a threat model declared in ``knows``."""
 
     def __init__(self, world: World, threat: Threat) -> None:
         self._world, self._knows, self._name = world, threat.knows, type(threat).__name__
@@ -32,12 +32,12 @@ class DeclaredView:
         return self._world.key_free(draw)
 
     def workshop(self) -> Workshop:
-        """With what to make another model."""
+        """Tools to train another model."""
         self._need(Knowledge.PRETRAINED, Knowledge.MECHANISM)
         return self._world.workshop()
 
     def sibling(self, index: int) -> Trained:
-        """A device of the same maker, its key known."""
+        """A device of the same maker, with its key."""
         self._need(Knowledge.SIBLING)
         return self._world.sibling(index)
 
@@ -61,6 +61,4 @@ class DeclaredView:
     def _need(self, *wanted: Knowledge) -> None:
         for what in wanted:
             if what not in self._knows:
-                raise KnowledgeError(
-                    f"threat {self._name} reached for {what.value}, which it does not declare in `knows`"
-                )
+                raise KnowledgeError(f"threat {self._name} accessed {what.value}, which it does not declare in `knows`")

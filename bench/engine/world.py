@@ -1,4 +1,4 @@
-"""What a Spec stands for: the deployment, and the models around it that an adversary may come to hold."""
+"""The deployment of a Spec, and the models around it that an adversary may obtain."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bench.engine.holders import Holder, Holders
 
 
 class Maker(ABC):
-    """What happens where a World needs a model: it is made or loaded, counted, or refused.
+    """Handles a World's request for a model: creates or loads it, counts it, or refuses it.
 
     Args:
         spec: The deployment.
 
     Attributes:
-        device: Where models are.
-        notes: What a reader of a record must know of the models.
+        device: Device of the models.
+        notes: Notes on the models for the record.
     """
 
     device = "cpu"
@@ -40,13 +40,13 @@ class Maker(ABC):
 
     @cached_property
     def start(self) -> Trained:
-        """What fine-tuning starts from."""
+        """The starting model of fine-tuning."""
         start = self.spec.profile.start
         return self.pretrained(start) if start else self.base
 
     @abstractmethod
     def split(self, name: str) -> Split:
-        """The split ``train``, the only images that any model is fitted to, or ``test``."""
+        """The split ``train``, the only training images of any model, or ``test``."""
 
     @abstractmethod
     def pretrained(self, base: Base) -> Trained:
@@ -62,15 +62,15 @@ class Maker(ABC):
 
     @abstractmethod
     def workshop(self) -> Workshop:
-        """With what an adversary makes a model that is not the defender's."""
+        """Tools for an adversary to train a model that is not the defender's."""
 
 
 class World:
-    """The deployment of a Spec and everything around it that an adversary may come to hold.
+    """The deployment of a Spec and everything around it that an adversary may obtain.
 
     Args:
-        maker: Of the Spec; what it is asked for is asked when it is first needed.
-        key: The defender's key; None for a defense without one, or where only its fingerprint is known.
+        maker: The Spec's maker; called lazily.
+        key: The defender's key; None for a defense without one, or if only its fingerprint is known.
     """
 
     def __init__(self, maker: Maker, key: Key | None = None) -> None:
@@ -80,12 +80,12 @@ class World:
 
     @cached_property
     def train_split(self) -> Split:
-        """The only images that any model is fitted to."""
+        """The only training images of any model."""
         return self.maker.split("train")
 
     @cached_property
     def test_split(self) -> Split:
-        """The images that are judged, and others."""
+        """The judged images, and others."""
         return self.maker.split("test")
 
     @property
@@ -95,32 +95,32 @@ class World:
 
     @property
     def start(self) -> Trained:
-        """What fine-tuning starts from."""
+        """The starting model of fine-tuning."""
         return self.maker.start
 
     @cached_property
     def target(self) -> Trained:
-        """What the defender shipped, on the device that is judged."""
+        """The deployed model of the judged device."""
         return self._defended(self.holders.target())
 
     def sibling(self, number: int) -> Trained:
         """Device ``number`` of the maker.
 
         Raises:
-            NotApplicableError: the defense has no key.
+            NotApplicableError: if the defense has no key.
         """
         holder = self.holders.sibling(number)
         return self.target if holder.judged else self._defended(holder)
 
     def substitute(self, guess: int) -> Trained:
-        """A model made by the adversary as the defender makes them, with a key of the adversary's own."""
+        """A model trained by the adversary with the defender's method, with a key of the adversary's own."""
         return self._defended(self.holders.substitute(guess))
 
     def key_free(self, draw: int) -> Trained:
-        """A model made by the adversary as the defender makes them, but on plain images.
+        """A model trained by the adversary with the defender's method, but on plain images.
 
         Raises:
-            NotApplicableError: the defense cannot be made without a key.
+            NotApplicableError: if the defense cannot be trained without a key.
         """
         return self._defended(self.holders.key_free(draw))
 
@@ -128,7 +128,7 @@ class World:
         """The target's files, read without its key.
 
         Raises:
-            NotApplicableError: the defense does not keep a key apart from its weights.
+            NotApplicableError: if the defense does not store a key apart from its weights.
         """
         if not self.defense.leaks:
             raise NotApplicableError(f"{self.spec.defense.name} keeps no key apart from its weights; expected a keyed "
@@ -136,7 +136,7 @@ class World:
         return self.maker.leaked(self.holders.target())
 
     def workshop(self) -> Workshop:
-        """With what an adversary makes a model that is not the defender's."""
+        """Tools for an adversary to train a model that is not the defender's."""
         return self.maker.workshop()
 
     def _defended(self, holder: Holder) -> Trained:

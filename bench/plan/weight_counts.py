@@ -1,4 +1,4 @@
-"""How many weights a kind of fine-tuning trains, counted on the models themselves."""
+"""Number of weights that a kind of fine-tuning trains, counted on the models themselves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.models.classifier import backbone
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that train and weights in all, adapters included."""
+    """Trainable and total number of weights, including adapters."""
 
     trained: int
     all: int
 
 
 def weights_of(defense: str, profile: Profile) -> Weights:
-    """Count the profile's base as ``defense`` fine-tunes it; random weights are as many as real ones.
+    """Count the profile's base as ``defense`` fine-tunes it; random weights suffice.
 
     Raises:
         NotApplicableError: the defense does not say what it trains.

@@ -89,6 +89,6 @@ def read_audit(path: Path) -> AuditRecord:
     """Read and validate a record.
 
     Raises:
-        CorruptArtifactError: it is not one; the field is named.
+        CorruptArtifactError: if it is invalid; the field is named.
     """
     return read_document(path, AuditRecord, "audit")

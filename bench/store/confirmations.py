@@ -1,4 +1,4 @@
-"""That a run was judged again here: written beside its record by this side alone."""
+"""Confirmation that a run was judged again here: written beside its record, only by local commands."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MOST = 1_000_000  # bytes
 
 
 def write_confirmation(folder: Path, record: Record, unchecked: list[str]) -> Confirmation:
-    """Write that every verdict of ``record`` stood when its images were judged again.
+    """Write that all verdicts of ``record`` were confirmed when its images were judged again.
 
     Args:
-        folder: The run's.
-        record: Whose verdicts.
+        folder: Folder of the run.
+        record: The confirmed record.
         unchecked: What could not be checked, one line each.
     """
     confirmation = Confirmation(

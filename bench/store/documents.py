@@ -1,4 +1,4 @@
-"""A record as JSON in a file: validated when it is written and when it is read."""
+"""JSON documents: validated when written and when read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 def write_document(path: Path, document: BaseModel) -> Path:
-    """Write ``document`` whole; its path."""
+    """Write ``document`` atomically and return its path."""
     text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
     type(document).model_validate_json(text)
     write_whole(path, (text + "\n").encode())
@@ -38,7 +38,7 @@ def parse_line(line: bytes, kind: type[Document], name: str) -> Document:
     """Validate a document in one line; ``name`` is what to call it in an error.
 
     Raises:
-        CorruptArtifactError: it is not one; the field is named.
+        CorruptArtifactError: if it is invalid; the field is named.
     """
     try:
         return kind.model_validate_json(line)
@@ -47,10 +47,10 @@ def parse_line(line: bytes, kind: type[Document], name: str) -> Document:
 
 
 def read_document(path: Path, kind: type[Document], name: str) -> Document:
-    """Read and validate a document; ``name`` is what to call it in an error.
+    """Read and validate a document; ``name`` is its name in errors.
 
     Raises:
-        CorruptArtifactError: it is not one; the field is named.
+        CorruptArtifactError: if it is invalid; the field is named.
     """
     try:
         data = path.read_bytes()

@@ -160,6 +160,6 @@ def read_record(path: Path) -> Record:
     """Read and validate a record.
 
     Raises:
-        CorruptArtifactError: it is not one; the field is named.
+        CorruptArtifactError: if it is invalid; the field is named.
     """
     return read_document(path, Record, "record")

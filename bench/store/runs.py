@@ -49,19 +49,19 @@ class RunFolder:
 
     @property
     def record_path(self) -> Path:
-        """Written last: where it is, the run is complete."""
+        """Written last: if it exists, the run is complete."""
         return self.path / "record.json"
 
     @property
     def verdicts_path(self) -> Path:
-        """One row for each image."""
+        """One row per image."""
         return self.path / "verdicts.parquet"
 
     def read(self) -> Run:
         """Record and verdicts, checked against each other.
 
         Raises:
-            CorruptArtifactError: one of them is damaged, or they do not belong together.
+            CorruptArtifactError: if one of them is damaged, or they do not belong together.
         """
         if self.published:
             record, rows = self.published.record(self.path.name), self.published.rows(self.path.name)
@@ -116,11 +116,11 @@ class RunFolder:
         return None if any(row.outcome is Outcome.ERROR for row in rows) else (rows, about)
 
     def write_shard(self, index: int, rows: list[Row], about: dict[str, Any]) -> None:
-        """Write a shard whole."""
+        """Write a shard atomically."""
         write_rows(self._shard(index), rows, about)
 
     def finish(self, record: Record, rows: list[Row]) -> None:
-        """Write verdicts, then the record; shards stay only where an attack raised, to be run again."""
+        """Write verdicts, then the record; shards are kept only if an attack raised, to be run again."""
         write_rows(self.verdicts_path, rows)
         write_record(self.record_path, record)
         if not record.metrics.outcomes[Outcome.ERROR]:
@@ -128,11 +128,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time.
+        """Lock the run for one process.
 
         Raises:
-            InputError: another process runs it.
-            StorageError: the folder cannot be made.
+            InputError: if another process runs it.
+            StorageError: if the folder cannot be created.
         """
         with locked(self.path / ".lock", busy=f"run {self.path.name} is being made by another process; wait for it"):
             yield
@@ -166,10 +166,10 @@ class RunStore:
         return RunFolder(self.root / run_id, next((c for c in self.collections if run_id in c), None))
 
     def find(self, prefix: str) -> RunFolder:
-        """The complete run whose id begins with ``prefix``.
+        """The complete run with an id that starts with ``prefix``.
 
         Raises:
-            UnknownNameError: none does, or several do.
+            UnknownNameError: if there is none, or there are several.
         """
         ids = self.ids()
         found = [i for i in ids if prefix and i.startswith(prefix)]

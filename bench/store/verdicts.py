@@ -16,10 +16,10 @@ from bench.store.files import write_whole
 
 @dataclass(frozen=True)
 class Row:
-    """One image: predictions are of the target but for ``source_prediction``; null where logits were not finite.
+    """One image: predictions are the target's, except ``source_prediction``; null if logits were not finite.
 
-    ``attack`` names the attack whose candidate was judged, ``none`` where the clean image was. ``image_sha256`` is of
-    the clean image's float32 pixels, None where the image could not be read.
+    ``attack`` is the attack that made the judged candidate, ``none`` for the clean image. ``image_sha256`` is of the
+    clean image's float32 pixels, None if the image could not be read.
     """
 
     image_id: str
@@ -69,7 +69,7 @@ def rows_of(columns: Sequence[Sequence[Any]]) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None) -> None:
-    """Write rows whole; ``about`` rides in the file's metadata. Same rows and about, same bytes."""
+    """Write rows atomically; ``about`` goes to the file's metadata. The same input gives the same bytes."""
     from bench.store.parquet import encode  # noqa: PLC0415 (pyarrow)
 
     write_whole(path, encode(columns_of(rows), about))
@@ -79,7 +79,7 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:
     """The rows and the metadata of a file.
 
     Raises:
-        CorruptArtifactError: it is not such a file.
+        CorruptArtifactError: if it is not a verdict file.
     """
     from bench.store.parquet import decode  # noqa: PLC0415 (pyarrow)
 
@@ -91,10 +91,10 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:
 
 
 def images_digest(rows: Sequence[Row]) -> str:
-    """Digest of what was judged: ids, labels and pixels, in order."""
+    """Digest of the judged data: ids, labels and pixels, in order."""
     return digest([[row.image_id, row.label, row.image_sha256] for row in rows])
 
 
 def rows_digest(rows: Sequence[Row]) -> str:
-    """Digest of the values of all rows, whatever file format holds them."""
+    """Digest of the values of all rows, independent of the file format."""
     return digest([_values(row) for row in rows])

@@ -1,4 +1,4 @@
-"""Run what is missing of a suite, and hand every cell with its verdicts to a report."""
+"""Run the missing parts of a suite, and pass every cell with its verdicts to a report."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from bench.store.suites import Cell
 from bench.studies.processes import spread
 from bench.studies.suite import SuiteRun
 
-_TELL = 10  # runs between two lines of progress
+_TELL = 10  # runs between two progress lines
 
 
 @dataclass
 class Filled:
-    """A suite as far as it could be filled.
+    """A suite, as far as it could be filled.
 
     Attributes:
-        cells: One for each run of the suite that makes sense, in its order.
-        ran: Runs that were made now.
-        failed: Why a run that was tried did not end with a record, one line each.
-        left: Why runs were not tried, one line; empty where all were.
+        cells: One for each applicable run of the suite, in its order.
+        ran: Number of runs made now.
+        failed: Why attempted runs ended without a record, one line each.
+        left: Why runs were not attempted, one line; empty if all were.
     """
 
     cells: list[Cell] = field(default_factory=list)
@@ -45,19 +45,19 @@ class Filled:
 def fill(
     runs: Sequence[SuiteRun], keyring: Keyring, means: Means, *, jobs: int = 1, render_only: bool = False
 ) -> Filled:
-    """Make the records that a suite lacks; what is there is read.
+    """Make the records that a suite lacks; existing ones are read.
 
-    A run that fails leaves its cell empty and the others go on.
+    A failed run leaves its cell empty and the others continue.
 
     Args:
-        runs: Of the suite.
+        runs: Runs of the suite.
         keyring: The defender's.
-        means: Device, folders, who is told.
-        jobs: Processes; a row is done by one of them.
-        render_only: SuiteRun nothing.
+        means: Device, folders, progress.
+        jobs: Number of processes; each row is done by one of them.
+        render_only: Run nothing.
 
     Raises:
-        InputError: a run of the suite makes no Spec; nothing has been run then.
+        InputError: if a run of the suite is invalid; nothing has been run then.
     """
     asked = [(run, job.spec) for run in runs if (job := _resolved(run, keyring))]
     out = Filled()
@@ -75,7 +75,7 @@ def fill(
 
 
 def default_jobs(profile: str, device: str) -> int:
-    """All cores for a profile whose models are so small that they are trained on the way; else one process."""
+    """All cores for a profile with models small enough to be trained on demand; otherwise one process."""
     small = load_profile(profile).train_on_demand and device == "cpu"
     return torch.get_num_threads() if small else 1
 
@@ -88,7 +88,7 @@ def _resolved(run: SuiteRun, keyring: Keyring) -> Job | None:
 
 
 def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> None:
-    """Make runs, here or in several processes."""
+    """Make runs, in this process or in several."""
 
     def done(failed: str | None) -> None:
         if failed:
@@ -111,7 +111,7 @@ def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> Non
 
 
 def _made(run: SuiteRun, means: Means) -> str | None:
-    """Make one run; why it could not be made."""
+    """Make one run; returns the reason if it failed."""
     try:
         evaluate(resolve(run.request, Keyring(means.home.keys)), means)
     except BenchError as error:
@@ -127,10 +127,10 @@ def _cell(run: SuiteRun, spec: Spec, means: Means) -> Cell:
 
 
 def _not_here(spec: Spec, means: Means) -> str:
-    """Why no run of a profile can be tried on this machine, or nothing."""
+    """Why no run of a profile can be attempted on this machine, or an empty text."""
     dataset: Dataset = registry("datasets").make(spec.profile.dataset)
     if dataset.needs_root and means.data is None:
-        return f"data set {spec.profile.dataset} lies in a folder that was not named; give --data DIR to run them"
+        return f"data set {spec.profile.dataset} needs a folder; give --data DIR to run them"
     try:
         means.results.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

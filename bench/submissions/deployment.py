@@ -1,4 +1,4 @@
-"""The deployment that a submission names, made from this side's own profile and of what a stranger may cause alone."""
+"""The deployment of a submission, built from the local profile and only within what a submitter may cause."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.keyring import Keyring
 
-# An option of a defense is a stranger's: no path, no URL, and no number that makes a training endless.
+# An option of a defense comes from the submitter: no path, no URL, and no number that makes training endless.
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[0-9]+)?")
 _LARGEST = 256
-_HARMLESS = {"summary", "budgets", "recipes", "batch_size", "shard_size"}  # decide no verdict once the Spec is made
+_HARMLESS = {"summary", "budgets", "recipes", "batch_size", "shard_size"}  # do not affect verdicts of a given Spec
 
 
 class CannotError(BenchError):
@@ -31,10 +31,10 @@ class CannotError(BenchError):
 
 
 class Refusing(Making):
-    """Makes the undefended model and the one that is judged; the adversary's may take hours, and a stranger chose them.
+    """Makes the undefended and the judged model only; the adversary's may take hours, and the submitter chose them.
 
     Args:
-        spec: A submission's, with this side's profile.
+        spec: A submission's, with the local profile.
         means: Device, folders.
     """
 
@@ -42,12 +42,12 @@ class Refusing(Making):
         """The model of the judged device.
 
         Raises:
-            CannotError: it is of another holder.
+            CannotError: if it belongs to another holder.
         """
         return super().defended(holder) if holder.judged else _refuse(holder.note)
 
     def leaked(self, holder: Holder) -> Leak:
-        """Not handed out: what is made of it may take hours."""
+        """Not provided: the adversary's use of it may take hours."""
         _refuse(f"model from the leaked weights of {holder.note}")
 
     def workshop(self) -> Workshop:
@@ -56,14 +56,14 @@ class Refusing(Making):
 
 
 def _refuse(what: str) -> NoReturn:
-    raise CannotError(f"its adversary has a {what}, which is not made for a check")
+    raise CannotError(f"its adversary has a {what}, which a check does not train")
 
 
 def world_of(spec: Spec, means: Means) -> World:
-    """The world of a submission's Spec with the packaged profile in place of the submission's.
+    """The world of a submission's Spec with the built-in profile instead of the submission's.
 
     Raises:
-        CannotError: it cannot be had here, and why.
+        CannotError: if it is not available here, with the reason.
     """
     defense = _defense(spec)
     profile = _profile(spec.profile, defense)
@@ -72,13 +72,13 @@ def world_of(spec: Spec, means: Means) -> World:
 
 
 def source_of(world: World, threat: Threat) -> Trained:
-    """The source of a threat that comes with this distribution, where it needs no model of the adversary's own.
+    """The source of a built-in threat, if it needs no model of the adversary's own.
 
     Raises:
-        BenchError: it does, or the threat is of others.
+        BenchError: if it does, or the threat is third-party.
     """
     if not type(threat).__module__.startswith("bench."):
-        raise CannotError("its threat is a plug-in of others")
+        raise CannotError("its threat is a third-party plug-in")
     return threat.source(DeclaredView(world, threat))
 
 
@@ -90,7 +90,7 @@ def _defense(spec: Spec) -> Defense:
     defense: Defense = registry("defenses").make(name, spec.defense.options)
     if defense.keyed != (spec.key is not None):
         raise CannotError(
-            f"defense {name} has {'a key' if defense.keyed else 'no key'} here, the record says otherwise"
+            f"defense {name} has {'a key' if defense.keyed else 'no key'} here, but the record says otherwise"
         )
     return defense
 
@@ -105,22 +105,22 @@ def _check_options(value: Any, path: str) -> None:
     elif isinstance(value, str) and (not _OPTION.fullmatch(value) or ".." in value):
         raise CannotError(f"{path} is a text that may name a file; expected a plain word")
     elif isinstance(value, int | float) and abs(value) > _LARGEST:
-        raise CannotError(f"{path} is {value}, more than the {_LARGEST} up to which models are made for a check")
+        raise CannotError(f"{path} is {value}, more than {_LARGEST}, the limit for models trained in a check")
 
 
 def _profile(said: Profile, defense: Defense) -> Profile:
-    """This side's profile, if the submission's is the same in all that decides a verdict of this defense."""
+    """The local profile, if the submission's agrees in everything that affects a verdict of this defense."""
     if said.name not in profile_names():
-        raise CannotError(f"profile {said.name} does not come with this version")
+        raise CannotError(f"profile {said.name} is not part of this version")
     own = defense.preprocessing()
     mine = load_profile(said.name, {"preprocessing": own} if own else None)
-    for name in ("base", "start"):  # a digest of the weights only narrows what may be taken
+    for name in ("base", "start"):  # a digest of the weights only restricts which weights are accepted
         here, there = getattr(mine, name), getattr(said, name)
         if here and there and here.sha256 is None:
             mine = mine.model_copy(update={name: here.model_copy(update={"sha256": there.sha256})})
     for name in Profile.model_fields:
         if name not in _HARMLESS and getattr(said, name) != getattr(mine, name):
-            raise CannotError(f"profile {said.name} has another {name} than the one that comes with this version")
+            raise CannotError(f"profile {said.name} has another {name} than this version's")
     if defense.recipe(said) != defense.recipe(mine):
         raise CannotError(f"profile {said.name} trains the defense by another recipe than this version's")
     defense.check(mine)

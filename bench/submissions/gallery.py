@@ -1,4 +1,4 @@
-"""A stranger's picture and what is written under it."""
+"""A submitted picture and its captions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PIXELS = 20_000_000
 
 
 def take_gallery(folder: Path, record: Record, rows: list[Row]) -> Shown | None:
-    """The run's picture; None where there is none, or where it is of other verdicts.
+    """The run's picture; None if there is none, or if it is of other verdicts.
 
     Raises:
-        RefusedError: it is damaged, too large, or says of an image what its verdict does not.
+        RefusedError: if it is damaged, too large, or a caption contradicts a verdict.
     """
     if not any((folder / name).is_symlink() or (folder / name).exists() for name in (DOCUMENT, PICTURE)):
         return None
@@ -50,25 +50,25 @@ def check_gallery(document: bytes, path: Path, record: Record, rows: list[Row]) 
     for at, tile in enumerate(gallery.tiles):
         row = known.get(tile.image_id)
         if row is None or any(getattr(row, field) != getattr(tile, field) for field in type(tile).model_fields):
-            raise RefusedError(f"gallery.tiles.{at}", "is not what the verdicts say of the image")
+            raise RefusedError(f"gallery.tiles.{at}", "contradicts the image's verdict")
     return Shown(path, gallery.caption)
 
 
 def check_png(data: bytes) -> None:
-    """Check that these are the bytes of a PNG of at most 20 million pixels, and that it can be shown.
+    """Check that the bytes are a valid PNG of at most 20 million pixels.
 
     Raises:
-        RefusedError: they are not.
+        RefusedError: if they are not.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that are refused here
+            warnings.simplefilter("ignore")  # about sizes that are refused here
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 width, height = image.size
                 if width * height > _PIXELS:
                     raise RefusedError(PICTURE, f"declares {width} x {height} pixels; expected at most {_PIXELS}")
                 if getattr(image, "n_frames", 1) != 1:
-                    raise RefusedError(PICTURE, "moves; expected one picture")
+                    raise RefusedError(PICTURE, "is animated; expected one picture")
                 image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RefusedError(PICTURE, f"is no PNG that can be shown: {' '.join(str(error).split())}") from None
+        raise RefusedError(PICTURE, f"is not a valid PNG: {' '.join(str(error).split())}") from None

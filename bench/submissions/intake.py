@@ -1,4 +1,4 @@
-"""Runs as they come from strangers: nothing of a folder is believed that was not computed again."""
+"""Intake of untrusted runs: everything in a folder is recomputed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RECORD, VERDICTS = "record.json", verdicts.FILE
 
 @dataclass(frozen=True)
 class Refusal:
-    """A run that was not taken.
+    """A refused run.
 
     Attributes:
-        run: Its folder's or archive's name.
-        field: What is wrong in it.
-        text: What is wrong with that.
+        run: Name of its folder or archive.
+        field: The invalid field.
+        text: What is wrong with it.
     """
 
     run: str
@@ -38,16 +38,16 @@ class Refusal:
 
 
 def read_run(folder: Path) -> Evidence:
-    """A run whose record, verdicts and picture were checked as far as they can be without a model.
+    """A run with record, verdicts and picture, checked as far as possible without a model.
 
     Sizes and declared sizes are checked before anything is read; then texts, schema, names, every digest, every figure
-    from the rows, and every row against itself and against the Spec.
+    from the rows, and every row for consistency and against the Spec.
 
     Raises:
-        RefusedError: the first thing that is wrong, with the field's name.
+        RefusedError: for the first error, with the field's name.
     """
     if folder.is_symlink() or not folder.is_dir():
-        raise RefusedError("folder", "is a link, or no folder")
+        raise RefusedError("folder", "is a link, or not a folder")
     record = records.parse_record(read_capped(folder / RECORD, records.MOST_BYTES))
     if folder.name != record.run_id:
         raise RefusedError("run_id", f"is {record.run_id}, the folder is called {tame(folder.name, 40)!r}")
@@ -67,7 +67,7 @@ def read_published(run: RunFolder, published: Collection, *, beside: bool = True
         beside: Take a confirmation or picture that was put into the run's folder later before the published one.
 
     Raises:
-        RefusedError: the first thing that is wrong, with the field's name.
+        RefusedError: for the first error, with the field's name.
         CorruptArtifactError: the collection is damaged.
     """
     run_id = run.path.name
@@ -115,7 +115,7 @@ def read_all(results: Path, *, folders: bool = True) -> tuple[list[Evidence], li
                 raise RefusedError("run_id", "the folder's name is not 16 hexadecimal digits")
             run = store.run(name)
             taken.append(read_run(run.path) if name in own else read_published(run, published[name], beside=folders))
-        except Exception as error:  # whatever a stranger's files do, the others are read
+        except Exception as error:  # whatever untrusted files cause, the others are read
             refused.append(refusal(name, error))
     for collection in store.collections:
         refused += [Refusal(f"{FOLDER}/{collection.name}", "files", tame(text, 400)) for text in collection.problems]

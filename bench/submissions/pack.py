@@ -1,4 +1,4 @@
-"""A run of one's own into one archive, to be handed in."""
+"""Pack a local run into one archive for submission."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.submissions.intake import RECORD, VERDICTS, read_own
 
 @dataclass(frozen=True)
 class Packed:
-    """An archive that was written: where, its bytes, the shards of adversarial images in it."""
+    """A written archive: its path, size, and shards of adversarial images."""
 
     path: Path
     run_id: str
@@ -30,17 +30,17 @@ class Packed:
 
 
 def pack_run(run: RunFolder, out: Path | None, means: Means, *, with_images: bool = False) -> Packed:
-    """Pack a run's record, verdicts, picture and, where asked for, its adversarial images.
+    """Pack a run's record, verdicts, picture and, if requested, its adversarial images.
 
     Args:
         run: Which.
         out: The archive; None for ``RUN.bench.zip`` in the working folder.
-        means: Where models and adversarial images are kept.
+        means: Folders of models and adversarial images.
         with_images: Pack the adversarial images, so that they can be judged again.
 
     Raises:
-        RefusedError: the run would not be taken by whoever checks it.
-        BenchError: the images are not kept, the key is not at hand, or the archive cannot be written.
+        RefusedError: if a check would refuse the run.
+        BenchError: if the images are not stored, the key is not available, or the archive cannot be written.
     """
     evidence = read_own(run)
     path = out or Path(f"{evidence.record.run_id}{SUFFIX}")

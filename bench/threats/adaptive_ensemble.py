@@ -1,4 +1,4 @@
-"""The adversary guesses several keys and attacks what the substitutes have in common."""
+"""The adversary guesses several keys and attacks all substitutes jointly."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bench.models.ensemble import together
 
 
 class AdaptiveEnsemble(Threat):
-    """Several substitutes with guessed keys, their logits averaged; on request the pre-trained model among them."""
+    """Several substitutes with guessed keys, their logits averaged; optionally with the pre-trained model."""
 
     tier = "T1"
     knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM})
     cost = "the training data and as many fine-tunings as members"
 
-    members: int = Field(4, ge=1, description="substitutes, made with guessed keys 0, 1, ...")
-    base: bool = Field(False, description="the pre-trained model is one more member")
+    members: int = Field(4, ge=1, description="number of substitutes, with guessed keys 0, 1, ...")
+    base: bool = Field(False, description="add the pre-trained model as a member")
 
     def source(self, view: View) -> Trained:
-        """All of them as one model."""
+        """All members as one model."""
         substitutes = [view.substitute(guess) for guess in range(self.members)]
         return together([view.base(), *substitutes] if self.base else substitutes)

@@ -9,7 +9,7 @@ from bench.core.plugins import Knowledge, Threat, View
 
 
 class CrossKey(Threat):
-    """White-box on a sibling device with another key; its images are then tried on the target."""
+    """White-box on a sibling device with another key; the images are then judged on the target."""
 
     tier = "T1s"
     knows = frozenset({Knowledge.SIBLING})

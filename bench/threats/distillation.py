@@ -1,4 +1,4 @@
-"""The adversary asks the deployed model about images of its own and fits a substitute to the answers."""
+"""The adversary queries the deployed model on its own images and trains a substitute on the answers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bench.training.distil import DISTILLING_VERSION, distil
 
 
 class Distillation(Threat):
-    """A substitute fitted to the deployed model's scores on the training images, so many questions in all."""
+    """A substitute trained on the deployed model's scores for training images, with a total query budget."""
 
     tier = "T3"
     knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM, Knowledge.QUERIES})
     cost = "the training data, some thousand calls before the first image is attacked, one fine-tuning"
 
-    query_budget: int = Field(10_000, ge=1, description="questions in all, before any image is attacked")
+    query_budget: int = Field(10_000, ge=1, description="queries in total, before any image is attacked")
     recipe: str = Field("full", description="the profile's recipe for batch, rate and augmentation")
-    steps: int | None = Field(None, ge=1, description="of fitting; null: twice the recipe's")
+    steps: int | None = Field(None, ge=1, description="training steps; null: twice the recipe's")
 
     def source(self, view: View) -> Trained:
-        """The fitted substitute."""
+        """The trained substitute."""
         shop, asked = view.workshop(), view.answers(Access.SCORES, self.query_budget)
         recipe = self._recipe(shop)
         made_from: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The adversary has read the weights out of a device, but not its key."""
+"""The adversary has extracted the weights of a device, but not its key."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bench.models.parts import ends, first_convolution, share_equal_channels
 from bench.models.weights import load_weights, save_weights
 from bench.training.fit import TRAINING_VERSION, fit
 
-_VERSION = 2  # part of the address of what is recovered
+_VERSION = 2  # part of the address of the recovered model
 
 
 class LeakedWeights(Threat):
-    """White-box on the leaked network with a first layer that does without the key: re-learnt, or the key searched."""
+    """White-box on the leaked network with a first layer that needs no key: retrained, or with the recovered key."""
 
     tier = "T4"
     knows = frozenset({Knowledge.PRETRAINED, Knowledge.MECHANISM, Knowledge.WEIGHTS})
@@ -33,15 +33,15 @@ class LeakedWeights(Threat):
 
     how: Literal["auto", "bypass", "key-search"] = Field(
         "auto",
-        description="bypass: re-learn the first layer on plain images (PBA, Rusu et al., ICML 2022); key-search: "
+        description="bypass: retrain the first layer on plain images (PBA, Rusu et al., ICML 2022); key-search: "
         "assign columns, then climb in cross-entropy; auto: the search for a pixel shuffle that folds, else the bypass",
     )
     passes: int = Field(1, ge=0, description="key-search: passes over all pairs of positions")
-    enough: float = Field(0.9, ge=0, le=1, description="key-search: share of images right that makes a climb needless")
-    images: int = Field(128, ge=1, description="key-search: training images that a guess is tried on")
+    enough: float = Field(0.9, ge=0, le=1, description="key-search: share of correct images that ends the climb")
+    images: int = Field(128, ge=1, description="key-search: training images for trying a guess")
 
     def source(self, view: View) -> Trained:
-        """The leaked network, ready for plain images."""
+        """The leaked network, adapted to plain images."""
         leak, shop = view.leaked(), view.workshop()
         if not isinstance(leak.model, Classifier):
             raise InputError(
@@ -52,7 +52,7 @@ class LeakedWeights(Threat):
         return self._searched(leak, shop, cast("Classifier", view.base().model))
 
     def _bypassed(self, leak: Leak, shop: Workshop) -> Trained:
-        """The first layer fitted to plain images, everything behind it frozen."""
+        """The first layer retrained on plain images, all other layers frozen."""
         if "partial" not in shop.profile.recipes:
             raise InputError(f"profile {shop.profile.name} has no recipe 'partial', which the bypass is trained with")
         recipe = shop.profile.recipes["partial"]
@@ -61,7 +61,7 @@ class LeakedWeights(Threat):
         def build(folder: Path) -> None:
             model = _copy(leak)
             original = first_convolution(cast("Classifier", shop.start()).network).state_dict()
-            first_convolution(model.network).load_state_dict(original)  # what the trunk was made for
+            first_convolution(model.network).load_state_dict(original)  # the layer that the trunk was trained with
             model.requires_grad_(False)
             model.network.get_submodule(ends(model.network)[0]).requires_grad_(True)
             seed = seed_of(shop.seed, "bypass")
@@ -75,7 +75,7 @@ class LeakedWeights(Threat):
         """The network with the recovered order folded into its first layer.
 
         Raises:
-            InputError: the mechanism is no pixel shuffle, or the network does not fold.
+            InputError: if the mechanism is not a pixel shuffle, or the network does not fold.
         """
         if not _searchable(leak):
             got = dict(leak.options)
@@ -98,7 +98,7 @@ class LeakedWeights(Threat):
         return self._kept(leak, shop, "key-search", made_from, build, plain)
 
     def _picked(self, shop: Workshop, seed: int) -> Batch:
-        """Some training images, on the device."""
+        """A few training images, on the device."""
         data = shop.data()
         order = torch.randperm(len(data.ids), generator=torch.Generator().manual_seed(seed))
         return data.read(order[: self.images].tolist()).to(shop.training.device)

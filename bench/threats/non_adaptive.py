@@ -1,4 +1,4 @@
-"""The adversary knows only where the defender started."""
+"""The adversary knows only the defender's starting point."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bench.core.plugins import Knowledge, Threat, View
 
 
 class NonAdaptive(Threat):
-    """The undefended pre-trained model; nothing of the defense (arXiv 2311.16577)."""
+    """The undefended pre-trained model, without any knowledge of the defense (arXiv 2311.16577)."""
 
     tier = "T0"
     knows = frozenset({Knowledge.PRETRAINED})

@@ -1,4 +1,4 @@
-"""The adversary asks the deployed model and sees its label."""
+"""The adversary queries the deployed model and sees its label."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.core.plugins import Knowledge, Threat, View
 
 
 class QueryDecision(Threat):
-    """The deployed model's label and nothing else, so many times for each image; the key never enters."""
+    """Only the deployed model's label, with a query limit per image; the key is never needed."""
 
     tier = "T2"
     knows = frozenset({Knowledge.QUERIES})
@@ -17,7 +17,7 @@ class QueryDecision(Threat):
     attack = "rays"
     cost = "a device or an interface that shows a label, and some thousand calls for each image"
 
-    queries: int = Field(10_000, ge=1, description="questions for each image; RayS is published with 10,000")
+    queries: int = Field(10_000, ge=1, description="queries per image; RayS is published with 10,000")
 
     def source(self, view: View) -> Trained:
         """The target's labels."""

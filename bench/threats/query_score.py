@@ -1,4 +1,4 @@
-"""The adversary asks the deployed model and sees its scores."""
+"""The adversary queries the deployed model and sees its scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.core.plugins import Knowledge, Threat, View
 
 
 class QueryScore(Threat):
-    """The deployed model's scores, so many times for each image; the key never enters."""
+    """The deployed model's scores, with a query limit per image; the key is never needed."""
 
     tier = "T2"
     knows = frozenset({Knowledge.QUERIES})
@@ -17,7 +17,7 @@ class QueryScore(Threat):
     attack = "square"
     cost = "a device or an interface that shows scores, and some thousand calls for each image"
 
-    queries: int = Field(5000, ge=1, description="questions for each image; AutoAttack's Square asks 5,000")
+    queries: int = Field(5000, ge=1, description="queries per image; AutoAttack's Square uses 5,000")
 
     def source(self, view: View) -> Trained:
         """The target's scores."""

@@ -1,4 +1,4 @@
-"""The adversary holds everything."""
+"""The adversary has everything."""
 
 from __future__ import annotations
 

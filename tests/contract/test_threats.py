@@ -83,7 +83,7 @@ def test_a_source_is_frozen_and_answers_in_logits(tmp_path, name):
 def test_a_threat_gets_nothing_that_it_did_not_declare(tmp_path):
     threat = registry("threats").make("overreaching")
     w = world(tmp_path, "overreaching", "key-full", "first")
-    with pytest.raises(KnowledgeError, match="reached for the deployed model's weights and key"):
+    with pytest.raises(KnowledgeError, match="accessed the deployed model's weights and key"):
         threat.source(DeclaredView(w, threat))
 
 

@@ -260,7 +260,7 @@ def test_what_cannot_be_judged_again_says_why(archives, means, tmp_path):
     path, rank = {**defense.options, "transform": "/etc/x"}, {**defense.options, "rank": 10**6}
     cases = {
         "has another base": {"profile": profile.model_copy(update={"base": base})},
-        "does not come with this version": {"profile": profile.model_copy(update={"name": "mine"})},
+        "is not part of this version": {"profile": profile.model_copy(update={"name": "mine"})},
         "by another recipe": {"profile": profile.model_copy(update={"recipes": {**profile.recipes, "lora": lora}})},
         "is not installed": {"defense": defense.model_copy(update={"name": "mine"})},
         "may name a file": {"defense": defense.model_copy(update={"options": path})},

@@ -146,7 +146,7 @@ def test_many_keys_and_the_adversarys_models_in_one_go(cli, own_home, world):
     try:  # evaluating needs no training images: the model is kept
         alone = json.loads(cli(*run, "--results", "other").out)
         assert alone["digests"] == record["digests"]
-        assert sum("taken without what it was made from" in note for note in alone["notes"]) == 2
+        assert sum("without its training inputs" in note for note in alone["notes"]) == 2
         missing = cli(*run, "--seed", "5", "--results", "other")
     finally:
         (world / "images" / "gone").rename(world / "images" / "train")

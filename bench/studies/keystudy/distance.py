@@ -1,4 +1,4 @@
-"""Accuracy of a keyed model with keys that are wrong: a little, altogether, or missing."""
+"""Accuracy of a keyed model with keys that are slightly wrong, random, or missing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from bench.studies.keystudy.pictures import Pictures, quantiles
 
 
 def by_distance(model: nn.Module, pictures: Pictures, draws: int, seed: int, progress: Progress) -> list[AtDistance]:
-    """Accuracy with 0, 1, 2, 4, ... exchanges of two entries of the right order, and with random orders.
+    """Accuracy with 0, 1, 2, 4, ... swaps of two entries of the correct order, and with random orders.
 
     Raises:
-        NotApplicableError: the model has no order.
+        NotApplicableError: if the model has no order.
     """
     model = copy.deepcopy(model)
     shuffles = [part for part in model.modules() if isinstance(part, Shuffle)]
@@ -54,10 +54,10 @@ def by_distance(model: nn.Module, pictures: Pictures, draws: int, seed: int, pro
 
 
 def exchanged(n: int, exchanges: int, generator: Generator) -> Tensor:
-    """A random permutation of range(n) that no fewer than so many exchanges undo, ``exchanges`` < n.
+    """A random permutation of range(n) that needs exactly ``exchanges`` swaps to undo, ``exchanges`` < n.
 
-    An exchange of two entries in different cycles joins the cycles, and n less the number of cycles is the number of
-    exchanges that a permutation is away from the identity.
+    A swap of two entries in different cycles joins the cycles, and n minus the number of cycles is the number of swaps
+    between a permutation and the identity.
     """
     order, cycle = torch.arange(n), torch.arange(n)
     for _ in range(exchanges):
@@ -72,10 +72,10 @@ def exchanged(n: int, exchanges: int, generator: Generator) -> Tensor:
 def with_keys(
     model: nn.Module, defense: Defense, profile: Profile, pictures: Pictures, count: int, seed: int, progress: Progress
 ) -> Keys:
-    """Accuracy with the right key, with no key, and with ``count`` wrong ones drawn from the seed.
+    """Accuracy with the correct key, with no key, and with ``count`` wrong keys derived from the seed.
 
     Raises:
-        NotApplicableError: the defense does not say how a key is bound.
+        NotApplicableError: if the defense does not define how to bind a key.
     """
     right = pictures.accuracy(model)
     model = copy.deepcopy(model)
@@ -107,7 +107,7 @@ def with_keys(
 def _tried(
     model: nn.Module, shuffles: list[Shuffle], right: list[Tensor], step: int | None, seed: int, pictures: Pictures
 ) -> tuple[float, float]:
-    """Accuracy at one distance, and the share of entries that are not where they belong."""
+    """Accuracy at one distance, and the share of entries in a wrong position."""
     generator = Generator().manual_seed(seed)
     moved = []
     for shuffle, order in zip(shuffles, right, strict=True):

@@ -251,7 +251,7 @@ REFUSED = [
     (damaged_parquet, r"is not a complete Parquet file"),
     (stray_folder, r"val/extras is not a class; expected synsets of ImageNet such as n01440764"),
     (no_class_at_all, r"val/cats is not a class"),
-    (short_list, r"synset_labels.txt has 11 lines for 12 images; expected a line for each image"),
+    (short_list, r"synset_labels.txt has 11 lines for 12 images; expected one line per image"),
     (short_kit, r"ground_truth.txt has 11 lines for 12 images"),
     (short_csv, r"LOC_val_solution.csv lacks 2 of 12 images, first ILSVRC2012_val_00000011"),
     (foreign_list, r"synset_labels.txt names 'cat'; expected synsets"),

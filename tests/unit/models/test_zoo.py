@@ -238,7 +238,7 @@ def test_the_defense_checks_the_profile(profile):
     assert not defense(LIU).keyed
     with pytest.raises(UnknownNameError, match="unknown RobustBench model"):
         defense("Liu2023").check(profile)
-    with pytest.raises(InputError, match="tells 1000 classes apart"):
+    with pytest.raises(InputError, match="has 1000 classes"):
         defense(LIU).check(profile.model_copy(update={"classes": 10}))
     with pytest.raises(InputError, match=r"takes images of 3 x 288 x 288 \(Crop288\)"):
         defense("Wong2020Fast").check(profile)
