@@ -23,8 +23,8 @@ def publish(
 ) -> None:
     """Write runs into a few files that can be committed: RESULTS/published/NAME.
 
-    What the collection holds already stays, run folders stay as they are, and every command reads both. The same runs
-    give the same bytes. What is damaged is left out and named, and the exit code is 1 then.
+    The collection's existing runs and all run folders are kept, and every command reads both. The same runs
+    give the same bytes. Damaged runs are omitted and listed, and the exit code is then 1.
     """
     from bench.core.errors import InputError
     from bench.store.publish import publish as write

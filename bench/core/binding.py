@@ -1,4 +1,4 @@
-"""Key transforms under a key: by their names from the registry, tried on a few images when they are first bound."""
+"""Key transforms bound to a key: looked up in the registry, and tested on a few images when first bound."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Chain(nn.Module):
 
 
 def bind_transforms(names: str, key: Key, *, block_size: int, image_shape: Shape) -> nn.Module:
-    """t(., K) of one registered transform, or of several joined by ``+``, the first one first.
+    """t(., K) of one registered transform, or of several joined by ``+``, applied from left to right.
 
-    What a transform promises is tried the first time that a process binds it for this block size and shape.
+    A transform's promises are tested when a process first binds it for this block size and shape.
 
     Args:
         names: Such as ``pixel-shuffle`` or ``pixel-shuffle+negative-positive``.
@@ -48,8 +48,8 @@ def bind_transforms(names: str, key: Key, *, block_size: int, image_shape: Shape
         image_shape: (C, H, W).
 
     Raises:
-        UnknownNameError: there is no such transform.
-        InputError: the block size does not divide the image, or a transform does not do what it promises.
+        UnknownNameError: if there is no such transform.
+        InputError: if the block size does not divide the image, or a transform breaks its promises.
     """
     parts: dict[str, Transform] = {name: registry("transforms").make(name) for name in names.split("+")}
     for name, part in parts.items():
@@ -62,7 +62,7 @@ def bind_transforms(names: str, key: Key, *, block_size: int, image_shape: Shape
 
 @cache
 def _try(name: str, parts: tuple[Transform, ...], block_size: int, image_shape: Shape) -> None:
-    """Refuse a transform that breaks a promise; of several in a row, each of them tried alone, one that has no key."""
+    """Refuse a transform that breaks a promise; in a chain, each is tested separately, and each must use the key."""
 
     def bind(key: Key) -> nn.Module:
         return _bound(parts, key, block_size, image_shape)

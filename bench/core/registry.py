@@ -1,4 +1,4 @@
-"""Plug-ins by name, over the entry points of installed distributions; the same door for all."""
+"""Plug-ins by name, from the entry points of installed distributions; built-in plug-ins use the same mechanism."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Plugin)
 
 @dataclass(frozen=True)
 class Entry:
-    """One plug-in as `bench list` shows it; ``error`` says why it cannot be imported."""
+    """One plug-in in `bench list`; ``error`` says why it cannot be imported."""
 
     kind: str
     name: str
@@ -48,8 +48,8 @@ class Registry(Generic[T]):
         """The class registered under ``name``.
 
         Raises:
-            UnknownNameError: nothing is registered under it; near names are given.
-            InputError: its module cannot be imported, or the class is not as the base of its kind declares.
+            UnknownNameError: if nothing is registered under it; suggests similar names.
+            InputError: if its module cannot be imported, or the class violates the declarations of its base.
         """
         one = self.kind.removesuffix("s")
         if name not in self._points:
@@ -63,10 +63,10 @@ class Registry(Generic[T]):
         return plugin
 
     def make(self, name: str, options: dict[str, Any] | None = None) -> T:
-        """A plug-in with its options checked.
+        """A plug-in with validated options.
 
         Raises:
-            InputError: an option is unknown or has a value that it cannot take.
+            InputError: if an option is unknown or has an invalid value.
         """
         plugin = self.load(name)
         try:
@@ -80,7 +80,7 @@ class Registry(Generic[T]):
             raise InputError(f"option of {name}: {first_problem(error)}") from None
 
     def describe(self) -> list[Entry]:
-        """A line for each plug-in. Those of this distribution are read, not run, so that listing stays fast."""
+        """One line per plug-in. Built-in ones are parsed, not imported, so that listing stays fast."""
         return [_describe(self.kind, self._points[name]) for name in self.names()]
 
 
@@ -89,7 +89,7 @@ def registry(kind: str) -> Registry[Any]:
     """The registry of one of the six kinds.
 
     Raises:
-        UnknownNameError: there is no such kind.
+        UnknownNameError: if there is no such kind.
     """
     if kind not in KINDS:
         raise UnknownNameError(f"unknown kind {kind!r}{suggestion(kind, KINDS)}")
@@ -97,10 +97,10 @@ def registry(kind: str) -> Registry[Any]:
 
 
 def _whole(plugin: Any, base: type[Plugin]) -> Any:
-    """The class, if it inherits from the base of its kind and has all that the base requires.
+    """Return the class if it inherits from the base of its kind and defines everything required.
 
     Raises:
-        InputError: it does not, or has not.
+        InputError: if it does not.
     """
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise InputError(f"{getattr(plugin, '__name__', plugin)} does not inherit from {base.__name__}; expected a "

@@ -25,7 +25,7 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
     """A network fine-tuned on t(x, K); subclasses define the trainable weights and their storage."""
 
     keyed = True
-    key_free = True  # without a key: plain images, and a first layer whose input is permuted instead
+    key_free = True  # without a key: plain images, and a first layer with permuted inputs instead
     tuning: ClassVar[str]  # of the subclass
 
     transform: str = Field("pixel-shuffle", description="key transform, or several joined by +")

@@ -1,4 +1,4 @@
-"""What is to be evaluated, complete: the Spec, the defender's key and the ids of the images."""
+"""The complete input of an evaluation: the Spec, the defender's key and the ids of the images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bench.core.spec import Spec
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation, before it is made.
+    """One evaluation before it is run.
 
     Attributes:
-        spec: What to evaluate; every default is written out.
-        key: The defender's key; None where the defense has none.
-        ids: The ids of the Spec's list of images; None where it has no list.
+        spec: The evaluation, with all defaults written out.
+        key: The defender's key; None if the defense has none.
+        ids: The ids of the Spec's list of images; None if it has no list.
     """
 
     spec: Spec

@@ -34,10 +34,10 @@ def write_confirmation(folder: Path, record: Record, unchecked: list[str]) -> Co
 
 
 def read_confirmation(folder: Path, record: Record) -> Confirmation | None:
-    """The confirmation of these verdicts in a run's folder; None where there is none, or it is of other ones.
+    """The confirmation of these verdicts in a run's folder; None if there is none, or it is for other ones.
 
     Raises:
-        RefusedError: the file is no confirmation.
+        RefusedError: if the file is not a valid confirmation.
     """
     if not (folder / DOCUMENT).is_symlink() and not (folder / DOCUMENT).exists():
         return None
@@ -45,10 +45,10 @@ def read_confirmation(folder: Path, record: Record) -> Confirmation | None:
 
 
 def parse_confirmation(data: bytes, record: Record) -> Confirmation | None:
-    """A confirmation of these verdicts from its bytes; None where it is of other ones.
+    """A confirmation of these verdicts from its bytes; None if it is for other ones.
 
     Raises:
-        RefusedError: they are no confirmation.
+        RefusedError: if they are not a valid confirmation.
     """
     found = parse_document(data, Confirmation, DOCUMENT, prefix="confirmation.")
     if (found.run_id, found.verdicts) != (record.run_id, record.digests.verdicts):

@@ -24,18 +24,18 @@ def write_document(path: Path, document: BaseModel) -> Path:
 
 
 def document_line(document: BaseModel) -> bytes:
-    """``document`` as JSON in one line, without white space, newline at the end."""
+    """``document`` as JSON in one line, without white space, with a newline at the end."""
     text = json.dumps(document.model_dump(mode="json"), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return (text + "\n").encode()
 
 
 def document_text(line: bytes) -> bytes:
-    """A document in one line as the bytes of the file that :func:`write_document` writes."""
+    """Convert a one-line document to the bytes of the file that :func:`write_document` writes."""
     return (json.dumps(json.loads(line), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def parse_line(line: bytes, kind: type[Document], name: str) -> Document:
-    """Validate a document in one line; ``name`` is what to call it in an error.
+    """Validate a one-line document; ``name`` is its name in errors.
 
     Raises:
         CorruptArtifactError: if it is invalid; the field is named.

@@ -1,4 +1,4 @@
-"""Verdicts as Parquet: of one run in a file, or of many in one. Only this file and the intake import pyarrow."""
+"""Verdicts as Parquet: one run or many runs per file. Only this file and the intake import pyarrow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TEXTS = [field.name for field in RUNS_SCHEMA if field.type == pa.string()]
 
 
 def encode(columns: list[list[Any]], about: dict[str, Any] | None = None) -> bytes:
-    """One run's verdicts as a file; ``about`` rides in its metadata. The same values give the same bytes."""
+    """One run's verdicts as a file; ``about`` goes to its metadata. The same values give the same bytes."""
     table = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
     if about is not None:
         table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
@@ -43,7 +43,7 @@ def decode(path: Path) -> tuple[list[list[Any]], dict[str, Any]]:
     """The columns of one run's file as plain values, and its metadata.
 
     Raises:
-        CorruptArtifactError: it is not such a file.
+        CorruptArtifactError: if it is not a verdict file.
     """
     try:
         table = pq.ParquetFile(path).read()  # read_table would import pyarrow.dataset
@@ -56,7 +56,7 @@ def decode(path: Path) -> tuple[list[list[Any]], dict[str, Any]]:
 
 
 def encode_runs(runs: Mapping[str, list[list[Any]]]) -> bytes:
-    """The verdicts of many runs as one file, in the order of their ids; texts that many rows share are kept once."""
+    """The verdicts of many runs as one file, in the order of their ids; repeated texts are stored once."""
     names = [name for name in sorted(runs) for _ in runs[name][0]]
     parts: Iterable[list[Any]] = (
         [value for name in sorted(runs) for value in runs[name][at]] for at in range(len(SCHEMA))
@@ -72,7 +72,7 @@ class RunTable:
         path: A file of :func:`encode_runs`.
 
     Raises:
-        CorruptArtifactError: it is not such a file, or the rows of a run are not together.
+        CorruptArtifactError: if it is not such a file, or the rows of a run are not contiguous.
     """
 
     def __init__(self, path: Path) -> None:
@@ -89,10 +89,10 @@ class RunTable:
         self._places = self._find(self._columns[0], self._words[0] or [])
 
     def encode(self, run_id: str) -> bytes:
-        """The verdicts of one run as :func:`encode` writes them, without a detour over Python's values (and pandas).
+        """The verdicts of one run in the format of :func:`encode`, without conversion to Python values (or pandas).
 
         Raises:
-            CorruptArtifactError: there are no rows of this run.
+            CorruptArtifactError: if there are no rows of this run.
         """
         start, count = self._place(run_id)
         parts = [column.slice(start, count) for column in self._columns[1:]]
@@ -103,7 +103,7 @@ class RunTable:
         """The columns of one run as plain values, in the order of ``SCHEMA``.
 
         Raises:
-            CorruptArtifactError: there are no rows of this run.
+            CorruptArtifactError: if there are no rows of this run.
         """
         start, count = self._place(run_id)
         out = []

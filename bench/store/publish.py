@@ -1,4 +1,4 @@
-"""Runs into a collection: the same runs give the same bytes."""
+"""Publishing runs into a collection: the same runs give the same bytes."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from bench.store.verdicts import columns_of
 
 @dataclass
 class Published:
-    """What came of publishing.
+    """Result of publishing.
 
     Attributes:
-        folder: The collection's.
-        runs: Ids of all runs that it holds now.
-        added: Ids of those that it did not hold before, or held with other contents.
-        left_out: What was asked for and is not in it, with the reason, one line each.
-        size: Bytes of its files.
+        folder: Folder of the collection.
+        runs: Ids of all runs in it.
+        added: Ids of new runs, and of runs with changed content.
+        left_out: Requested runs and files that are not in it, with the reason, one line each.
+        size: Total bytes of its files.
     """
 
     folder: Path
@@ -54,22 +54,22 @@ class Published:
 
 
 def publish(store: RunStore, name: str, wanted: Iterable[str]) -> Published:
-    """Put runs into the collection ``published/NAME``; what it holds already stays, and run folders stay as they are.
+    """Add runs to the collection ``published/NAME``; its existing runs and all run folders are kept.
 
-    The same runs give the same bytes, in whatever order and in how many steps they are published.
+    The same runs give the same bytes, in any order and any number of steps.
 
     Args:
-        store: Where the runs are.
-        name: The collection's.
+        store: The store of the runs.
+        name: Name of the collection.
         wanted: Ids of complete runs.
 
     Raises:
-        InputError: the name is no plain word.
-        CorruptArtifactError: a run that is published already is damaged; nothing was written.
-        StorageError: the folder cannot be written.
+        InputError: if the name is not a plain word.
+        CorruptArtifactError: if a published run is damaged; nothing was written.
+        StorageError: if the folder cannot be written.
     """
     if not NAME.fullmatch(name) or ".." in name:
-        raise InputError(f"collection {name!r} is no name; expected letters, digits, '.', '_', '+', '-'")
+        raise InputError(f"collection name {name!r} is invalid; expected letters, digits, '.', '_', '+', '-'")
     folder = store.root / FOLDER / name
     before, out = Collection(folder), Published(folder)
     if before.problems and before.ids():
@@ -91,7 +91,7 @@ def publish(store: RunStore, name: str, wanted: Iterable[str]) -> Published:
 
 @dataclass(frozen=True)
 class _Taken:
-    """All of a run that is published: documents in one line each, columns of its verdicts, a PNG."""
+    """The published form of a run: documents in one line each, columns of its verdicts, a PNG."""
 
     record: bytes
     columns: list[list[Any]]
@@ -101,7 +101,7 @@ class _Taken:
 
 
 def _taken(run: RunFolder, leave_out: Callable[[str], None]) -> _Taken:
-    """Everything of a run; a confirmation or picture that is damaged or of other verdicts is left out and named."""
+    """The complete content of a run; a damaged or mismatched confirmation or picture is omitted and reported."""
     judged = run.read()
     record = judged.record
     confirmation = gallery = picture = None
@@ -128,7 +128,7 @@ def _pictured(document: bytes, picture: bytes | None, record: Record) -> tuple[b
 
 
 def _write(folder: Path, runs: Mapping[str, _Taken]) -> int:
-    """The files of a collection, the manifest last; their bytes together."""
+    """The files of a collection, the manifest last; returns their total size."""
     ordered = [runs[name] for name in sorted(runs)]
     files = {
         RECORDS: b"".join(run.record for run in ordered),
@@ -141,7 +141,7 @@ def _write(folder: Path, runs: Mapping[str, _Taken]) -> int:
     for name, data in files.items():
         write_whole(folder / name, data)
     for path in [*folder.glob("*.jsonl"), *folder.glob(f"{PICTURES}/*.png")]:
-        if path.relative_to(folder).as_posix() not in files:  # of a picture or confirmation that is gone
+        if path.relative_to(folder).as_posix() not in files:  # of a removed picture or confirmation
             path.unlink()
     contents = Contents(
         name=folder.name,

@@ -1,4 +1,4 @@
-"""Published runs: the records and verdicts of many runs in a handful of files, read as run folders are."""
+"""Published runs: the records and verdicts of many runs in a few files, read like run folders."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from bench.store.verdicts import Row, rows_of
 if TYPE_CHECKING:
     from bench.store.parquet import RunTable
 
-FOLDER = "published"  # of collections, below a results folder
+FOLDER = "published"  # folder of collections, in a results folder
 MANIFEST, RECORDS, VERDICTS = "manifest.json", "records.jsonl", "verdicts.parquet"
 CONFIRMATIONS, GALLERIES, PICTURES = "confirmations.jsonl", "galleries.jsonl", "pictures"
-# Of a run's folder.
+# Files of a run's folder.
 RUN_RECORD, RUN_VERDICTS, RUN_CONFIRMATION = "record.json", "verdicts.parquet", "confirmation.json"
 RUN_GALLERY, RUN_PICTURE = "gallery.json", "gallery.png"
-# A line is a document with the run's id near its beginning; no other text in it can be taken for that.
+# A line is a document with the run's id near its start; no other text in it can match.
 _RUN_ID = re.compile(rb'"run_id":"([0-9a-f]{16})"')
 
 
 class Contents(Frozen):
-    """What a collection holds."""
+    """The content of a collection."""
 
     schema_version: Literal[1] = 1
     kind: Literal["collection"] = "collection"
     name: str
     runs: int = Field(ge=0)
-    images: int = Field(ge=0, description="verdicts in all")
-    files: dict[str, str] = Field(description="SHA-256 of every other file, by its path below the collection's folder")
+    images: int = Field(ge=0, description="total number of verdicts")
+    files: dict[str, str] = Field(description="SHA-256 of every other file, by its path in the collection's folder")
 
 
 @dataclass
 class _Lines:
-    """Documents by the run that they name, and the numbers of the lines that name none."""
+    """Documents by run id, and the numbers of the lines without one."""
 
     by_run: dict[str, bytes] = field(default_factory=dict)
     nameless: list[int] = field(default_factory=list)
 
 
 class Collection:
-    """One folder of published runs; its files are read when they are first needed, and once.
+    """One folder of published runs; its files are read once, on first use.
 
     Args:
         folder: The collection's, ``results/published/NAME``.
@@ -61,21 +61,21 @@ class Collection:
 
     @property
     def name(self) -> str:
-        """That of its folder."""
+        """The name of its folder."""
         return self.folder.name
 
     @cached_property
     def contents(self) -> Contents:
-        """What it should hold.
+        """The declared content.
 
         Raises:
-            CorruptArtifactError: the manifest is missing or damaged.
+            CorruptArtifactError: if the manifest is missing or damaged.
         """
         return read_document(self.folder / MANIFEST, Contents, "manifest")
 
     @cached_property
     def problems(self) -> list[str]:
-        """Files that do not have the bytes that were published, and lines that name no run; one line each."""
+        """Files that differ from what was published, and lines without a run; one line each."""
         out = [f"{self.folder / RECORDS}: line {line} names no run" for line in self._records.nameless]
         try:
             files = self.contents.files
@@ -84,7 +84,7 @@ class Collection:
         for name, expected in files.items():
             path = self.folder / name
             if not path.is_file():
-                out.append(f"{path} is missing; expected it beside {MANIFEST}")
+                out.append(f"{path} is missing; expected it next to {MANIFEST}")
             elif sha256_of(path) != expected:
                 out.append(f"{path} does not have the SHA-256 in {MANIFEST}; restore it, or publish the runs again")
         return out
@@ -102,10 +102,10 @@ class Collection:
         return self._records.by_run[run_id]
 
     def record(self, run_id: str) -> Record:
-        """The record of a run that is here.
+        """The record of a run of the collection.
 
         Raises:
-            CorruptArtifactError: its line is damaged; the field is named.
+            CorruptArtifactError: if its line is damaged; the field is named.
         """
         where = f"record {run_id} in {self.folder / RECORDS}"
         record = parse_line(self.record_line(run_id), Record, where)
@@ -114,15 +114,15 @@ class Collection:
         return record
 
     def columns(self, run_id: str) -> list[list[Any]]:
-        """The verdicts of a run that is here, as plain values by column, in the order of a row's fields.
+        """The verdicts of a run of the collection, as plain values by column, in the order of a row's fields.
 
         Raises:
-            CorruptArtifactError: the file cannot be read, or has no rows of this run.
+            CorruptArtifactError: if the file cannot be read, or has no rows of this run.
         """
         return self._verdicts.columns(run_id)
 
     def rows(self, run_id: str) -> list[Row]:
-        """The verdicts of a run that is here.
+        """The verdicts of a run of the collection.
 
         Raises:
             CorruptArtifactError: as :meth:`columns`.
@@ -133,10 +133,10 @@ class Collection:
             raise CorruptArtifactError(f"verdicts of run {run_id} in {self.folder / VERDICTS}: {error}") from None
 
     def file(self, run_id: str, name: str) -> bytes | None:
-        """What the folder of a run that is here would hold under a name, such as ``record.json``; None for nothing.
+        """Content of a file in the run's folder, such as ``record.json``; None if there is no such file.
 
         Raises:
-            CorruptArtifactError: what it is made from is damaged.
+            CorruptArtifactError: if its source is damaged.
         """
         if name == RUN_VERDICTS:
             return self._verdicts.encode(run_id)
@@ -150,7 +150,7 @@ class Collection:
             raise CorruptArtifactError(f"{name} of run {run_id} in {self.folder} is not JSON: {error}") from None
 
     def picture_path(self, run_id: str) -> Path:
-        """Where the run's picture is, if there is one."""
+        """Path of the run's picture, if there is one."""
         return self.folder / PICTURES / f"{run_id}.png"
 
     def _picture(self, run_id: str) -> bytes | None:

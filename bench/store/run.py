@@ -1,4 +1,4 @@
-"""An evaluated Spec as its readers get it: the record and one row for each image."""
+"""An evaluated Spec for readers: the record and one row per image."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Run:
 
     Attributes:
         record: Its figures agree with ``rows``.
-        rows: One for each image, in the order of the Spec.
-        complete: The run was there already when it was asked for; nothing was attacked.
-        folder: Where record and verdicts lie; None where they were never written.
+        rows: One per image, in the order of the Spec.
+        complete: Whether the run existed already, so that nothing was attacked.
+        folder: Folder of record and verdicts; None if they were never written.
     """
 
     record: Record
@@ -40,7 +40,7 @@ class Run:
         """The rows by image id.
 
         Raises:
-            CorruptArtifactError: an image is judged twice.
+            CorruptArtifactError: if an image is judged twice.
         """
         by_id = {row.image_id: row for row in self.rows}
         if len(by_id) < len(self.rows):
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def robust(self) -> dict[str, bool]:
-        """By image id, whether the image survives the attack."""
+        """By image id, whether the image is robust."""
         return {image_id: row.robust for image_id, row in self.by_id.items()}
 
     @property
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def clean_accuracy(self) -> float:
-        """The share of images, in [0, 1], that the target classifies correctly before any attack."""
+        """The share of images, in [0, 1], that the target classifies correctly without attack."""
         return self.record.metrics.clean_accuracy
 
     @property
@@ -69,5 +69,5 @@ class Run:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the robust accuracy, as the record has it."""
+        """95% interval of the robust accuracy, from the record."""
         return self.record.metrics.robust_accuracy_interval

@@ -1,4 +1,4 @@
-"""The results folder: a folder for each run, and collections of runs that were published."""
+"""The results folder: one folder per run, and collections of published runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunFolder:
 
     Args:
         path: The folder, which need not exist.
-        published: A collection that has the run, read where the folder has no record.
+        published: A collection with the run, used if the folder has no record.
     """
 
     def __init__(self, path: Path, published: Collection | None = None) -> None:
@@ -34,7 +34,7 @@ class RunFolder:
 
     @property
     def published(self) -> Collection | None:
-        """The collection from which the run is read; None where it is read from the folder."""
+        """The collection that the run is read from; None if it is read from the folder."""
         return None if self.record_path.exists() else self._published
 
     @property
@@ -44,7 +44,7 @@ class RunFolder:
 
     @property
     def where(self) -> Path:
-        """The file that holds the record."""
+        """The file with the record."""
         return self.published.folder / RECORDS if self.published else self.record_path
 
     @property
@@ -74,20 +74,20 @@ class RunFolder:
         return Run(record, tuple(rows), folder=self.where.parent)
 
     def file(self, name: str) -> bytes | None:
-        """The bytes of a file of the run, such as ``record.json``: from its folder, else as published; None for none.
+        """The bytes of a file of the run, such as ``record.json``: from its folder, or as published; None for none.
 
         Raises:
-            CorruptArtifactError: what it is made from is damaged.
+            CorruptArtifactError: if its source is damaged.
         """
         if (self.path / name).exists():
             return (self.path / name).read_bytes()
         return self.published.file(self.path.name, name) if self.published else None
 
     def record(self) -> Record:
-        """The record alone, validated; of its verdicts only that they are there.
+        """The validated record alone; of its verdicts only the presence is checked.
 
         Raises:
-            CorruptArtifactError: it is damaged, or has no verdicts beside it.
+            CorruptArtifactError: if it is damaged, or has no verdicts beside it.
         """
         if self.published:
             return self.published.record(self.path.name)
@@ -96,9 +96,9 @@ class RunFolder:
         return read_record(self.record_path)
 
     def summary(self) -> Record:
-        """The record alone, for who does not look at verdicts; they are checked where that is quick.
+        """The record alone, for uses without verdicts; these are checked only if that is fast.
 
-        A published run's files are held to the SHA-256 in the manifest, which needs no reader of Parquet.
+        A published run's files are checked against the SHA-256 in the manifest, which does not need a Parquet reader.
 
         Raises:
             CorruptArtifactError: as :meth:`read`.
@@ -142,14 +142,14 @@ class RunFolder:
 
 
 class RunStore:
-    """All runs of one results folder: those in folders of their own, and those in ``published/NAME``."""
+    """All runs of one results folder: those in their own folders, and those in ``published/NAME``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @cached_property
     def collections(self) -> list[Collection]:
-        """Of published runs, as they were when they were first asked for."""
+        """Published runs, cached on first use."""
         return collections(self.root)
 
     def ids(self) -> list[str]:
@@ -158,7 +158,7 @@ class RunStore:
         return sorted(own.union(*(collection.ids() for collection in self.collections)))
 
     def problems(self) -> list[str]:
-        """What is wrong with the files of collections, one line each."""
+        """Errors in the files of collections, one line each."""
         return [text for collection in self.collections for text in collection.problems]
 
     def run(self, run_id: str) -> RunFolder:
@@ -180,7 +180,7 @@ class RunStore:
 
 def _several(prefix: str, found: list[str]) -> str:
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"several runs begin with {prefix!r}: {', '.join(found[:_SHOWN])}{more}; expected more digits"
+    return f"several runs start with {prefix!r}: {', '.join(found[:_SHOWN])}{more}; expected more digits"
 
 
 def _none(prefix: str, ids: list[str], root: Path) -> str:

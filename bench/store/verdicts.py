@@ -1,4 +1,4 @@
-"""Per-image verdicts: the rows from which every figure is computed. Parquet is read when rows are."""
+"""Per-image verdicts: the rows that every figure is computed from. Parquet is only imported to read rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def robust(self) -> bool:
-        """Whether the image survives the attack: its verdict is ROBUST; INVALID and ERROR do not count."""
+        """Whether the image is robust: its verdict is ROBUST; INVALID and ERROR do not count."""
         return self.outcome is Outcome.ROBUST
 
     @property
@@ -58,7 +58,7 @@ def rows_of(columns: Sequence[Sequence[Any]]) -> list[Row]:
     """The rows of :func:`columns_of`.
 
     Raises:
-        ValueError: an outcome that there is not, or columns of different lengths.
+        ValueError: for an invalid outcome, or columns of different lengths.
     """
     named = {outcome.value: outcome for outcome in Outcome}
     plain = list(columns)

@@ -62,13 +62,13 @@ def read_published(run: RunFolder, published: Collection, *, beside: bool = True
     """A published run, checked as :func:`read_run` checks one in a folder.
 
     Args:
-        run: Which.
+        run: Id of the run.
         published: Its collection.
-        beside: Take a confirmation or picture that was put into the run's folder later before the published one.
+        beside: Prefer a confirmation or picture that was added to the run's folder later over the published one.
 
     Raises:
         RefusedError: for the first error, with the field's name.
-        CorruptArtifactError: the collection is damaged.
+        CorruptArtifactError: if the collection is damaged.
     """
     run_id = run.path.name
     record = records.parse_record(published.file(run_id, RECORD) or b"")
@@ -86,7 +86,7 @@ def read_published(run: RunFolder, published: Collection, *, beside: bool = True
 
 
 def read_own(run: RunFolder) -> Evidence:
-    """A run of a results folder, wherever its record is.
+    """A run of a results folder, in its own folder or published.
 
     Raises:
         RefusedError: as :func:`read_run`.
@@ -95,13 +95,14 @@ def read_own(run: RunFolder) -> Evidence:
 
 
 def read_all(results: Path, *, folders: bool = True) -> tuple[list[Evidence], list[Refusal]]:
-    """Every run of a results folder in the order of their names, and every one that was not taken.
+    """Every run of a results folder in the order of their names, and every refused one.
 
-    Folders without a record (ladders, runs that go on) are no runs. A run's folder goes before its publication.
+    Folders without a record (ladders, unfinished runs) are not runs. A run's folder takes precedence over its
+    publication.
 
     Args:
         results: The folder.
-        folders: Runs in folders of their own, too; else published ones alone.
+        folders: Include runs in their own folders; otherwise only published ones.
     """
     taken: list[Evidence] = []
     refused: list[Refusal] = []

@@ -33,7 +33,7 @@ def pack_run(run: RunFolder, out: Path | None, means: Means, *, with_images: boo
     """Pack a run's record, verdicts, picture and, if requested, its adversarial images.
 
     Args:
-        run: Which.
+        run: The run.
         out: The archive; None for ``RUN.bench.zip`` in the working folder.
         means: Folders of models and adversarial images.
         with_images: Pack the adversarial images, so that they can be judged again.

@@ -1,8 +1,8 @@
-"""What a contributor writes: one base class for each kind of plug-in, and what its methods are handed.
+"""The base classes for contributors, one for each kind of plug-in, and the inputs of their methods.
 
-A plug-in is one class in one file, named by one entry point. Its pydantic fields are its options, its docstring's
-first line is what `bench list` shows. Everything else that a class may set is declared, with its default, by the base
-of its kind; a name that the base does not declare is refused when the class is made (``contract``).
+A plug-in is one class in one file, registered by one entry point. Its pydantic fields are its options, and `bench list`
+shows the first line of its docstring. The base class of its kind declares everything else that a class may set, with
+its default; a name that the base does not declare is refused when the class is created (``contract``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an attack is: images moved inside a budget so that the adversary's source misclassifies them."""
+"""The attack plug-in: images perturbed within a budget so that the adversary's source misclassifies them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Attack(Plugin, kind="attack"):
-    """Perturb images to raise the loss of the adversary's source.
+    """Perturbs images to increase the loss of the adversary's source.
 
     A class needs ``norms`` and ``perturb``.
 
     Attributes:
-        norms: Norms of the budgets that it can keep.
-        per_image: The candidate of an image does not depend on its batch. Where it does, the batch size is part of what
-            identifies the candidates.
-        precisions: Arithmetic that its search can use.
-        needs: The least that the source must answer with.
-        for_transfer: Made to transfer from one model to another, which a ladder counts as T1+.
+        norms: Norms of the supported budgets.
+        per_image: Whether the candidate of an image is independent of its batch. If not, the batch size is part of the
+            candidates' address.
+        precisions: Supported arithmetic of its search.
+        needs: The least that the source must return.
+        for_transfer: Whether it is designed for transfer between models, which a ladder counts as T1+.
     """
 
     norms: ClassVar[frozenset[Norm]]
@@ -37,12 +37,12 @@ class Attack(Plugin, kind="attack"):
     for_transfer: ClassVar[bool] = False
 
     def check(self, source: Model) -> None:
-        """Raise InputError for a source that the attack cannot run on. Without it every source will do."""
+        """Raise InputError for a source that the attack cannot run on. By default all sources are accepted."""
 
     def calls(self, classes: int, budget: Budget) -> Calls | None:
-        """Passes through the source for one image, least and most; None, as by default, where they are not known."""
+        """Passes through the source per image, least and most; None by default, which means unknown."""
         return None
 
     @abstractmethod
     def perturb(self, adversary: Adversary, batch: Batch) -> Tensor:
-        """Candidates of the shape and dtype of ``batch.images``; ``warnings.warn`` what the record should say."""
+        """Return candidates with the shape and dtype of ``batch.images``; ``warnings.warn`` goes to the record."""

@@ -1,4 +1,4 @@
-"""What a backend is: where the shards of a run are worked on."""
+"""The backend plug-in: where the shards of a run are processed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 
 
 class Backend(Plugin, kind="backend"):
-    """Where shards run. A class needs ``map``."""
+    """Processes shards. A class needs ``map``."""
 
     @abstractmethod
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results as they are ready, in any order."""
+        """Results as they become available, in any order."""

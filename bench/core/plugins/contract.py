@@ -1,7 +1,7 @@
 """The rules for the class of a plug-in: a name or a type that its base does not declare is refused.
 
-A base such as ``Threat`` declares every attribute and method of its kind with its default. A class below it may replace
-them, and have options (pydantic fields) and private names. Any other public name is taken for a mistake.
+A base such as ``Threat`` declares every attribute and method of its kind with its default. A subclass may override
+them, and may have options (pydantic fields) and private names. Any other public name is treated as a mistake.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 else:
 
     class overridable:  # noqa: N801 (a decorator, read as property)
-        """A default that a plug-in may replace by a class attribute or by an option.
+        """A default that a plug-in may override with a class attribute or an option.
 
-        It is read from a plug-in and not from its class, so that pydantic does not take it for an option's default.
+        It is readable on instances only, so that pydantic does not use it as an option's default.
         """
 
         def __init__(self, default: Callable[[Any], Any]) -> None:
@@ -41,11 +41,11 @@ else:
 
 @dataclass(frozen=True)
 class Terms:
-    """What the classes of one kind may hold.
+    """The names that the classes of one kind may define.
 
     Attributes:
-        kind: In words, such as ``threat``.
-        base: The class that declares it.
+        kind: Name of the kind, such as ``threat``.
+        base: The base class of the kind.
         declared: Public names of attributes and methods.
     """
 
@@ -55,15 +55,15 @@ class Terms:
 
     @classmethod
     def of(cls, kind: str, base: type, namespace: Mapping[str, Any]) -> Terms:
-        """The terms of a base: every public name in it."""
+        """The terms of a base: all its public names."""
         names = {*namespace, *inspect.get_annotations(base)}
         return cls(kind, base, frozenset(name for name in names if not name.startswith("_")))
 
     def refuse_unknown(self, who: str, names: Iterable[str]) -> None:
-        """Refuse a public name that is not declared, with a near one where there is one.
+        """Refuse an undeclared public name, with a similar declared one as suggestion.
 
         Raises:
-            InputError: there is one.
+            InputError: if there is one.
         """
         for name in names:
             if name.startswith("_") or name in self.declared or name in dir(self.base):
@@ -76,7 +76,7 @@ class Terms:
         """Refuse an option that would hide a class attribute or a method.
 
         Raises:
-            InputError: there is one.
+            InputError: if there is one.
         """
         for name in options:
             if name in self.declared and not isinstance(vars(self.base).get(name), overridable):
@@ -84,10 +84,10 @@ class Terms:
                                  f"without an annotation, or as ClassVar")  # fmt: skip
 
     def check(self, who: str, name: str, value: Any) -> None:
-        """Refuse an attribute of another type than the base declares, and a method that is called otherwise.
+        """Refuse an attribute of another type than declared, and a method with an incompatible signature.
 
         Raises:
-            InputError: with what was expected.
+            InputError: with the expected type or signature.
         """
         asked = vars(self.base).get(name)
         if isinstance(asked, property):
@@ -102,13 +102,13 @@ class Terms:
 
 
 def missing(plugin: type[BaseModel]) -> list[str]:
-    """Names that the base requires and that neither the class nor a parent gives."""
+    """Names that the base requires and that neither the class nor a parent defines."""
     given = {name for parent in plugin.__mro__ for name in vars(parent)} | set(plugin.model_fields)
     return sorted((plugin.__class_vars__ - given) | getattr(plugin, "__abstractmethods__", frozenset()))
 
 
 def _check_method(who: str, name: str, value: Any, asked: FunctionType) -> None:
-    """Whether ``value`` can be called as ``asked`` is."""
+    """Check that ``value`` can be called like ``asked``."""
     if isinstance(value, classmethod | staticmethod):
         return
     wanted = inspect.signature(asked).parameters.values()
@@ -142,7 +142,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def _words(hint: Any) -> str:
-    """A type as a message names it."""
+    """The name of a type in error messages."""
     if _origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if isinstance(hint, EnumType):

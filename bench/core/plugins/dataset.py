@@ -1,4 +1,4 @@
-"""What a data set is: named splits of images, wherever they lie."""
+"""The data set plug-in: named splits of images, independent of their storage."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ if TYPE_CHECKING:
 
 
 class Split(Protocol):
-    """A named part of a data set in a fixed order that does not depend on how it is stored."""
+    """A named part of a data set in a fixed order that does not depend on the storage."""
 
     ids: Sequence[str]
     labels: Sequence[int]
-    layout: str  # how the images are stored, in words; empty where there is only one way
+    layout: str  # description of the storage; empty if there is only one
 
     def read(self, positions: Sequence[int]) -> Batch:
-        """The images at ``positions`` as they are judged: preprocessed, float32 (B, C, H, W) in [0, 1], on the CPU.
+        """The preprocessed images at ``positions`` for judging, float32 (B, C, H, W) in [0, 1], on the CPU.
 
         Raises:
-            UnreadableImageError: an image cannot be decoded.
+            UnreadableImageError: if an image cannot be decoded.
         """
 
     def draw(self, positions: Sequence[int], seeds: Sequence[int], how: Augmentation) -> tuple[Tensor, Tensor]:
-        """Images to train on, uint8 or float32 in [0, 1], with labels (B,) int64.
+        """Training images, uint8 or float32 in [0, 1], with labels (B,) int64.
 
-        What is drawn as an image is read (``how.crop``, ``how.flip``) is drawn from the seed beside its position
-        alone. Called in worker processes.
+        The augmentation applied when reading (``how.crop``, ``how.flip``) depends only on the seed given for each
+        position. Called in worker processes.
         """
 
     def digest(self) -> str:
-        """SHA-256 of ids and labels, and of pixels where they are in memory; what a trained model is made from."""
+        """SHA-256 of ids and labels, and of pixels if they are in memory; part of a trained model's address."""
 
     def problems(self) -> list[str]:
-        """What is missing or too much against the data set's published make-up, one line each."""
+        """Differences from the data set's published size, one line each."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where a data set lies and how its images are read; only shape and preprocessing may change a pixel.
+    """Location and reading of a data set; only shape and preprocessing may change a pixel.
 
     Attributes:
-        root: The folder that the user names with ``--data``; None for a data set that needs none.
+        root: The folder given with ``--data``; None for a data set that needs none.
         image_shape: (C, H, W) after preprocessing.
         preprocessing: Resize and crop for ``Split.read``.
-        workers: Threads that decode.
-        cache: A folder where an index of what lies in archives may be kept.
+        workers: Decoding threads.
+        cache: A folder for indexes of archives.
     """
 
     root: Path | None
@@ -70,8 +70,8 @@ class Dataset(Plugin, kind="data set"):
     A class needs ``split``.
 
     Attributes:
-        needs_root: The images lie in a folder that the user must name.
-        sizes: Images by the name of the split, where the make-up is published; `bench plan` reads it.
+        needs_root: Whether the images are in a folder that the user must give.
+        sizes: Number of images by split, if published; `bench plan` reads it.
     """
 
     needs_root: ClassVar[bool] = False
@@ -82,6 +82,6 @@ class Dataset(Plugin, kind="data set"):
         """The split ``train`` or ``test``.
 
         Raises:
-            UnknownNameError: there is no such split.
-            InputError: nothing readable there; says what was got, what was expected and what to do.
+            UnknownNameError: if there is no such split.
+            InputError: if nothing there is readable; says what was found, what was expected and what to do.
         """

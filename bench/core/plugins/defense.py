@@ -1,4 +1,4 @@
-"""What a defense is: how a defended model is made, kept and loaded."""
+"""The defense plug-in: how a defended model is trained, stored and loaded."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingMeans:
-    """With what a model is trained; none of it may change the weights but by rounding.
+    """Settings of a training; none of them may change the weights beyond rounding.
 
     Attributes:
         device: ``cpu`` or ``cuda``; processes started by ``accelerate launch`` share the work.
-        progress: Told each step.
-        workspace: Where checkpoints and the log are kept, so that a killed training goes on; None for nowhere.
-        micro_batch: Images at once on one device; None for all of a step's share.
+        progress: Notified of each step.
+        workspace: Folder of checkpoints and log, so that an interrupted training resumes; None for none.
+        micro_batch: Images per micro-batch on one device; None for the whole share of a step.
         workers: Processes that read images.
         checkpoint_every: Steps between checkpoints.
-        tensorboard: Write TensorBoard's event files beside the log.
+        tensorboard: Write TensorBoard event files next to the log.
     """
 
     device: str = "cpu"
@@ -47,10 +47,10 @@ class TrainingMeans:
 
 @dataclass(frozen=True)
 class Kit:
-    """All that a defense gets to make one model: a fresh start, the key, the training split, a seed.
+    """The inputs for one model: a fresh start, the key, the training split, a seed.
 
-    ``start`` gives what fine-tuning starts from: the undefended base, unless the profile names another. ``weights`` is
-    the file or folder of weights that the user named.
+    ``start`` returns the starting model of fine-tuning: the undefended base, unless the profile sets another.
+    ``weights`` is the file or folder of weights given by the user.
     """
 
     start: Callable[[], nn.Module]
@@ -64,28 +64,28 @@ class Kit:
 
 
 class InnerAdversary(Protocol):
-    """An adversary inside the training, which moves the images of a step before the weights learn from them."""
+    """An adversary inside the training, which perturbs the images of a step before training on them."""
 
     @property
     def steps(self) -> int:
         """Gradients in each training step."""
 
     def move(self, model: Model, images: Tensor, labels: Tensor, start: Tensor) -> Tensor:
-        """Images (B, C, H, W) of the ball around ``images`` that ``model`` finds hard; ``start`` is in [-1, 1]."""
+        """Images (B, C, H, W) in the ball around ``images`` that are hard for ``model``; ``start`` is in [-1, 1]."""
 
 
 class Defense(Plugin, kind="defense"):
-    """How a defended model is made. ``train``, which leaves files, then ``load`` is the only way to a model.
+    """How a defended model is made. ``train``, which writes files, then ``load`` is the only way to a model.
 
     A class needs ``recipe``, ``train`` and ``load``; a keyed one inherits most of it from
     :class:`bench.defenses.keyed.KeyedDefense`.
 
     Attributes:
-        keyed: Models depend on a secret key; ``Kit.key`` is the holder's.
-        key_free: A keyed defense that can also be made without a key, which an adversary may do.
-        ready: Models come with their own weights: nothing is trained, neither base nor training images are needed.
-        tuning: Name of the profile's recipe by which the weights of :meth:`trainable` are trained; None where no recipe
-            of the profile is used.
+        keyed: Whether models depend on a secret key; ``Kit.key`` is the holder's.
+        key_free: Whether a keyed defense can also be trained without a key, as an adversary may do.
+        ready: Whether models come with their own weights: no training, no base and no training images are needed.
+        tuning: Name of the profile's recipe that trains the weights of :meth:`trainable`; None if no recipe of the
+            profile is used.
     """
 
     keyed: ClassVar[bool] = False
@@ -95,34 +95,34 @@ class Defense(Plugin, kind="defense"):
 
     @property
     def leaks(self) -> bool:
-        """Whether the weights can be had without the key: a class that defines :meth:`leak` says so."""
+        """Whether the weights are available without the key: true for a class that defines :meth:`leak`."""
         return type(self).leak is not Defense.leak
 
     @overridable
     def embeddings(self) -> int:
-        """Keyed networks that one model consists of; a class attribute or an option."""
+        """Number of keyed networks in one model; a class attribute or an option."""
         return 1
 
     def check(self, profile: Profile) -> None:
-        """Raise InputError where the options cannot work in this profile; costs little. Without it all do."""
+        """Raise InputError if the options are invalid in this profile; must be cheap. By default all are accepted."""
 
     @abstractmethod
     def recipe(self, profile: Profile) -> dict[str, Any]:
-        """What fixes the weights besides options, base, data, key and seed; empty where the base is used as it is."""
+        """What determines the weights besides options, base, data, key and seed; empty if the base is used as is."""
 
     @abstractmethod
     def train(self, kit: Kit, folder: Path) -> None:
-        """Make the model and leave its files in ``folder``, without the key."""
+        """Train the model and write its files to ``folder``, without the key."""
 
     @abstractmethod
     def load(self, kit: Kit, folder: Path) -> nn.Module:
-        """The model of the files in ``folder``: images in [0, 1] to logits, frozen, in evaluation mode."""
+        """The model from the files in ``folder``: images in [0, 1] to logits, frozen, in evaluation mode."""
 
     def leak(self, kit: Kit, folder: Path) -> nn.Module:
-        """The model of the files in ``folder`` without its key (``kit.key`` is None), fed with plain images.
+        """The model from the files in ``folder`` without its key (``kit.key`` is None), fed with plain images.
 
         Raises:
-            NotApplicableError: the defense does not keep a key apart from its weights, as by default.
+            NotApplicableError: by default: the defense does not store a key apart from its weights.
         """
         raise NotApplicableError(f"{type(self).__name__} keeps no key apart from its weights; expected a keyed defense "
                                  "that says what leaks (`leak`)")  # fmt: skip
@@ -131,35 +131,35 @@ class Defense(Plugin, kind="defense"):
         """The keyed transform t(., K) before the network, as a module.
 
         Raises:
-            NotApplicableError: the defense does not say how a key is bound, as by default.
+            NotApplicableError: by default: the defense does not define how to bind a key.
         """
         raise NotApplicableError(f"{type(self).__name__} does not say how a key is bound; expected a keyed defense "
                                  "with `bind`")  # fmt: skip
 
     def trainable(self, network: nn.Module, seed: int) -> nn.Module:
-        """``network`` with the weights that train requiring a gradient; needed by a defense that names its ``tuning``.
+        """``network`` with gradients enabled for the trainable weights; required by a defense with ``tuning``.
 
         Raises:
-            NotApplicableError: the defense does not fine-tune, as by default.
+            NotApplicableError: by default: the defense does not fine-tune.
         """
         raise NotApplicableError(f"{type(self).__name__} does not fine-tune; expected a defense that does")
 
     def hardening(self, profile: Profile) -> InnerAdversary | None:
-        """The adversary inside the training; None, as by default, where training sees the images as they are."""
+        """The adversary inside the training; by default None: the images are not perturbed."""
         return None
 
     def preprocessing(self) -> str | None:
-        """Name of the preset that the model was made for; None, as by default, for the profile's.
+        """Name of the preprocessing preset of the model; by default None: the profile's.
 
         Raises:
-            UnknownNameError: the options name a model that is not known.
+            UnknownNameError: if the options name an unknown model.
         """
         return None
 
     def weights_file(self, weights: Path | None) -> Path | None:
-        """Where a ``ready`` model's file is on this machine; None, as by default, where it is not.
+        """The local file of a ``ready`` model; None, the default, if there is none.
 
         Args:
-            weights: The file or folder that the user named.
+            weights: The file or folder given by the user.
         """
         return None

@@ -1,4 +1,4 @@
-"""What every plug-in inherits: options as frozen pydantic fields, and a class held to what its base declares."""
+"""The base of all plug-ins: options as frozen pydantic fields, and a class restricted to its base's declarations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ else:
 
 
 class Contract(ModelMetaclass):
-    """Makes the classes of plug-ins, and refuses those that are not as their base declares.
+    """Creates plug-in classes, and refuses those that violate their base's declarations.
 
-    ``class Threat(Plugin, kind="threat")`` makes a base. ``class KeyedDefense(Defense, adds=("save",))`` declares
-    further names for the classes below it.
+    ``class Threat(Plugin, kind="threat")`` creates a base. ``class KeyedDefense(Defense, adds=("save",))`` declares
+    further names for its subclasses.
     """
 
     __terms__: Terms | None  # None below no base
@@ -35,14 +35,14 @@ class Contract(ModelMetaclass):
         adds: tuple[str, ...] = (),
         **keywords: Any,
     ) -> Any:
-        """The class.
+        """Create the class.
 
         Raises:
-            InputError: it sets what its base does not declare, or to what the base does not allow.
+            InputError: if it sets what its base does not declare, or to a value that the base does not allow.
         """
         terms: Terms | None = next((b.__terms__ for b in bases if isinstance(b, Contract)), None)
         held = {n: value for base in bases if not isinstance(base, Contract) for n, value in vars(base).items()}
-        held |= namespace  # now, since pydantic adds to it
+        held |= namespace  # now, because pydantic adds to it
         try:
             with warnings.catch_warnings():  # instead of the warning, an option that hides an attribute is refused
                 warnings.filterwarnings("ignore", message="Field name .* shadows an attribute in parent")
@@ -64,17 +64,17 @@ class Contract(ModelMetaclass):
 
 
 class Plugin(BaseModel, metaclass=Contract):
-    """Base of the bases: frozen, its fields are its options, unknown options are refused."""
+    """Common base: frozen, its fields are its options, unknown options are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=() if TYPE_CHECKING else (overridable,))
 
     def options(self) -> dict[str, Any]:
-        """The options, defaults included, as JSON-like data: part of the run's identity."""
+        """The options, including defaults, as JSON-compatible data: part of the run's identity."""
         return self.model_dump(mode="json")
 
 
 def _check(cls: type[BaseModel], terms: Terms, held: dict[str, Any]) -> None:
-    """Compare a class with the terms of its base; ``held`` is what it sets itself."""
+    """Compare a class with the terms of its base; ``held`` is its own namespace."""
     own = {n: value for n, value in held.items()
            if n not in cls.model_fields and not type(value).__module__.startswith("pydantic.")}  # fmt: skip
     terms.refuse_unknown(cls.__name__, [*own, *sorted(cls.__class_vars__)])

@@ -1,4 +1,4 @@
-"""What a threat model is: what an adversary knows, and which model they attack because of it."""
+"""The threat plug-in: what an adversary knows, and the model that they attack because of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Knowledge(StrEnum):
-    """What an adversary may hold; asking for anything not declared raises KnowledgeError."""
+    """What an adversary may have; access to anything undeclared raises KnowledgeError."""
 
     PRETRAINED = "the pre-trained model"
     MECHANISM = "the defense's mechanism and training data"
@@ -34,11 +34,11 @@ class Knowledge(StrEnum):
 
 @dataclass(frozen=True)
 class Leak:
-    """A deployed model without its key: what is stored on a device, and what the mechanism's description says.
+    """A deployed model without its key: the content of a device, and the public description of the mechanism.
 
     Attributes:
-        model: The network as it stands, normalisation included, fed with plain images; frozen.
-        digest: Of the files.
+        model: The network including normalisation, fed with plain images; frozen.
+        digest: Digest of the files.
         options: The defense's options.
     """
 
@@ -49,15 +49,15 @@ class Leak:
 
 @dataclass(frozen=True)
 class Workshop:
-    """With what an adversary makes a model of its own.
+    """Tools for an adversary to train a model of its own.
 
     Attributes:
         start: A fresh copy of the undefended model, to be trained.
         data: The training split.
-        profile: The world.
-        seed: The adversary's.
+        profile: The profile.
+        seed: The adversary's seed.
         training: Device, progress.
-        keep: Folder and digest of what ``build`` leaves in a folder, made once for everything that decides it.
+        keep: Folder and digest of the files that ``build`` writes, made once for all inputs that determine them.
     """
 
     start: Callable[[], nn.Module]
@@ -69,44 +69,44 @@ class Workshop:
 
 
 class View(Protocol):
-    """The deployment as one adversary sees it."""
+    """One adversary's view of the deployment."""
 
     def base(self) -> Trained:
         """The undefended pre-trained model. Needs PRETRAINED."""
 
     def substitute(self, guess: int = 0) -> Trained:
-        """A model made as the defender makes them, with the adversary's own key number ``guess``. Needs MECHANISM."""
+        """A model trained by the defender's method with the adversary's own key number ``guess``. Needs MECHANISM."""
 
     def key_free(self, draw: int = 0) -> Trained:
-        """A model made as the defender makes them, but on plain images and without a key. Needs MECHANISM."""
+        """A model trained by the defender's method, but on plain images and without a key. Needs MECHANISM."""
 
     def workshop(self) -> Workshop:
-        """With what to make another model. Needs PRETRAINED and MECHANISM."""
+        """Tools to train another model. Needs PRETRAINED and MECHANISM."""
 
     def sibling(self, index: int) -> Trained:
-        """Device number ``index`` of the same maker, with its own key; the named key is number 0's. Needs SIBLING."""
+        """Device number ``index`` of the same maker, with its own key; number 0 has the named key. Needs SIBLING."""
 
     def answers(self, access: Access, limit: int | None = None) -> Trained:
-        """The deployed model behind a counter of what is asked, ``limit`` images at most. Needs QUERIES."""
+        """The deployed model behind a query counter, with at most ``limit`` queries. Needs QUERIES."""
 
     def leaked(self) -> Leak:
-        """The deployed model's weights; its key is not even read. Needs WEIGHTS."""
+        """The deployed model's weights; its key is never read. Needs WEIGHTS."""
 
     def target(self) -> Trained:
         """The deployed model itself. Needs TARGET."""
 
 
 class Threat(Plugin, kind="threat"):
-    """Which model the adversary holds; threats differ in nothing else.
+    """The model that the adversary has; threats differ in nothing else.
 
     A class needs ``tier``, ``knows`` and ``source``.
 
     Attributes:
-        tier: Place on the ladder of adversaries, as in docs/threats.md.
-        knows: What the adversary may hold; the view refuses everything else.
-        access: What the source answers with.
-        attack: Name of the attack where the user names none.
-        cost: What this would cost an attacker, in one sentence.
+        tier: Tier on the ladder of adversaries, as in docs/threats.md.
+        knows: What the adversary may have; the view refuses everything else.
+        access: What the source returns.
+        attack: Name of the default attack.
+        cost: The attacker's cost, in one sentence.
     """
 
     tier: ClassVar[TierName]
@@ -117,19 +117,19 @@ class Threat(Plugin, kind="threat"):
 
     @overridable
     def queries(self) -> int | None:
-        """Questions to the deployed model for each image attacked, None for any number; class attribute or option."""
+        """Query limit of the deployed model per attacked image, None for no limit; class attribute or option."""
         return None
 
     @overridable
     def query_budget(self) -> int | None:
-        """Questions in all, before any image is attacked; None where none is asked. Class attribute or option."""
+        """Total queries before any image is attacked; None if there are none. Class attribute or option."""
         return None
 
     @abstractmethod
     def source(self, view: View) -> Trained:
-        """The model that the attack sees, taken or made from what ``view`` hands out.
+        """The model that the attack sees, obtained or trained from what ``view`` provides.
 
         Raises:
-            KnowledgeError: something is asked for that ``knows`` does not declare.
-            NotApplicableError: the threat makes no sense for this defense.
+            KnowledgeError: if something is accessed that ``knows`` does not declare.
+            NotApplicableError: if the threat does not apply to this defense.
         """

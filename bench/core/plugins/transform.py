@@ -1,4 +1,4 @@
-"""What a key transform is: t(x, K), from images to images."""
+"""The key transform plug-in: t(x, K), from images to images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Transform(Plugin, kind="transform"):
     """t(x, K): images to images of the same shape and dtype, in [0, 1].
 
-    A class needs ``bind``. What it binds is tried on a few images before anything is trained
-    (:func:`bench.core.binding.bind_transforms`): another key gives other images, the input is left as it is, the same
+    A class needs ``bind``. The bound module is tested on a few images before anything is trained
+    (:func:`bench.core.binding.bind_transforms`): another key gives other images, the input is not modified, the same
     input gives the same output, and an ``inverse`` undoes the transform.
     """
 
@@ -25,8 +25,7 @@ class Transform(Plugin, kind="transform"):
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:
         """The transform under one key, as a module; its key tensors are never saved.
 
-        Where the module has a method ``inverse(images)`` it gives back the x that t takes to ``images``, for 8-bit x up
-        to float rounding.
+        If the module has a method ``inverse(images)``, it must undo t, for 8-bit images up to float rounding.
 
         Args:
             key: The secret.
@@ -34,5 +33,5 @@ class Transform(Plugin, kind="transform"):
             image_shape: (C, H, W).
 
         Raises:
-            InputError: ``block_size`` does not divide the image.
+            InputError: if ``block_size`` does not divide the image.
         """

@@ -1,4 +1,4 @@
-"""The standings as one CSV file: a line for each, in the order of the board."""
+"""The standings as one CSV file: one line each, in the order of the board."""
 
 from __future__ import annotations
 

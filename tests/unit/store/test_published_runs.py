@@ -146,7 +146,7 @@ def test_what_is_damaged_is_not_published_and_is_named(folders, cli):
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a..b"])
 def test_a_collection_has_a_plain_name(folders, name):
-    with pytest.raises(InputError, match="is no name"):
+    with pytest.raises(InputError, match="is invalid"):
         publish(RunStore(folders), name, [])
     assert not (folders / "published").exists()
 
