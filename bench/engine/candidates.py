@@ -1,4 +1,4 @@
-"""From clean images to candidates: run the attacks that the protocol asks for, or read back what they made."""
+"""From clean images to candidates: run the attacks of the protocol, or read back their results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from bench.store.candidates import CandidateStore, Made
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is to be judged for a shard, and how it came about.
+    """The images to judge for a shard, and their origin.
 
-    ``images`` (B, C, H, W); ``attacks`` names for each image whose candidate it is (``none``: the clean image);
-    ``failed`` marks images whose attack raised; ``made`` holds one entry for each attack that ran.
+    ``images`` (B, C, H, W); ``attacks`` is the attack that made each candidate (``none``: the clean image);
+    ``failed`` marks images whose attack raised; ``made`` has one entry for each attack that ran.
     """
 
     images: Tensor
@@ -38,14 +38,14 @@ class Candidates:
 
 
 class CountedSource(nn.Module):
-    """A source that counts the images sent forward and the gradients asked back."""
+    """A source that counts the forwards and gradients of images."""
 
     traceable = True
 
     def __init__(self, source: Trained) -> None:
         super().__init__()
         self._model, self.forwards, self.backwards = source.model, 0, 0
-        self.training = bool(getattr(source.model, "training", False))  # of the wrapper alone
+        self.training = bool(getattr(source.model, "training", False))  # of the wrapper only
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of ``images``."""
@@ -68,9 +68,9 @@ class Attacker:
         spec: Attack, fallback, protocol, budget, seed.
         source: The model that the attacks see; its digest is part of every address, nothing of the target is.
         attacks: The plug-ins by name, of the Spec's attack and fallback.
-        store: Where adversarial images are kept.
-        queries: Of the source for each image; None for any number.
-        only_kept: Read what is kept and run nothing.
+        store: Store of adversarial images.
+        queries: Query limit of the source per image; None for no limit.
+        only_kept: Read stored images and run nothing.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Attacker:
     def attack(self, batch: Batch) -> Candidates:
         """Candidates for every image of a shard.
 
-        ``paper``: images that the source misclassifies stay clean. ``strict``: images that the attack hands back
-        clean (the source was wrong already, or withstood) go to the fallback.
+        ``paper``: images that the source misclassifies stay clean. ``strict``: images that the attack returns
+        clean (the source was wrong, or robust) go to the fallback.
 
         Raises:
-            BenchError: only kept images were asked for and some are missing.
+            BenchError: if only stored images were requested and some are missing.
         """
         spec, n = self._spec, len(batch)
         predictions = predict(self._source.model, batch.images, spec.profile.judge_batch)
@@ -159,7 +159,7 @@ class Attacker:
         )
 
     def _counted(self, images: int) -> CountedSource | QueryOracle:
-        """The source behind a counter; where it is asked questions, with the limit for so many images."""
+        """The source behind a counter; for a queried source, with the limit for this number of images."""
         model = self._source.model
         if isinstance(model, QueryOracle):
             return model.within(self._queries * images if self._queries is not None else None)
@@ -175,7 +175,7 @@ class Attacker:
             precision=spec.precision,
             queries=self._queries,
         )
-        own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())  # an attack may write where it likes
+        own = Batch(batch.ids, batch.images.clone(), batch.labels.clone())  # an attack may write to its input
         images, failed = batch.images, False
         said: dict[str, None] = {}
         began = time.perf_counter()
@@ -183,7 +183,7 @@ class Attacker:
             warnings.simplefilter("always")
             try:
                 images = _checked(self._attacks[which.name].perturb(adversary, own), batch.images)
-            except Exception as error:  # whatever an attack raises, its images are ERROR and the run goes on
+            except Exception as error:  # whatever an attack raises, its images are ERROR and the run continues
                 failed = True
                 said[f"the attack raised {type(error).__name__}: {_line(error)}"] = None
         seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Images of a run as they were judged: chosen or random ones, clean and adversarial."""
+"""Images of a run as they were judged: selected or random ones, clean and adversarial."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from bench.store.galleries import Pictured
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
 
-MOST = 40  # images that a picture holds
+MOST = 40  # images per picture
 _APART = 1e-5  # distances may differ in the last bits between machines, as in verify
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which images.
+    """Selection of images.
 
     Attributes:
         ids: These, in this order; None for random ones.
-        count: Of random ones.
-        seed: Of the draw.
-        fooled: Draw among those that fooled the target.
+        count: Number of random ones.
+        seed: Seed of the selection.
+        fooled: Select only among images that fooled the target.
     """
 
     ids: tuple[str, ...] | None = None
@@ -52,7 +52,7 @@ class Choice:
 
 
 def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
-    """The verdicts of the images that are asked for; random ones in the run's order.
+    """The verdicts of the selected images; random ones in the run's order.
 
     An image's turn is drawn from the seed and its id alone.
 

@@ -18,13 +18,13 @@ _IMAGES = 16
 
 
 def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[Found]:
-    """What the checks that need no attack say of target and source; nothing where the ball is a point.
+    """Findings of the attack-free checks on target and source; none if the ball has radius 0.
 
     Args:
         world: The deployment.
-        threat: Its name.
-        source: What the attack saw.
-        chosen: Positions of the run's images, of which a few are drawn by the seed.
+        threat: Name of the threat.
+        source: The model that the attack saw.
+        chosen: Positions of the run's images, a few of which are selected by the seed.
     """
     spec = world.spec
     if spec.budget.eps == 0:
@@ -48,7 +48,7 @@ def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[
 
 
 def _base(world: World) -> nn.Module | None:
-    """The undefended model, which a keyed one is compared with."""
+    """The undefended model, for comparison with a keyed one."""
     if not world.defense.keyed:
         return None
     try:
@@ -58,5 +58,5 @@ def _base(world: World) -> nn.Module | None:
 
 
 def found_of(finding: Finding) -> Found:
-    """A finding as it is written down."""
+    """A finding in the record's format."""
     return Found(check=finding.check, status=finding.status.value, figure=finding.figure, meaning=finding.meaning)

@@ -1,4 +1,4 @@
-"""Which images a run judges, reading them a shard ahead of the attack, and what comes of a shard."""
+"""The images that a run judges, read one shard ahead of the attack, and the results of a shard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.store.verdicts import Row
 
 @dataclass(frozen=True)
 class Shard:
-    """The verdicts of one shard and what they cost; ``resumed`` if an earlier process made them."""
+    """The verdicts of one shard and their cost; ``resumed`` if an earlier process made them."""
 
     index: int
     rows: list[Row]
@@ -30,7 +30,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Unread:
-    """An image that cannot be decoded, and why, in one line."""
+    """An image that cannot be decoded, with the reason in one line."""
 
     position: int
     image_id: str
@@ -40,12 +40,12 @@ class Unread:
 def choose(
     spec: Spec, split: Split, ids: Sequence[str] | None, *, in_order: bool = False
 ) -> tuple[list[int], list[str]]:
-    """Positions of the images that a Spec asks for, and what a reader of the record must know of the data.
+    """Positions of the images that a Spec selects, and notes on the data for the record.
 
-    A run that may end early takes them in an order drawn from its seed; ``in_order`` says that ``ids`` are so already.
+    A run with early stopping takes them in an order drawn from its seed; ``in_order`` says that ``ids`` are so already.
 
     Raises:
-        InputError: a listed image is not there; or the run is over all images and the data is not whole.
+        InputError: if a listed image is missing; or the run is over all images and the data is incomplete.
     """
     problems = split.problems()
     if ids is None and spec.limit is None and problems:
@@ -57,16 +57,16 @@ def choose(
         seed = seed_of(spec.seed, "order of the images")
         order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
         chosen = [chosen[i] for i in order.tolist()]
-    return chosen, [f"the data at hand is not whole: {problems[0]}"] if problems else []
+    return chosen, [f"the data is incomplete: {problems[0]}"] if problems else []
 
 
 class Reader:
-    """Shards of images; while one is attacked the next one is read.
+    """Shards of images; the next one is read while one is attacked.
 
     Args:
         split: The test images.
-        chosen: Positions of those to judge.
-        size: Of a shard.
+        chosen: Positions of the images to judge.
+        size: Size of a shard.
     """
 
     def __init__(self, split: Split, chosen: Sequence[int], size: int) -> None:
@@ -75,11 +75,11 @@ class Reader:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
 
     def positions(self, index: int) -> Sequence[int]:
-        """Of the images of a shard."""
+        """Ids of the images of a shard."""
         return self._chosen[index * self._size : (index + 1) * self._size]
 
     def read(self, index: int) -> tuple[Batch, list[Unread]]:
-        """The images of a shard that can be read, and those that cannot."""
+        """The readable and the unreadable images of a shard."""
         task = self._ahead.pop(index, None) or self._thread.submit(self._read, index)
         out = task.result()
         for other in self._ahead.values():

@@ -1,4 +1,4 @@
-"""From passes through architectures to arithmetic and time, every architecture counted and timed once."""
+"""From passes through architectures to arithmetic and time; every architecture is counted and timed once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bench.plan.devices import Device
 from bench.plan.measure import Architecture, Clocked, Counted, clock, count
 
 _NUMBER = 4  # bytes of a float32
-# Images of state for each row of an attack: start, best, previous and next point, their gradients, bounds, candidate.
+# Images of state per row of an attack: start, best, previous and next point, their gradients, bounds, candidate.
 _STATE = 12
-# Numbers of the optimizer's state for each weight that trains.
+# Values of optimizer state per trainable weight.
 _OPTIMIZER = {"adamw": 2, "sgd": 1}
 
 
@@ -46,14 +46,14 @@ class Amount:
 
 @dataclass
 class Gauge:
-    """What work takes.
+    """Estimates the cost of work.
 
     Attributes:
-        device: Where calls are timed; None to time nothing.
-        there: The device to reckon with instead, by its published peak.
+        device: Device for timed calls; None to time nothing.
+        there: A device for estimates by its published peak.
         mfu: Share of that peak that is reached.
-        progress: Told which architecture is being timed.
-        notes: What people should know, as it is found out.
+        progress: Notified of the architecture being timed.
+        notes: Notes for the plan, added as they arise.
     """
 
     device: str | None
@@ -65,13 +65,13 @@ class Gauge:
     _clocks: dict[tuple[Architecture, Precision], Clocked | None] = field(default_factory=dict)
 
     def counted(self, architecture: Architecture, precision: Precision) -> Counted:
-        """Arithmetic and memory of one image."""
+        """Arithmetic and memory per image."""
         if (architecture, precision) not in self._counts:
             self._counts[architecture, precision] = count(architecture, precision)
         return self._counts[architecture, precision]
 
     def clocked(self, architecture: Architecture, precision: Precision, batch: int) -> Clocked | None:
-        """Seconds of one image here; None where nothing is timed, or where it does not fit."""
+        """Seconds per image here; None if nothing is timed, or if it does not fit."""
         if self.device is None:
             return None
         if (architecture, precision) not in self._clocks:
@@ -100,7 +100,7 @@ class Gauge:
         return Amount(flops, here, there)
 
     def attack_bytes(self, source: Architecture, precision: Precision, batch: int, held: Iterable[Architecture]) -> int:
-        """Device memory of an attack: weights of every model at hand, and what one batch keeps for its gradient."""
+        """Device memory of an attack: weights of all its models, and what one batch keeps for its gradient."""
         counted = self.counted(source, precision)
         weights = sum(self.counted(architecture, precision).weights for architecture in held)
         state = _STATE * torch.Size(source.shape).numel() * _NUMBER
@@ -113,19 +113,19 @@ class Gauge:
         return _NUMBER * numbers + counted.fixed + batch * counted.kept
 
     def model_bytes(self, architecture: Architecture, recipe: Recipe) -> int:
-        """File of what has trained."""
+        """Size of the file with the trained weights."""
         return _NUMBER * self.counted(architecture, Precision(recipe.precision)).trained
 
     def checkpoint_bytes(self, architecture: Architecture, recipe: Recipe) -> int:
-        """File from which a broken-off training goes on."""
+        """Size of a training checkpoint."""
         return self.model_bytes(architecture, recipe) * (1 + _OPTIMIZER[recipe.optimizer])
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not here.
+    """Check that the device is available.
 
     Raises:
-        InputError: it is not.
+        InputError: if it is not.
     """
     try:
         torch.zeros(1, device=device)

@@ -1,4 +1,4 @@
-"""What a call of an architecture takes, without its weights: arithmetic and memory counted, time measured."""
+"""Cost of a call of an architecture, without its weights: arithmetic and memory counted, time measured."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
-# Timed calls, after one that is not. Images at once on a CPU by the work that one of them is: enough to fill it, no
-# more than a few seconds' worth. An accelerator gets the run's own batch.
+# Timed calls, after one warm-up call. Images per batch on a CPU, by the work per image: enough to fill it, but only a
+# few seconds' worth. An accelerator gets the run's own batch.
 _ROUNDS = 2
 _HEAVY = 10**10
 _FEW, _SOME = 2, 16
@@ -23,15 +23,15 @@ _FEW, _SOME = 2, 16
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture to be counted: ``build`` makes it with fresh weights.
+    """An architecture to be counted: ``build`` creates it with random weights.
 
     Attributes:
-        name: For people.
-        identity: Two architectures of one identity are the same architecture.
+        name: Human-readable name.
+        identity: Equal identities mean the same architecture.
         shape: (C, H, W) of an image.
-        trains: It is called to be trained: gradients go to the weights that require one, not to the image.
-        members: Models of this architecture that answer together.
-        build: Makes it, weights fresh; what is to train requires a gradient.
+        trains: Whether it is called for training: gradients go to the trainable weights, not to the image.
+        members: Number of models of this architecture that answer together.
+        build: Creates it with random weights; gradients are enabled for the trainable ones.
     """
 
     name: str = field(compare=False)
@@ -44,15 +44,15 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Counted:
-    """One image through one architecture, in exact counts.
+    """Exact counts of one image through one architecture.
 
     Attributes:
         forward: Floating-point operations of matrix products and convolutions.
         backward: Those of the gradient.
-        weights: Numbers in all parameters.
-        trained: Those that train.
-        kept: Bytes that autograd keeps for one image.
-        fixed: Bytes that it keeps whatever the batch, such as weights cast to bfloat16.
+        weights: Number of values in all parameters.
+        trained: Number of trainable ones.
+        kept: Bytes that autograd keeps per image.
+        fixed: Bytes that it keeps independent of the batch, such as weights cast to bfloat16.
     """
 
     forward: int
@@ -65,7 +65,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Clocked:
-    """Seconds of one image on this device: a forward alone, what a gradient adds to it; and the peak of memory.
+    """Seconds per image on this device: a forward alone, and the additional time of a gradient; and the memory peak.
 
     ``peak`` is ``torch.cuda.max_memory_allocated`` with ``batch`` images; None on a CPU.
     """
@@ -77,7 +77,7 @@ class Clocked:
 
 
 def count(architecture: Architecture, precision: Precision) -> Counted:
-    """Count with tensors that have a shape and no storage: the kernels are those of a CPU, nothing is computed."""
+    """Count with meta tensors (shapes without storage): the kernels are those of a CPU, nothing is computed."""
     from accelerate import init_empty_weights  # noqa: PLC0415 (seconds to import)
 
     with init_empty_weights():
@@ -97,7 +97,7 @@ def clock(architecture: Architecture, precision: Precision, counted: Counted, de
     """Time a few calls of the architecture with random weights; on a CPU with few images.
 
     Raises:
-        RuntimeError: the device is not there, or too small.
+        RuntimeError: if the device is not available, or too small.
     """
     kind = device.partition(":")[0]
     size = batch if kind == "cuda" else min(batch, _FEW if counted.forward > _HEAVY else _SOME)
@@ -130,7 +130,7 @@ def _ready(architecture: Architecture) -> nn.Module:
 
 
 def _call(network: nn.Module, architecture: Architecture, precision: Precision, size: int) -> tuple[int, int, int]:
-    """Operations of a forward and, of one image, its gradient; and the bytes that are kept between them for all."""
+    """Operations of a forward and, for one image, its gradient; and the bytes kept between them for all images."""
     images = torch.zeros(size, *architecture.shape, requires_grad=not architecture.trains)
     own = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -160,7 +160,7 @@ def _backward(loss: Tensor, images: Tensor, architecture: Architecture) -> None:
 
 
 def _seconds(call: Callable[[], None], kind: str) -> float:
-    """The fastest of a few calls, after one that warms up."""
+    """The fastest of a few calls, after a warm-up call."""
     taken = []
     for _ in range(_ROUNDS + 1):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The maker of a plan: the models that a Spec stands for, by name and architecture; none of them is made."""
+"""The maker of a plan: the models of a Spec, by name and architecture; none of them is built."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """A model that has to be trained: whose it is, the recipe, the architecture as it trains, and how many times."""
+    """A model that must be trained: its name, recipe, trainable architecture, and how many times."""
 
     name: str
     digest: str
@@ -43,14 +43,14 @@ class Training:
 
 
 class Counting(Maker):
-    """Makes no model: each is a name and an architecture, and it notes which are asked for.
+    """Builds no model: each is a name and an architecture, and requests are recorded.
 
     Args:
         spec: What would be evaluated.
 
     Attributes:
         trainings: By digest, in the order in which they are needed.
-        architectures: Architecture of every model asked for, by digest.
+        architectures: Architecture of every requested model, by digest.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -60,10 +60,10 @@ class Counting(Maker):
 
     def split(self, name: str) -> Split:
         """No images are read."""
-        raise InputError(f"a plan reads no images of {self.spec.profile.dataset}, its split {name} was asked for")
+        raise InputError(f"a plan reads no images of {self.spec.profile.dataset}, but split {name} was requested")
 
     def pretrained(self, base: Base) -> Trained:
-        """An undefended model, and its training where it is trained here."""
+        """An undefended model, and its training if it is trained locally."""
         profile = self.spec.profile
         made_from: dict[str, Any] = {"base": base.model_dump(mode="json"), "classes": profile.classes}
         name = f"base {base.name}"
@@ -75,7 +75,7 @@ class Counting(Maker):
         return self._named(name, made_from, architecture)
 
     def defended(self, holder: Holder) -> Trained:
-        """A holder's model, and its training where it has one."""
+        """A holder's model, and its training if it has one."""
         spec, defense = self.spec, self.defense
         name = f"{spec.defense.name} {holder.note}"
         about: dict[str, Any] = {
@@ -95,15 +95,15 @@ class Counting(Maker):
         return self._named(name, about, self._architecture(start.name, start, members))
 
     def leaked(self, holder: Holder) -> Leak:
-        """What an adversary makes of leaked files is not known."""
+        """The adversary's use of leaked files is unknown."""
         raise self._unforeseen()
 
     def workshop(self) -> Workshop:
-        """Nothing is known of what an adversary makes there."""
+        """The adversary's training there is unknown."""
         raise self._unforeseen()
 
     def source(self, world: World) -> Trained:
-        """What the threat model would attack, which may consist of several models that were asked for."""
+        """The model that the threat would attack, which may combine several requested models."""
         threat: Threat = registry("threats").make(self.spec.threat.name, self.spec.threat.options)
         source = threat.source(DeclaredView(world, threat))
         if isinstance(source.model, QueryOracle):
@@ -115,7 +115,7 @@ class Counting(Maker):
         return source
 
     def _unforeseen(self) -> InputError:
-        return InputError(f"what threat {self.spec.threat.name} trains cannot be foreseen; expected a plan without it")
+        return InputError(f"the training of threat {self.spec.threat.name} is unknown; expected a plan without it")
 
     def _named(self, name: str, made_from: dict[str, Any], architecture: Architecture) -> Trained:
         found = digest(made_from)
@@ -126,7 +126,7 @@ class Counting(Maker):
         self.trainings.setdefault(training.digest, training)
 
     def _architecture(self, name: str, base: Base, members: int = 1) -> Architecture:
-        """A base as it is attacked; a transform of pixels adds no matrix product."""
+        """A base as attacked; a transform of pixels adds no matrix product."""
         profile = self.spec.profile
         shape = [base.architecture, base.arguments, profile.classes, profile.image_shape, members]
         return Architecture(name, digest(shape), profile.image_shape, False, members, lambda: self._classifier(base))
@@ -162,9 +162,9 @@ class Counting(Maker):
 
 
 class Hardened(nn.Module):
-    """A model as adversarial training calls it: a forward stands for the adversary's gradients and for its own.
+    """A model as adversarial training calls it: a forward includes the adversary's gradients and its own.
 
-    What the adversary keeps for a gradient is let go before the weights learn, so it is no memory of theirs.
+    The adversary's memory for gradients is released before the training step, so it is not counted.
     """
 
     def __init__(self, model: nn.Module, hardening: InnerAdversary) -> None:
@@ -175,7 +175,7 @@ class Hardened(nn.Module):
         """Logits (B, K) of the images that the adversary made of ``images`` (B, C, H, W)."""
         labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
         with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            # a copy, since what counts operations hooks the inputs of modules, and cannot where they are leaves
+            # a copy, because the operation counter hooks the inputs of modules, which fails if they are leaves
             moved = self.hardening.move(lambda x: self.model(x.clone()), images, labels, torch.zeros_like(images))
         logits: Tensor = self.model(moved)
         return logits

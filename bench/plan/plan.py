@@ -1,4 +1,4 @@
-"""What runs will take before anything is spent: model calls, arithmetic, time, money, memory, disk."""
+"""Estimates of what runs cost before they start: model calls, arithmetic, time, money, memory, disk."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from bench.plan.units import Unit, calls_of, images_of, units_of
 
 __all__ = ["Asked", "Plan", "plan"]
 
-# Forwards of the judge in float32, for each image: the target on the clean image and on the candidate; the source on
+# Forwards of the judge in float32, per image: the target on the clean image and on the candidate; the source on
 # the clean image.
 _JUDGED, _LOOKED = 2, 1
-_ROW_BYTES = 200  # of a verdict while shards and final file are both there; 84 to 93 in digits' final files
+_ROW_BYTES = 200  # of a verdict while both shards and final file exist; 84 to 93 in digits' final files
 
 
 def plan(specs: Sequence[tuple[str, str, Spec]], asked: Asked) -> Plan:
     """Plan runs, each given as its row, its column and its Spec.
 
     Raises:
-        InputError: the number of images is not known, the device is not here.
+        InputError: if the number of images is unknown, or the device is not available.
     """
     if asked.device is not None:
         check_device(asked.device)
@@ -92,7 +92,7 @@ class _Planner:
         )
 
     def finished(self) -> Plan:
-        """The whole, and what is worth a note."""
+        """Totals and notes."""
         gauge = self.gauge
         trainings = [self._training(found, training) for found, training in self.trainings.items()]
         training = sum((t.amount for t in trainings), Amount())

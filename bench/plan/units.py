@@ -1,4 +1,4 @@
-"""Adversarial images as units of work that runs share: whose they are, how many, and what making them takes."""
+"""Adversarial images as units of work that runs share: their source, number, and the cost of making them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBER = 4  # bytes of a float32
 
 @dataclass(frozen=True)
 class Unit:
-    """Adversarial images that are made once: whose, how many, and the work of making them."""
+    """Adversarial images that are made once: their source, number, and the work of making them."""
 
     address: str
     owner: str
@@ -32,8 +32,8 @@ class Unit:
 
 
 def units_of(spec: Spec, source: str, architecture: Architecture, images: int, title: str) -> list[Unit]:
-    """What a run attacks: with its attack, and with the fallback what that hands back clean; see candidates.py."""
-    if spec.budget.eps == 0:  # the ball is a point: nothing is attacked
+    """The attacks of a run: its attack, and the fallback on the images returned clean; see candidates.py."""
+    if spec.budget.eps == 0:  # radius 0: nothing is attacked
         return []
     size = images * torch.Size(spec.profile.image_shape).numel() * _NUMBER
     units, before = list[Unit](), ""
@@ -56,16 +56,16 @@ def units_of(spec: Spec, source: str, architecture: Architecture, images: int, t
 
 
 def images_of(spec: Spec, asked: Asked) -> int:
-    """How many images a run judges.
+    """The number of images that a run judges.
 
     Raises:
-        InputError: nobody says.
+        InputError: if it is unknown.
     """
     if asked.images is not None:
         return min(asked.images, spec.ids.count) if spec.ids else asked.images
     there = spec.ids.count if spec.ids else _of_split(spec, asked)
     if there is None and spec.limit is None:
-        raise InputError(f"data set {spec.profile.dataset} does not say how many images it has; expected --images N, "
+        raise InputError(f"data set {spec.profile.dataset} does not declare its number of images; expected --images N, "
                          "or --data FOLDER")  # fmt: skip
     return min(n for n in (there, spec.limit) if n is not None)
 
@@ -80,7 +80,7 @@ def _of_split(spec: Spec, asked: Asked) -> int | None:
 
 
 def calls_of(spec: Spec, which: PluginSpec) -> Calls | None:
-    """What the attack says of itself; nothing where the ball is a point."""
+    """The attack's own estimate; none if the radius is 0."""
     attack: Attack = registry("attacks").make(which.name, which.options)
     if spec.budget.eps == 0:
         return Calls(Passes(), Passes())
@@ -88,7 +88,7 @@ def calls_of(spec: Spec, which: PluginSpec) -> Calls | None:
 
 
 def _never_clean(spec: Spec) -> bool:
-    """Whether the attack hands back a moved image for every image, so that the fallback has nothing to do."""
+    """Whether the attack returns a moved image for every image, so that the fallback has nothing to do."""
     return spec.attack.options.get("keep") == "best" and spec.attack.options.get("mode") == "budget"
 
 
@@ -97,7 +97,7 @@ def _work(spec: Spec, architecture: Architecture, passes: Passes, images: int) -
 
 
 def _address(spec: Spec, which: PluginSpec, source: str, images: int) -> dict[str, Any]:
-    """What decides adversarial images, as far as it is known without them."""
+    """The inputs that determine adversarial images, as far as they are known without them."""
     profile = spec.profile
     attack = registry("attacks").load(which.name)
     return {

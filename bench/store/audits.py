@@ -1,4 +1,4 @@
-"""The record of an audit: what was examined, what was found, what stronger attacks made of it."""
+"""The record of an audit: its subject, findings and adaptive attacks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.store.record import Found, Provenance
 
 
 class AuditSpec(Frozen):
-    """Everything that decides the findings of an audit."""
+    """Everything that determines the findings of an audit."""
 
     profile: Profile
     defense: PluginSpec
     budget: Budget = Field(description="NORM:EPS, eps an exact fraction on the [0, 1] pixel scale")
     seed: int = Field(ge=0, lt=2**63)
-    images: int = Field(ge=1, description="test images drawn by the seed, and as many training images")
-    key: KeySpec | None = Field(description="null where the defense has no key")
+    images: int = Field(ge=1, description="test images selected by the seed, and as many training images")
+    key: KeySpec | None = Field(description="null if the defense has no key")
     version: int = Field(ge=1, description="of the battery")
 
     @property
@@ -34,7 +34,7 @@ class AuditSpec(Frozen):
 
 
 class Answered(Frozen):
-    """One adaptive attack against what was found, and what it left."""
+    """One adaptive attack against a finding, with its result."""
 
     check: str
     remedy: str
@@ -76,12 +76,12 @@ class AuditRecord(Frozen):
 
 
 def audit_path(results: Path, audit_id: str) -> Path:
-    """Where the record of an audit lies."""
+    """Path of the record of an audit."""
     return results / audit_id / "audit.json"
 
 
 def write_audit(results: Path, record: AuditRecord) -> Path:
-    """Write the record whole; where it is then."""
+    """Write the record atomically and return its path."""
     return write_document(audit_path(results, record.audit_id), record)
 
 

@@ -1,4 +1,4 @@
-"""The picture of some of a run's images, with its description: what it shows, in words and as data."""
+"""The picture of some of a run's images, with a description as text and as data."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Pictured:
 
 
 class Tile(Frozen):
-    """One image of the picture, as its verdict has it."""
+    """One image of the picture, with its verdict."""
 
     image_id: str
     label: int
-    clean_prediction: int | None = Field(description="of the target; null where logits were not finite")
+    clean_prediction: int | None = Field(description="of the target; null if logits were not finite")
     adversarial_prediction: int | None
     outcome: Outcome
     distance: float | None = Field(description="of the adversarial image from the clean one, in the run's norm")
 
 
 class Gallery(Frozen):
-    """What ``gallery.png`` shows."""
+    """The content of ``gallery.png``."""
 
     schema_version: Literal[1] = 1
     kind: Literal["gallery"] = "gallery"
@@ -56,17 +56,17 @@ class Gallery(Frozen):
     verdicts: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the verdicts that it was made from")
     picture: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of gallery.png")
     budget: Budget = Field(description="of the run, NORM:EPS on the [0, 1] pixel scale")
-    scale: float = Field(gt=0, description="the perturbation is shown so many times larger, grey is none")
-    choice: str = Field(description="how the images were chosen, in words")
+    scale: float = Field(gt=0, description="factor by which the perturbation is enlarged; grey is zero")
+    choice: str = Field(description="how the images were selected, as text")
     caption: str
     tiles: list[Tile] = Field(min_length=1)
 
 
 def write_gallery(folder: Path, gallery: Gallery, picture: bytes) -> Path:
-    """Write picture and description into the run's folder, the description last; the picture's path.
+    """Write picture and description into the run's folder, the description last; returns the picture's path.
 
     Raises:
-        CorruptArtifactError: ``gallery`` describes another picture.
+        CorruptArtifactError: if ``gallery`` describes another picture.
     """
     if hashlib.sha256(picture).hexdigest() != gallery.picture:
         raise CorruptArtifactError(f"picture {folder / PICTURE} does not have the SHA-256 in {DOCUMENT}")
@@ -79,7 +79,7 @@ def read_gallery(folder: Path) -> Gallery:
     """The description in the run's folder.
 
     Raises:
-        CorruptArtifactError: it is not one, or the picture beside it is another.
+        CorruptArtifactError: if it is invalid, or the picture is another one.
     """
     gallery = read_document(folder / DOCUMENT, Gallery, "gallery")
     try:
@@ -92,10 +92,10 @@ def read_gallery(folder: Path) -> Gallery:
 
 
 def shown(folder: Path) -> Shown | None:
-    """Picture and caption for a reader, or None where none was made.
+    """Picture and caption for a reader, or None if none was made.
 
     Raises:
-        CorruptArtifactError: they are damaged.
+        CorruptArtifactError: if they are damaged.
     """
     if not (folder / DOCUMENT).exists():
         return None

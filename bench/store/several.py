@@ -1,4 +1,4 @@
-"""The record of several keys: one run for each, and what they say together."""
+"""The record of several keys: one run per key, and their combined result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeyRun(Frozen):
 
 
 class KeysRecord(Frozen):
-    """Several deployments of a defense against one threat: key and training seed are drawn anew for each."""
+    """Several deployments of a defense against one threat, each with its own key and training seed."""
 
     schema_version: Literal[1] = 1
     kind: Literal["keys"] = "keys"
@@ -51,5 +51,5 @@ class KeysRecord(Frozen):
 
 
 def write_keys(results: Path, record: KeysRecord) -> Path:
-    """Write the record whole; where it is then."""
+    """Write the record atomically and return its path."""
     return write_document(results / record.keys_id / "keys.json", record)

@@ -26,35 +26,35 @@ from bench.engine.world import World
 from bench.store.audits import Answered, AuditRecord, AuditSpec, audit_path, read_audit, write_audit
 from bench.store.files import check_writable
 
-BATTERY_VERSION = 1  # raise it when the same deployment would get other findings
-_LEAST = 8  # images, below which no exact test can tell anything
+BATTERY_VERSION = 1  # increase it if the same deployment would get other findings
+_LEAST = 8  # images, below which exact tests are inconclusive
 
 
 def audit_spec(spec: Spec, images: int) -> AuditSpec:
-    """What an audit of the deployment of a run's Spec is.
+    """The Spec of an audit of the deployment of a run's Spec.
 
     Raises:
-        InputError: too few images, or no room to move them.
+        InputError: if there are too few images, or eps is 0.
     """
     if images < _LEAST:
-        raise InputError(f"--images is {images}; expected {_LEAST} or more, below which no test can tell anything")
+        raise InputError(f"--images is {images}; expected {_LEAST} or more, because fewer are inconclusive")
     if spec.budget.radius == 0:
-        raise InputError("eps is 0; expected more, for there is nothing to audit in a ball without points")
+        raise InputError("eps is 0; expected more, because a ball of radius 0 leaves nothing to audit")
     return AuditSpec(profile=spec.profile, defense=spec.defense, budget=spec.budget, seed=spec.seed, images=images,
                      key=spec.key, version=BATTERY_VERSION)  # fmt: skip
 
 
 def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None) -> AuditRecord:
-    """Examine the deployment of a Spec and write what was found; an audit that is there is read back.
+    """Audit the deployment of a Spec and write the findings; an existing audit is read back.
 
     Args:
-        job: Defense, profile, budget, seed and key; its threat and attack do not count.
-        means: Device, folders, who is told.
-        images: How many test images, drawn by the seed.
-        effort: Of the attacks of the checks.
+        job: Defense, profile, budget, seed and key; its threat and attack are ignored.
+        means: Device, folders, progress.
+        images: Number of test images, selected by the seed.
+        effort: Effort of the checks' attacks.
 
     Raises:
-        BenchError: bad input, damaged files, a disk that is full.
+        BenchError: for bad input, damaged files, or a full disk.
     """
     about = audit_spec(job.spec, images)
     check_writable(means.results.root)
@@ -86,7 +86,7 @@ def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None
 
 
 def sources_of(world: World, notes: list[str]) -> dict[str, Trained]:
-    """The models on which transfer adversaries make their images; empty for the undefended model."""
+    """The source models of transfer adversaries; empty for the undefended model."""
     target = world.target
     try:
         sources = {"non-adaptive": world.base}
@@ -104,7 +104,7 @@ def sources_of(world: World, notes: list[str]) -> dict[str, Trained]:
 
 
 def subject_of(world: World, images: int, sources: dict[str, Trained], notes: list[str]) -> Subject:
-    """What the checks may look at: target, sources, and random images of both splits."""
+    """The input of the checks: target, sources, and random images of both splits."""
     spec = world.spec
     target = world.target.model
     base = sources.get("non-adaptive")

@@ -1,4 +1,4 @@
-"""Judge the images of a submission again, on a model that is at hand here, and compare every verdict."""
+"""Judge the images of a submission again, on a local model, and compare every verdict."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from bench.store.evidence import Evidence
 from bench.store.verdicts import Row
 from bench.submissions.deployment import CannotError, source_of
 
-_CLOSE = 1e-5  # of distances that two machines measure
-_MOST = 20  # disagreements that are named
-_CHUNK = 4  # forwards of the judge for which images are held at once
+_CLOSE = 1e-5  # tolerance for distances measured on two machines
+_MOST = 20  # disagreements that are listed
+_CHUNK = 4  # judge forwards for which images are held at once
 
 
 @dataclass
 class Rejudged:
-    """What came out of judging again.
+    """The result of judging again.
 
     Attributes:
         images: Adversarial images judged again.
         checked: What was compared and agrees, one line each.
         unchecked: What could not be compared, and why.
-        disagreements: What does not agree, one line each.
+        disagreements: What disagrees, one line each.
     """
 
     images: int = 0
@@ -45,7 +45,7 @@ class Rejudged:
 
 @dataclass
 class _Tally:
-    """Differences by what they are in, and how many were looked at."""
+    """Differences by kind, and the number of comparisons."""
 
     looked: int = 0
     clean: list[str] = field(default_factory=list)
@@ -54,28 +54,28 @@ class _Tally:
 
 
 def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | None, means: Means) -> Rejudged:
-    """Judge again what can be.
+    """Judge everything again that is possible.
 
     Args:
         evidence: The submission, its figures checked.
-        world: Its deployment, made from this side's own profile.
-        images: The adversarial images of a shard, (B, C, H, W), those that could be read; None for none packed.
+        world: Its deployment, built from the local profile.
+        images: The adversarial images of a shard, (B, C, H, W), readable ones only; None if none are packed.
         means: Device, listener.
 
     Raises:
-        CannotError: the data is not here, or the model is not the one that the record names.
-        RefusedError: the archive's images are not those of its manifest.
+        CannotError: if the data is not available, or the model is not the one in the record.
+        RefusedError: if the archive's images do not match its manifest.
     """
     record, rows, out = evidence.record, list(evidence.rows), Rejudged()
     positions = _positions(world, rows, out)
     if out.disagreements:
         return out
-    out.checked.append(f"images: the {len(rows)} that the spec asks for, in its order")
+    out.checked.append(f"images: the {len(rows)} selected by the spec, in its order")
     target = world.target
     if target.digest != record.digests.target:
         raise CannotError(f"the model made here has digest {target.digest[:12]}, the record's has "
                           f"{record.digests.target[:12]} (another machine or version trained it)")  # fmt: skip
-    out.checked.append(f"target: digest {target.digest[:12]} is that of the model made here")
+    out.checked.append(f"target: digest {target.digest[:12]} equals that of the model made here")
     source = _source(evidence, world, out)
     tally = _Tally()
     with stage(means.progress, "judge again", len(rows), "image") as advance:
@@ -88,17 +88,17 @@ def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | 
 
 
 def _positions(world: World, rows: list[Row], out: Rejudged) -> list[int]:
-    """Where the images stand in the data here; a disagreement where they are not those that the Spec asks for."""
+    """Positions of the images in the local data; a disagreement if they are not those that the Spec selects."""
     spec, split = world.spec, world.test_split
     at = {image_id: i for i, image_id in enumerate(split.ids)}
     ids = [row.image_id for row in rows]
     if missing := [i for i in ids if i not in at]:
-        out.disagreements.append(f"data: {len(missing)} images are not in the data here, the first {missing[0]!r}")
+        out.disagreements.append(f"data: {len(missing)} images are not in the local data, the first is {missing[0]!r}")
         return []
     if spec.ids is None:
         expected, _ = choose(spec, split, None)
         if [split.ids[p] for p in expected[: len(ids)]] != ids:
-            out.disagreements.append("data: the images are not those that the spec asks for, or in another order")
+            out.disagreements.append("data: the images are not those selected by the spec, or in another order")
     return [at[image_id] for image_id in ids]
 
 
@@ -120,7 +120,7 @@ def _source(evidence: Evidence, world: World, out: Rejudged) -> Trained | None:
 
 
 def _parts(world: World, rows: list[Row]) -> Iterator[tuple[int, int, list[Row]]]:
-    """Shards with where they begin."""
+    """Shards with their offsets."""
     size = min(world.spec.shard_size, len(rows))
     for shard, start in enumerate(range(0, len(rows), size)):
         yield shard, start, rows[start : start + size]
@@ -136,7 +136,7 @@ def _compare(
     source: Trained | None,
     tally: _Tally,
 ) -> None:
-    """Judge one shard, some images at a time."""
+    """Judge one shard, a few images at a time."""
     readable = [i for i in range(start, start + len(part)) if rows[i].image_sha256 is not None]
     step = _CHUNK * world.spec.profile.judge_batch
     for at in range(0, len(readable), step):

@@ -217,7 +217,7 @@ def test_a_fooled_image_called_robust_is_found_by_judging_again(archives, means,
     [
         (lambda rows: [dataclasses.replace(rows[0], image_sha256="0" * 64), *rows[1:]], "the clean image differs"),
         (lambda rows: [dataclasses.replace(rows[0], image_id="digits-none"), *rows[1:]], "not in the data"),
-        (lambda rows: rows[::-1], "not those that the spec asks for"),
+        (lambda rows: rows[::-1], "not those selected by the spec"),
         (lambda rows: [dataclasses.replace(r, distance=r.distance * 0.5) for r in rows], "distance"),
     ],
 )

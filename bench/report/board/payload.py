@@ -1,4 +1,4 @@
-"""The board as plain data for the scripts of its pages: JSON-ready, no value that JSON cannot hold."""
+"""The board as plain data for the scripts of its pages: JSON-compatible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Data = dict[str, Any]
 
 
 def payload(board: Board) -> Data:
-    """``standings``: a flat object for each; ``runs``: by run id what a list or a comparison needs to name it."""
+    """``standings``: a flat object for each; ``runs``: by run id, the names for a list or a comparison."""
     sizes = Counter(standing.group for standing in board.standings if standing.badges.eligible)
     return {
         "standings": [_standing(standing, sizes) for standing in board.standings],
@@ -26,8 +26,8 @@ def payload(board: Board) -> Data:
 def run_payload(page: RunPage) -> Data:
     """One run for paired comparison and charts.
 
-    ``outcomes`` is base64 of one bit for each image, 1 for robust, in the order of the rows, the first image in the
-    highest bit of the first byte. Two runs may be paired where ``data`` is the same for both.
+    ``outcomes`` is base64 of one bit per image, 1 for robust, in the order of the rows, with the first image in the
+    highest bit of the first byte. Two runs may be paired if ``data`` is the same for both.
     """
     return {
         "id": page.evidence.record.run_id,
@@ -39,7 +39,7 @@ def run_payload(page: RunPage) -> Data:
 
 
 def bits(page: RunPage) -> str:
-    """Which images stand, packed."""
+    """The robust images as packed bits."""
     rows = page.evidence.rows
     robust = np.fromiter((row.robust for row in rows), np.bool_, len(rows))
     return base64.b64encode(np.packbits(robust).tobytes()).decode("ascii")

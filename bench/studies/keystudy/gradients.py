@@ -40,7 +40,7 @@ _KINDS: dict[frozenset[str], Kind] = {
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A model with what it is to the study; its clean input gradients are those of pixels, behind any transform."""
+    """A model with its role in the study; its clean input gradients are with respect to the pixels."""
 
     model: nn.Module
     role: Role
@@ -49,10 +49,10 @@ class ComparedModel:
 def cosines(
     compared: Mapping[str, ComparedModel], pictures: Pictures, budget: Budget, seed: int, progress: Progress
 ) -> list[Cosine]:
-    """Of every two models on the same images, and of the first one with what a cosine can be measured against.
+    """Cosines of every pair of models on the same images, and reference cosines of the first model.
 
-    Yardsticks: the model itself at a random point of the ball (the most that another model could share), the model
-    itself on an image of the other half of a batch, and a random direction (both: nothing shared).
+    References: the model itself at a random point of the ball (the most that another model could share), the model
+    itself on an image of the other half of a batch, and a random direction (both share nothing).
     """
     found: dict[tuple[Kind, str, str, Loss], list[tuple[Tensor, Tensor]]] = defaultdict(list)
     alike = pictures.alike
@@ -72,12 +72,12 @@ def cosines(
 
 
 def first_layers(compared: Mapping[str, ComparedModel], alike: list[int], notes: list[str]) -> list[FirstLayers]:
-    """Of every two models whose transform folds into the first layer; why others do not is put into ``notes``.
+    """Cosines of every pair of models with a transform that folds; reasons for the others are added to ``notes``.
 
     Args:
         compared: The models, by name.
-        alike: For each channel the first one that it is equal to in the data.
-        notes: To add to.
+        alike: For each channel, the first channel that it equals in the data.
+        notes: List to extend.
     """
     filters: dict[str, Tensor] = {}
     for name, entry in compared.items():
@@ -105,7 +105,7 @@ def first_layers(compared: Mapping[str, ComparedModel], alike: list[int], notes:
 
 
 def gradient(model: nn.Module, batch: Batch, loss: Loss) -> Tensor:
-    """Of each image's loss, in pixels, (B, C, H, W): through transform and normalisation."""
+    """Gradient of each image's loss in pixels, (B, C, H, W): through transform and normalisation."""
     x = batch.images.clone().requires_grad_()
     with torch.enable_grad(), numerics(Precision.FP32, x.device.type):
         logits: Tensor = model(x)
@@ -131,20 +131,20 @@ def _yardsticks(
 
 
 def _pair(a: Tensor, b: Tensor, alike: list[int]) -> tuple[Tensor, Tensor]:
-    """Cosine for each image on which there is one, of all channels and of equal channels' means; both (images,)."""
+    """Cosine for each image that has one, of all channels and of equal channels' means; both (images,)."""
     there = (a.flatten(1).abs().amax(1) > 0) & (b.flatten(1).abs().amax(1) > 0)
     a, b = a[there].double(), b[there].double()
     return _angle(a, b), _angle(averaged(a, alike), averaged(b, alike))
 
 
 def averaged(slope: Tensor, alike: list[int]) -> Tensor:
-    """Gradients (B, C, H, W) with each channel replaced by the mean of those that it is equal to in the data."""
+    """Gradients (B, C, H, W) with each channel replaced by the mean of the channels that it equals in the data."""
     groups = [[d for d, other in enumerate(alike) if other == own] for own in alike]
     return torch.stack([slope[:, group].mean(1) for group in groups], 1)
 
 
 def _angle(a: Tensor, b: Tensor) -> Tensor:
-    # A gradient may be as small as float64's default of 1e-8 for "too small" and still be a direction.
+    # A gradient can be below float64's default threshold of 1e-8 and still have a direction.
     return (F.normalize(a.flatten(1), eps=1e-300) * F.normalize(b.flatten(1), eps=1e-300)).sum(1).cpu()
 
 
@@ -166,7 +166,7 @@ def _cosine(where: tuple[Kind, str, str, Loss], values: list[tuple[Tensor, Tenso
 
 def _filters(model: nn.Module) -> Tensor:
     if not isinstance(model, Classifier):
-        raise InputError(f"a {type(model).__name__} has no one first layer")
+        raise InputError(f"a {type(model).__name__} does not have a single first layer")
     folded = fold(copy.deepcopy(model).cpu())
     return first_convolution(folded.network).weight.detach().double()
 

@@ -1,4 +1,4 @@
-"""Estimation of the order of a pixel shuffle from leaked weights, against what it takes."""
+"""Estimation of the order of a pixel shuffle from leaked weights, with its cost."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from bench.models.keysearch import assigned
 from bench.store.keystudies import Guess
 from bench.studies.keystudy.pictures import Pictures
 
-_IMAGES = 128  # training images that a guess is tried on, as in the threat leaked-weights
-_LOOKS = (16, 4, 1)  # a climb is looked at after these parts of its guesses
+_IMAGES = 128  # training images for trying a guess, as in the threat leaked-weights
+_LOOKS = (16, 4, 1)  # a climb is evaluated after these fractions of its guesses
 Aim = Literal["cross-entropy", "accuracy"]
 Walk = Iterator[tuple[int, Tensor]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A leaked network (it is changed), what it was fine-tuned from, and the truth that guesses are measured by."""
+    """A leaked network (modified in place), its original, and the truth for evaluating guesses."""
 
     leaked: Classifier
     start: Classifier
@@ -41,7 +41,7 @@ class Case:
     pictures: Pictures
 
     def guess(self, how: str, guesses: int, order: Tensor) -> Guess:
-        """What ``order`` is worth; only shares are kept of it."""
+        """Evaluation of ``order``; only shares of it are stored."""
         truth, order = self.right.order.cpu(), order.cpu()
         alike = torch.tensor(self.pictures.alike)
         channels = len(alike)
@@ -62,10 +62,10 @@ class Case:
 
 
 def estimation(world: World, pictures: Pictures, guesses: int, progress: Progress) -> list[Guess]:
-    """Column assignment, and climbs from it and from a random order, each looked at a few times.
+    """Column assignment, and climbs from it and from a random order, each evaluated several times.
 
     Raises:
-        NotApplicableError: the defense is no pixel shuffle inside the patches of an embedding, or leaks nothing.
+        NotApplicableError: if the defense is not a pixel shuffle inside the patches of an embedding, or leaks nothing.
     """
     seed = world.spec.seed
     case = _case(world, pictures)
@@ -87,9 +87,9 @@ def estimation(world: World, pictures: Pictures, guesses: int, progress: Progres
 
 
 def climb(case: Case, start: Tensor, aim: Aim, guesses: int, seed: int, advance: Advance) -> Walk:
-    """Exchange two entries and keep what helps, over random pairs, until nothing is wrong or ``guesses`` are spent.
+    """Swap random pairs of entries and keep improvements, until nothing is misclassified or ``guesses`` are spent.
 
-    In accuracy an exchange stays where accuracy does not fall, in cross-entropy where that falls.
+    In accuracy a swap is kept if accuracy does not fall, in cross-entropy if it falls.
 
     Source: arXiv:2103.03525 (in accuracy).
     """
@@ -115,7 +115,7 @@ def climb(case: Case, start: Tensor, aim: Aim, guesses: int, seed: int, advance:
 
 
 def _pairs(n: int, seed: int) -> Iterator[tuple[int, int]]:
-    """All pairs in random order, again and again."""
+    """All pairs in random order, repeatedly."""
     pairs = torch.combinations(torch.arange(n))
     generator = torch.Generator().manual_seed(seed)
     while True:
@@ -123,7 +123,7 @@ def _pairs(n: int, seed: int) -> Iterator[tuple[int, int]]:
 
 
 def _fit(case: Case, order: Tensor, aim: Aim) -> tuple[float, int]:
-    """What is climbed in, smaller is better, and how many images of the batch are wrong."""
+    """The objective of the climb, smaller is better, and the number of misclassified images of the batch."""
     case.wear(order)
     with torch.no_grad():
         logits: Tensor = case.leaked(case.batch.images)
@@ -134,7 +134,7 @@ def _fit(case: Case, order: Tensor, aim: Aim) -> tuple[float, int]:
 def _case(world: World, pictures: Pictures) -> Case:
     target = world.target.model
     if not isinstance(target, Classifier) or type(shuffle := target.transform) is not Shuffle:
-        raise NotApplicableError("key estimation: the transform is no pixel shuffle alone")
+        raise NotApplicableError("key estimation: the transform is not a pixel shuffle alone")
     try:
         fold(copy.deepcopy(target).cpu())
     except InputError as why:
