@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .PHONY: demo test test-slow test-browser lint format schema leaderboard published install clean
 
@@ -10,10 +12,10 @@ demo: install  ## run the main job on the embedded default
 	$(BIN)/bench run --defense key-lora --threat adaptive
 
 test: install  ## the tests that CI runs
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: install  ## the long ones too
-	$(BIN)/python -m pytest -m "not gpu and not ray and not browser" $(PYTEST_ARGS)
+	$(PYTEST) -m "not gpu and not ray and not browser" $(PYTEST_ARGS)
 
 test-browser: install  ## the leaderboard's site in a real browser (Debian: apt-get install chromium)
 	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)

@@ -1,4 +1,8 @@
-"""One home for the whole session: the profile's real models are trained once, on real digits."""
+"""One home for the whole session: the profile's real models are trained once, on real digits.
+
+Workers of pytest-xdist have a home each and the trained models in common: the first worker that needs a model trains
+it, and the others wait at its lock. A test that must see a training takes a home of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,10 @@ import pytest
 
 from bench.cli.main import main
 from bench.core.registry import registry
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if WORKER:  # before anything imports torch: workers that use all cores each are in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("bench", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("bench")
@@ -39,8 +47,14 @@ Cli = Callable[..., Done]
 
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """BENCH_HOME of the session."""
-    return tmp_path_factory.mktemp("home")
+    """BENCH_HOME of the session; under pytest-xdist of the worker, with the models that all workers share."""
+    home = tmp_path_factory.mktemp("home")
+    if WORKER:
+        models = tmp_path_factory.getbasetemp().parent / "models"
+        models.mkdir(exist_ok=True)
+        (home / "cache").mkdir()
+        (home / "cache" / "models").symlink_to(models)
+    return home
 
 
 @pytest.fixture
@@ -52,6 +66,13 @@ def home(shared_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("BENCH_HOME", str(shared_home))
     monkeypatch.chdir(tmp_path)
     return shared_home
+
+
+@pytest.fixture
+def own_home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, in which nothing is trained yet."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "own"))
+    return tmp_path / "own"
 
 
 @pytest.fixture

@@ -28,16 +28,23 @@ THREATS = registry("threats").names()
 KEYED = [d for d in registry("defenses").names() if registry("defenses").load(d).keyed]
 
 
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    """A home for each key: what is trained in one cannot be read back in the other."""
+    folder = tmp_path_factory.mktemp("homes")
+    return lambda key: folder / key
+
+
 def means(home) -> Means:
     return Means(RunStore(home / "results"), Home(home))
 
 
-def world(tmp_path, threat: str, defense: str, key: str) -> World:
-    ring = Keyring(tmp_path / "keys")
+def world(home, threat: str, defense: str, key: str) -> World:
+    ring = Keyring(home / "keys")
     if key not in ring.names():
         ring.new(key)
     job = resolve(Request(defense, threat, key=key, settings={**SHORT, **QUICK.get(threat, {})}), ring)
-    return World(Making(job.spec, means(tmp_path)), job.key)
+    return World(Making(job.spec, means(home)), job.key)
 
 
 def make(name: str):
@@ -47,9 +54,9 @@ def make(name: str):
 
 @pytest.mark.parametrize("defense", KEYED)
 @pytest.mark.parametrize("name", THREATS)
-def test_only_a_threat_that_knows_the_key_moves_with_it(tmp_path, name, defense):
+def test_only_a_threat_that_knows_the_key_moves_with_it(homes, name, defense):
     threat = make(name)
-    worlds = [world(tmp_path, name, defense, key) for key in ("first", "second")]
+    worlds = [world(homes(key), name, defense, key) for key in ("first", "second")]
     sources = [threat.source(DeclaredView(w, threat)) for w in worlds]
     images = worlds[0].test_split.read(range(8)).images
     with torch.no_grad():
@@ -65,9 +72,9 @@ def test_only_a_threat_that_knows_the_key_moves_with_it(tmp_path, name, defense)
 
 
 @pytest.mark.parametrize("name", THREATS)
-def test_a_source_is_frozen_and_answers_in_logits(tmp_path, name):
+def test_a_source_is_frozen_and_answers_in_logits(homes, name):
     threat = make(name)
-    w = world(tmp_path, name, "key-lora", "first")
+    w = world(homes("first"), name, "key-lora", "first")
     source = threat.source(DeclaredView(w, threat))
     images = w.test_split.read(range(3)).images
     assert source.model(images).shape == (3, 10)
@@ -121,8 +128,8 @@ def test_leaked_weights_are_attacked_without_the_key(tmp_path, defense, how):
     assert all(torch.equal(seen[0][1], logits) for _, logits, _ in seen)
 
 
-def test_a_key_free_substitute_needs_no_transform(tmp_path):
-    w = world(tmp_path, "adaptive-key-free", "key-full", "first")
+def test_a_key_free_substitute_needs_no_transform(homes):
+    w = world(homes("first"), "adaptive-key-free", "key-full", "first")
     made = w.key_free(0)
     assert isinstance(made.model.transform, torch.nn.Identity)
     assert made.digest != w.key_free(1).digest != w.substitute(0).digest

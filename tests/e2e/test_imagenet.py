@@ -295,10 +295,11 @@ def test_every_row_of_table_1_runs_from_end_to_end(cli, tmp_path, monkeypatch, r
     argv += ["--set", "profile.judge_batch=2"]
     argv += ["--eps", "0"] if row in LARGE else ["--attack", "pgd", "--set", "attack.steps=1"]
     done = cli(*argv)
-    assert done.code in (0, 1), done.err  # the audit may doubt weights that nobody trained
     record = json.loads(done.out)
     assert record["metrics"]["images"] == 2
     assert record["metrics"]["outcomes"]["error"] == record["metrics"]["outcomes"]["invalid"] == 0
+    assert record["eligible"] == record["reliable"]
+    assert done.code == (0 if record["reliable"] else 1), done.err  # the audit may doubt weights that nobody trained
     options = record["spec"]["defense"]["options"]
     assert options.get("block_size", 0) == int(match[1] if (match := re.search(r"-p(\d+)$", row)) else 0)
     preset = record["spec"]["profile"]["preprocessing"]["name"]

@@ -1,6 +1,7 @@
 """No key material leaves the keyring: not into results, caches, logs, messages or process titles."""
 
 import base64
+import json
 from pathlib import Path
 
 from bench.core.key import Key
@@ -17,9 +18,14 @@ def forms(secret: str, order: list[int]) -> list[bytes]:
     return [secret.encode(), secret.upper().encode(), raw, base64.b64encode(raw)[:-2], number, *listed, *packed]
 
 
-def test_a_key_is_nowhere_but_in_its_file(cli, spawn, home, tmp_path):
+def the_record() -> dict:
+    (path,) = Path("results").glob("*/record.json")
+    return json.loads(path.read_text())
+
+
+def test_a_key_is_nowhere_but_in_its_file(cli, spawn, own_home, tmp_path):
     made = cli("key", "new", "dora")
-    path = home / "keys" / "dora.key"
+    path = own_home / "keys" / "dora.key"
     secret = path.read_text().split()[0]
     key = Key(bytes.fromhex(secret))
     assert key.fingerprint in made.out
@@ -29,19 +35,21 @@ def test_a_key_is_nowhere_but_in_its_file(cli, spawn, home, tmp_path):
     process = spawn(*argv, "--results", "results", BENCH_DEBUG="1")
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     out, err = process.communicate(timeout=300)
-    assert process.returncode in (0, 1), err  # the audit may doubt a model trained for a few steps
+    record = the_record()
+    assert (record["metrics"]["images"], record["eligible"]) == (20, record["reliable"])
+    # The audit may doubt a model trained for a few steps.
+    assert process.returncode == (0 if record["reliable"] else 1), err
     listed = cli("key", "list")
     assert key.fingerprint in listed.out
     shown = cli("results", "list", "--json")
     assert key.fingerprint in shown.out
 
     haystacks = [out.encode(), err.encode(), title, made.out.encode(), listed.out.encode(), shown.out.encode()]
-    files = [p for root in (tmp_path, home) for p in root.rglob("*") if p.is_file() and p != path]
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
     assert any(p.name == "record.json" for p in files)
     assert any(p.name == "adapter_model.safetensors" for p in files)
     for content in haystacks + [p.read_bytes() for p in files]:
         assert not any(needle in content for needle in needles)
-    path.unlink()
 
 
 def test_tracebacks_show_no_key(cli, home):
@@ -59,9 +67,13 @@ def test_tracebacks_show_no_key(cli, home):
 def test_verify_needs_the_defenders_key(cli, home):
     cli("key", "new", "fay")
     argv = ("run", "--defense", "key-lora", "--threat", "non-adaptive", "--key", "fay", "--limit", "20", *SHORT)
-    assert cli(*argv).code in (0, 1)  # the audit may doubt a model trained for a few steps
-    (run_id,) = [p.name for p in Path("results").iterdir()]
-    assert cli("results", "verify", run_id).code == 0
+    done = cli(*argv)
+    record = the_record()
+    assert (record["metrics"]["images"], record["eligible"]) == (20, record["reliable"])
+    # The audit may doubt a model trained for a few steps.
+    assert done.code == (0 if record["reliable"] else 1), done.err
+    run_id = record["run_id"]
+    assert "every verdict stands" in cli("results", "verify", run_id).out
     (home / "keys" / "fay.key").unlink()
     done = cli("results", "verify", run_id)
     assert done.code == 2

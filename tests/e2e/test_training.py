@@ -61,12 +61,6 @@ def flags(world: Path, *, defense: str = "key-full") -> list[str]:
     return ["--defense", defense, *map(str, given)]
 
 
-@pytest.fixture
-def own_home(cli, tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "own"))
-    return tmp_path / "own"
-
-
 def logged(path: str) -> list[dict[str, str]]:
     with Path(path).open(newline="") as file:
         return list(csv.DictReader(file))

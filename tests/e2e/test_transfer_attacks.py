@@ -30,9 +30,17 @@ def test_a_preset_and_its_options_are_in_the_record(cli):
 
 
 def test_parts_compose_on_the_command_line(cli):
-    parts = "attack.steps=2 attack.samples=1 attack.neighbours=1 attack.blocks=2 attack.pna=true attack.tgr=true"
-    sets = [word for part in parts.split() for word in ("--set", part)]
-    assert 0 <= accuracy(cli, "non-adaptive", "transfer", *sets) <= 1
+    parts = {"steps": 2, "samples": 1, "neighbours": 1, "blocks": 2, "pna": True, "tgr": True}
+
+    def made(**options) -> dict:
+        sets = [word for name, value in options.items() for word in ("--set", f"attack.{name}={json.dumps(value)}")]
+        return record_of(cli(*ARGV, "--threat", "non-adaptive", "--attack", "transfer", *sets, "--json"))
+
+    record = made(**parts)
+    assert record["spec"]["attack"]["options"].items() >= parts.items()
+    assert record["cost"]["source_backwards"] == 60 * 3  # two steps, and a neighbour of the first
+    for part, off in (("neighbours", 0), ("blocks", 1), ("pna", False), ("tgr", False)):
+        assert made(**{**parts, part: off})["digests"]["verdicts"] != record["digests"]["verdicts"], part
 
 
 def test_an_unknown_part_is_refused_in_one_line(cli):

@@ -198,7 +198,9 @@ def test_the_source_is_afterwards_what_it_was(options):
 
     before, state = answers(), copy.deepcopy(source.state_dict())
     run(Mi(**options), source)
-    with pytest.raises(RuntimeError):  # also when the attack breaks off: another size than the model's
+    with pytest.raises(
+        RuntimeError, match="shapes cannot be multiplied"
+    ):  # also when the attack breaks off: another size than the model's
         run(Mi(**options), nn.Sequential(source, nn.Linear(4, 2)))
     after = answers()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

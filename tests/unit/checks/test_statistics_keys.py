@@ -1,5 +1,8 @@
 """Mean and minimum over keys: what must hold for any table, and what each part of the variance does."""
 
+import math
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,7 +27,10 @@ def test_any_table_has_its_figures(robust):
         assert -1e-12 <= low <= estimate + 1e-12
         assert estimate - 1e-12 <= high <= 1 + 1e-12
         assert low < high
-    assert found.between_keys >= 0
+    # By pairs of keys: their squared difference, less what the images alone make of it.
+    pairs = [one.astype(float) - other for one, other in combinations(robust, 2)]
+    squared = np.mean([pair.mean() ** 2 - pair.var(ddof=1) / len(pair) for pair in pairs]) / 2
+    assert found.between_keys == pytest.approx(math.sqrt(max(squared, 0)), abs=1e-7)
 
 
 @given(studies, st.randoms())

@@ -1,5 +1,8 @@
 """What FFX draws from a key is in no file, log or message: not the password, not the table, not the mask."""
 
+import json
+from pathlib import Path
+
 import pyffx
 
 from bench.core.key import Key
@@ -20,18 +23,20 @@ def forms(key: Key) -> list[bytes]:
     return [password, password.hex().encode(), bytes(mask), *(t.encode() for t in texts), *packed]
 
 
-def test_a_run_leaves_nothing_that_the_key_gave(cli, home, tmp_path):
+def test_a_run_leaves_nothing_that_the_key_gave(cli, own_home, tmp_path):
     made = cli("key", "new", "gus")
-    path = home / "keys" / "gus.key"
+    path = own_home / "keys" / "gus.key"
     key = Key(bytes.fromhex(path.read_text().split()[0]))
     argv = ("run", "--defense", "key-full", "--set", "defense.transform=ffx", "--threat", "white-box", "--limit", "20")
     done = cli(*argv, "--key", "gus", *SHORT, "--results", "results")
-    assert done.code in (0, 1), done.err  # with some keys the audit doubts a table trained for three steps
+    (written,) = Path("results").glob("*/record.json")
+    record = json.loads(written.read_text())
+    assert (record["metrics"]["images"], record["eligible"]) == (20, record["reliable"])
+    assert done.code == (0 if record["reliable"] else 1), done.err  # the audit may doubt what three steps trained
     needles = forms(key)
-    files = [p for root in (tmp_path, home) for p in root.rglob("*") if p.is_file() and p != path]
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
     assert any(p.suffix == ".safetensors" for p in files)
     assert any(p.name == "record.json" for p in files)
     said = [made.out.encode(), done.out.encode(), done.err.encode()]
     for content in said + [p.read_bytes() for p in files]:
         assert not any(needle in content for needle in needles)
-    path.unlink()
