@@ -223,7 +223,7 @@ BAD_FLAGS = {
         r"no weights 'vit_base_patch16_224.augreg3'; did you mean",
     ),
     "unknown preset": (["--preprocessing", "timm-evil"], r"unknown preprocessing 'timm-evil'; did you mean timm-eval"),
-    "no list": (["--ids", "robustbench-500"], r"no file that can be read; did you mean robustbench-5000"),
+    "no list": (["--ids", "robustbench-500"], r"is not a readable file; did you mean robustbench-5000"),
     "ids elsewhere": (["--ids", "robustbench-5000"], r"5000 of 5000 wanted images are not in the data"),
     "unknown zoo model": (
         ["--defense", "robustbench", "--set", "defense.model=Liu2023_Swin-L"],
