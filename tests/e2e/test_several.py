@@ -110,7 +110,7 @@ def test_an_attack_that_needs_more_than_the_source_gives_is_refused(cli):
 
 def test_a_source_at_chance_makes_no_headline(cli):
     """A substitute after one step of training: the row is marked, and the ladder gives its tier no figure."""
-    base = ("--set", "profile.base.recipe.steps=1", "--set", "profile.recipes.full.steps=300", "--limit", "40")
+    base = ("--set", "profile.base.recipe.steps=1", "--set", "profile.recipes.full.steps=150", "--limit", "40")
     done = cli("run", "--defense", "key-full", "--threat", "non-adaptive", "--attack", "pgd", *base, "--json")
     record = json.loads(done.out)
     assert record["metrics"]["source_clean_accuracy"] < 0.5 * record["metrics"]["clean_accuracy"]
