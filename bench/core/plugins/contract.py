@@ -80,8 +80,8 @@ class Terms:
         """
         for name in options:
             if name in self.declared and not isinstance(vars(self.base).get(name), overridable):
-                raise InputError(f"{self.kind} {who} makes an option of {name!r}, which is not one; expected {name} "
-                                 f"without an annotation, or as ClassVar")  # fmt: skip
+                raise InputError(f"{self.kind} {who} makes an option of {name!r}, which is no option of a "
+                                 f"{self.kind}; expected {name} without an annotation, or as ClassVar")  # fmt: skip
 
     def check(self, who: str, name: str, value: Any) -> None:
         """Refuse an attribute of another type than declared, and a method with an incompatible signature.
