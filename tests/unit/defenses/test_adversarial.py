@@ -71,7 +71,7 @@ def test_the_adversary_stays_in_its_ball_and_raises_the_loss(norm):
 def losses(made: World) -> list[float]:
     """Of every step, from the log of the training."""
     assert made.target.folder is not None
-    with (made.means.home.models.parent / "training" / made.target.folder.name / "log.csv").open() as file:
+    with (made.maker.means.home.models.parent / "training" / made.target.folder.name / "log.csv").open() as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
@@ -94,8 +94,7 @@ def test_what_the_adversary_does_decides_the_model(tmp_path):
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     whole, broken = world(tmp_path / "whole"), world(tmp_path / "broken")
-    broken.means = replace(broken.means, training=replace(broken.means.training, checkpoint_every=1))
-    broken._training = replace(broken._training, checkpoint_every=1)
+    broken.maker._training = replace(broken.maker._training, checkpoint_every=1)
     asked, move = [], Hardening.move
 
     def killed(self, *args):
@@ -119,8 +118,8 @@ def test_a_training_without_an_adversary_is_what_it_was(tmp_path, monkeypatch):
     made = []
     for name, hardening in (("a", None), ("b", Hardening(Budget(Norm.LINF, Fraction(0)), 1, 1.0))):
         w = world(tmp_path / name)
-        model = w._kit(w._holder(0), {}).start()
-        means = replace(w.means.training, workspace=None)
+        model = w.start.model.requires_grad_(True)
+        means = replace(w.maker.means.training, workspace=None)
         fit(
             model,
             w.train_split,
