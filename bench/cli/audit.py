@@ -6,104 +6,42 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from bench.cli.config import ConfigOption, SetOption, parse_settings
-from bench.cli.options import (
-    BaseOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    KeyOption,
-    OfflineOption,
-    PreprocessingOption,
-    ProfileOption,
-    RebuildOption,
-    ResultsOption,
-    SeedOption,
-    StartOption,
-    WeightsOption,
-    WorkersOption,
-)
+from bench.cli.session import ended, working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Request, Resources
 
 if TYPE_CHECKING:
     from bench.store.audits import AuditRecord
 
 
+@takes(
+    Request,
+    Resources,
+    without=("protocol", "limit", "stop_at_precision", "batch_size", "precision", "judge_device", "ids", "backend"),
+    fixed={"threat": "white-box", "attack": "pgd"},
+    examples=("bench audit --defense key-lora",),
+)
 def audit(
-    defense: Annotated[str, typer.Option(envvar="BENCH_DEFENSE", help="What is audited; see `bench list defenses`.")],
-    profile: ProfileOption = "digits",
-    norm: Annotated[str, typer.Option(envvar="BENCH_NORM", help="linf, l2 or l1.")] = "linf",
-    eps: Annotated[
-        str | None, typer.Option(envvar="BENCH_EPS", help="Radius on the [0, 1] pixel scale, e.g. 4/255.")
-    ] = None,
+    request: Request,
+    resources: Resources,
     images: Annotated[
-        int, typer.Option(envvar="BENCH_IMAGES", help="So many test images, drawn by the seed, and as many to train.")
+        int, Flag("Test images, drawn by the seed, and as many training images.", env="BENCH_AUDIT_IMAGES")
     ] = 64,
-    key: KeyOption = None,
-    seed: SeedOption = 0,
-    data: DataOption = None,
-    preprocessing: PreprocessingOption = None,
-    base: BaseOption = None,
-    start: StartOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    workers: WorkersOption = None,
-    train: Annotated[
-        bool, typer.Option(envvar="BENCH_TRAIN", help="Train missing models now, also where that takes hours.")
-    ] = False,
-    settings: SetOption = None,
-    results: ResultsOption = "results",
-    device: DeviceOption = "cpu",
-    rebuild: RebuildOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Look for every sign that figures of a defense flatter it; exit code 1 if a check fails."""
-    from bench.cli.means import make_means
-    from bench.cli.progress import listener
-    from bench.core.budget import parse_norm
-    from bench.engine.resolve import Request, resolve
-    from bench.store.home import Home
+    from bench.engine.resolve import resolve
     from bench.store.keyring import Keyring
     from bench.studies.audit import audit as examine
 
-    request = Request(
-        defense=defense,
-        threat="white-box",
-        attack="pgd",
-        profile=profile,
-        norm=parse_norm(norm),
-        eps=eps,
-        seed=seed,
-        key=key,
-        preprocessing=preprocessing,
-        base=base,
-        start=start,
-        weights=Path(weights) if weights else None,
-        settings=parse_settings(settings or []),
-    )
-    with listener() as progress:
-        job = resolve(request, Keyring(Home.default().keys))
+    with working(resources, key_name=request.key) as means:
+        job = resolve(request, Keyring(means.home.keys))
         if job.spec.budget.doubt:
-            progress.note(f"warning: {job.spec.budget.doubt}")
-        means = make_means(
-            results,
-            device,
-            progress,
-            data=data,
-            weights=weights,
-            offline=offline,
-            workers=workers,
-            train=train,
-            rebuild=rebuild,
-            key_name=key,
-        )
+            means.progress.note(f"warning: {job.spec.budget.doubt}")
         record = examine(job, means, images)
-    _print(record, Path(results), as_json=as_json)
-    sys.stdout.flush()
-    if not record.reliable:
-        raise typer.Exit(1)
+    _print(record, resources.results, as_json=as_json)
+    ended(well=record.reliable)
 
 
 def _print(record: AuditRecord, results: Path, *, as_json: bool) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import JsonOption, ResultsOption
+from bench.cli.takes import JsonFlag, takes
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.store.run import Run
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs, or their first digits.")]
 
 
-def compare(runs: RunsArgument, results: ResultsOption = "results", as_json: JsonOption = False) -> None:
+@takes(Resources, only=("results",))
+def compare(runs: RunsArgument, resources: Resources, as_json: JsonFlag = False) -> None:
     """Compare runs on the same images: paired difference, exact McNemar test, Holm over all pairs."""
     from bench.store.runs import RunStore
     from bench.studies.compare import compare as compare_runs
 
-    store = RunStore(Path(results))
+    store = RunStore(resources.results)
     comparison = compare_runs([store.find(run).read() for run in runs])
     if as_json:
         print(json.dumps(_data(comparison), indent=2, allow_nan=False))

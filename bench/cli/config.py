@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -47,21 +47,6 @@ def load_config(context: typer.Context, path: str | None) -> str | None:
 def merge_settings(context: typer.Context, pairs: list[str] | None) -> list[str]:
     """The config's settings, then those of command line or environment: the last of a name counts."""
     return [*context.meta.get(_SETTINGS, []), *(pairs or [])]
-
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        envvar="BENCH_SET",
-        callback=merge_settings,
-        help="SECTION.NAME=VALUE, e.g. defense.block_size=8, attack.steps=10.",
-    ),
-]
-ConfigOption = Annotated[
-    str | None,
-    typer.Option(envvar="BENCH_CONFIG", callback=load_config, is_eager=True, help="Flags from a YAML file."),
-]
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -7,52 +7,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from bench.cli.config import ConfigOption, SetOption, parse_settings
-from bench.cli.options import (
-    BaseOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    KeyOption,
-    OfflineOption,
-    PreprocessingOption,
-    ProfileOption,
-    ResultsOption,
-    StartOption,
-    WeightsOption,
-)
+from bench.cli.session import ended
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Request, Resources
 
 
+@takes(
+    Request,
+    Resources,
+    only=("profile", "key", "base", "start", "preprocessing", "limit", "ids", "settings", "data", "weights", "offline",
+          "results", "device"),
+    fixed={"defense": "plain", "threat": "white-box", "attack": "pgd", "eps": "0"},
+    examples=("bench doctor --profile imagenet --data /data/imagenet --device cuda",),
+)  # fmt: skip
 def doctor(
-    profile: ProfileOption = "digits",
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    key: KeyOption = None,
-    results: ResultsOption = "results",
-    device: DeviceOption = "cpu",
-    base: BaseOption = None,
-    start: StartOption = None,
-    preprocessing: PreprocessingOption = None,
-    limit: Annotated[
-        int | None, typer.Option(envvar="BENCH_LIMIT", help="A run over the first so many images is meant.")
-    ] = None,
-    ids: Annotated[str | None, typer.Option(envvar="BENCH_IDS", help="A run over a list of ids is meant.")] = None,
-    images: Annotated[
-        str, typer.Option(envvar="BENCH_IMAGES", help="So many images of each split are decoded; all for every one.")
-    ] = "64",
-    manifest: Annotated[
-        str | None,
-        typer.Option(envvar="BENCH_MANIFEST", help="Write counts, images by class and digests to this file."),
-    ] = None,
-    settings: SetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    request: Request,
+    resources: Resources,
+    images: Annotated[str, Flag("Images of each split to decode, e.g. 64, or all.", env="BENCH_DOCTOR_IMAGES")] = "64",
+    manifest: Annotated[str | None, Flag("Write counts, images by class and digests to this file.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Look at all that a run would need; takes its flags, trains nothing, exit code 1 if it would fail."""
-    from bench.cli.progress import listener
+    """Check everything that a run would need, with its flags; trains nothing, exit code 1 if the run would fail."""
+    from bench.api.progress import listener
     from bench.doctor.examine import examine
     from bench.doctor.examined import Question
     from bench.doctor.finding import Diagnosis, Health
@@ -60,25 +37,8 @@ def doctor(
 
     found: list[Diagnosis] = []
     with listener() as progress:
-        question = Question(
-            home=Home.default(),
-            profile=profile,
-            data=Path(data) if data else None,
-            weights=Path(weights) if weights else None,
-            offline=offline,
-            key=key,
-            results=Path(results),
-            device=device,
-            base=base,
-            start=start,
-            preprocessing=preprocessing,
-            limit=limit,
-            ids=ids,
-            images=_count(images),
-            manifest=Path(manifest) if manifest else None,
-            settings=parse_settings(settings or []),
-            progress=progress,
-        )
+        question = Question(request, resources, Home.default(), images=_count(images),
+                            manifest=Path(manifest) if manifest else None, progress=progress)  # fmt: skip
         for finding in examine(question):
             found.append(finding)
             if not as_json:
@@ -89,8 +49,7 @@ def doctor(
         print(json.dumps([asdict(f) for f in found], indent=2))
     else:
         print(f"doctor: {count[Health.OK]} ok, {count[Health.WARN]} warnings, {count[Health.FAIL]} failures")
-    if count[Health.FAIL]:
-        raise typer.Exit(1)
+    ended(well=not count[Health.FAIL])
 
 
 def _count(images: str) -> int | None:

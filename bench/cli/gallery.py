@@ -6,40 +6,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from bench.cli.options import (
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    OfflineOption,
-    RebuildOption,
-    ResultsOption,
-    WeightsOption,
-)
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, RunArgument, takes
+from bench.core.flags import Flag
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.engine.gallery import Choice
 
 
+@takes(
+    Resources,
+    without=("workers", "train", "backend"),
+    examples=("bench results gallery 99ddebf8 --fooled --images 6 --out figures/fooled",),
+)
 def gallery(
-    run: Annotated[str, typer.Argument(help="Id of the run, or its first digits.")],
-    ids: Annotated[str | None, typer.Option(help="These images: a file of ids, or ids with commas between.")] = None,
-    images: Annotated[int | None, typer.Option(min=1, help="So many random ones; 12 where nothing is said.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    fooled: Annotated[bool, typer.Option("--fooled", help="Draw among those that fooled the target.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write OUT.png and OUT.pdf for print, too.")] = None,
-    results: ResultsOption = "results",
-    device: DeviceOption = "cpu",
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    rebuild: RebuildOption = False,
-    as_json: JsonOption = False,
+    run: RunArgument,
+    resources: Resources,
+    ids: Annotated[str | None, Flag("These images: a file of ids, or ids separated by commas.", env="")] = None,
+    images: Annotated[int | None, Flag("Number of random images, e.g. 6. Default: 12.", env="", least=1)] = None,
+    seed: Annotated[int, Flag("Random seed of the draw.", env="")] = 0,
+    fooled: Annotated[bool, Flag("Draw among those that fooled the target.", "fooled", env="", switch=True)] = False,
+    out: Annotated[Path | None, Flag("Also write OUT.png and OUT.pdf, for print.", env="")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Draw clean image, perturbation and adversarial image, with labels; from the kept images, nothing is attacked."""
-    from bench.cli.means import make_means
-    from bench.cli.progress import listener
     from bench.engine.gallery import pictured
     from bench.engine.resolve import defender_key
     from bench.report.figures.style import save
@@ -48,8 +39,7 @@ def gallery(
     from bench.store.keyring import Keyring
 
     choice = _choice(ids, images, seed, fooled=fooled)
-    with listener() as progress:
-        means = make_means(results, device, progress, data=data, weights=weights, offline=offline, rebuild=rebuild)
+    with working(resources) as means:
         folder = means.results.find(run)
         record = folder.read().record
         found = pictured(folder, defender_key(record.spec, Keyring(means.home.keys)), means, choice)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import JsonOption
+from bench.cli.takes import JsonFlag, takes
 
 app = typer.Typer(no_args_is_help=True, help="Make and list the defender's keys; only fingerprints are ever shown.")
 
@@ -24,7 +24,8 @@ def new(name: Annotated[str, typer.Argument(help="What the key will be called.")
 
 
 @app.command("list")
-def show(as_json: JsonOption = False) -> None:
+@takes()
+def show(as_json: JsonFlag = False) -> None:
     """List names and fingerprints."""
     from bench.core.errors import KeyringError
     from bench.store.home import Home

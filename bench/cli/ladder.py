@@ -6,116 +6,45 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from bench.cli.config import ConfigOption, SetOption, parse_settings
-from bench.cli.options import (
-    BaseOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    KeyOption,
-    OfflineOption,
-    PreprocessingOption,
-    ProfileOption,
-    RebuildOption,
-    ResultsOption,
-    SeedOption,
-    StartOption,
-    WeightsOption,
-    WorkersOption,
-)
+from bench.cli.session import ended, working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Request, Resources
 
 if TYPE_CHECKING:
     from bench.store.ladders import LadderRecord, Rung
 
 
+@takes(
+    Request,
+    Resources,
+    without=("attack", "protocol", "stop_at_precision", "batch_size", "judge_device", "backend"),
+    fixed={"threat": ""},
+    examples=("bench ladder --defense key-lora", "bench ladder --defense plain --ladder quick --limit 100"),
+)
 def ladder(
-    defense: Annotated[str, typer.Option(envvar="BENCH_DEFENSE", help="What is defended; see `bench list defenses`.")],
-    rungs: Annotated[
-        str, typer.Option("--ladder", envvar="BENCH_LADDER", help="standard, quick, or a YAML file of rungs.")
-    ] = "standard",
-    profile: ProfileOption = "digits",
-    norm: Annotated[str, typer.Option(envvar="BENCH_NORM", help="linf, l2 or l1.")] = "linf",
-    eps: Annotated[
-        str | None, typer.Option(envvar="BENCH_EPS", help="Radius on the [0, 1] pixel scale, e.g. 4/255.")
-    ] = None,
-    key: KeyOption = None,
-    seed: SeedOption = 0,
-    limit: Annotated[int | None, typer.Option(envvar="BENCH_LIMIT", help="Only the first so many images.")] = None,
-    ids: Annotated[
-        str | None, typer.Option(envvar="BENCH_IDS", help="Only these images: robustbench-5000, or a file of ids.")
-    ] = None,
+    request: Request,
+    resources: Resources,
+    rungs: Annotated[str, Flag("Ladder: standard, quick, or a YAML file of rungs.", "ladder")] = "standard",
     broken_below: Annotated[
         float,
-        typer.Option(
-            envvar="BENCH_BROKEN_BELOW", min=0, max=1, help="Share of the clean accuracy under which it is broken."
-        ),
+        Flag("Share of the clean accuracy below which a defense counts as broken, e.g. 0.5.", least=0, most=1),
     ] = 0.5,
-    data: DataOption = None,
-    preprocessing: PreprocessingOption = None,
-    base: BaseOption = None,
-    start: StartOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    workers: WorkersOption = None,
-    train: Annotated[
-        bool, typer.Option(envvar="BENCH_TRAIN", help="Train missing models now, also where that takes hours.")
-    ] = False,
-    precision: Annotated[
-        str, typer.Option(envvar="BENCH_PRECISION", help="Of the search: fp32, tf32, bf16 or auto; verdicts are fp32.")
-    ] = "fp32",
-    settings: SetOption = None,
-    results: ResultsOption = "results",
-    device: DeviceOption = "cpu",
-    rebuild: RebuildOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Run every tier's threats and attacks on the same images; report each tier and the per-image worst case."""
-    from bench.cli.means import make_means, parse_precision
-    from bench.cli.progress import listener
-    from bench.core.budget import parse_norm
-    from bench.core.errors import InputError
-    from bench.engine.resolve import Request
-    from bench.store.home import Home
     from bench.store.keyring import Keyring
     from bench.store.ladders import write_ladder
     from bench.studies.ladder import climb, load_ladder
 
-    chosen = parse_settings(settings or [])
-    if wrong := [name for name in chosen if name.startswith(("threat.", "attack."))]:
-        raise InputError(f"setting {wrong[0]!r} belongs to one rung; expected it in the ladder's file (--ladder FILE)")
-    request = Request(
-        defense=defense,
-        threat="",
-        profile=profile,
-        norm=parse_norm(norm),
-        eps=eps,
-        seed=seed,
-        limit=limit,
-        precision=parse_precision(precision, device),
-        key=key,
-        ids=ids,
-        preprocessing=preprocessing,
-        base=base,
-        start=start,
-        weights=Path(weights) if weights else None,
-        settings=chosen,
-    )
-    with listener() as progress:
-        means = make_means(
-            results, device, progress, data=data, weights=weights, offline=offline, workers=workers, train=train,
-            rebuild=rebuild, key_name=key,
-        )  # fmt: skip
-        record = climb(load_ladder(rungs), request, Keyring(Home.default().keys), means, broken_below=broken_below)
+    with working(resources, key_name=request.key) as means:
+        record = climb(load_ladder(rungs), request, Keyring(means.home.keys), means, broken_below=broken_below)
         path = write_ladder(means.results.root, record)
     if as_json:
         sys.stdout.write(record.model_dump_json(indent=2) + "\n")
     else:
         _print(record, path)
-    if not record.eligible:
-        raise typer.Exit(1)
+    ended(well=record.eligible)
 
 
 def _print(record: LadderRecord, path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.leaderboard_check import check
-from bench.cli.options import JsonOption, ResultsOption
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +24,11 @@ app.command("check")(check)
 
 
 @app.command()
+@takes(Resources, only=("results",))
 def build(
-    results: ResultsOption = "results",
-    out: Annotated[str, typer.Option(envvar="BENCH_OUT", help="The folder of the site.")] = "leaderboard/site",
-    as_json: JsonOption = False,
+    resources: Resources,
+    out: Annotated[str, Flag("Folder of the site.")] = "leaderboard/site",
+    as_json: JsonFlag = False,
 ) -> None:
     """Write the leaderboard from the records in a results folder and the published figures."""
     from bench.core.errors import InputError
@@ -34,9 +37,10 @@ def build(
     from bench.report.site.folder import write_site
     from bench.submissions.intake import read_all
 
-    if not Path(results).is_dir():
+    results = resources.results
+    if not results.is_dir():
         raise InputError(f"no folder {results}; expected a folder of records; give --results DIR")
-    evidence, refusals = read_all(Path(results))
+    evidence, refusals = read_all(results)
     for refusal in refusals:
         print(f"bench: refused {refusal}", file=sys.stderr)
     board = make_board(evidence)
@@ -48,11 +52,10 @@ def build(
 
 
 @app.command()
+@takes(Resources, only=("results",))
 def standings(
-    results: ResultsOption = "results",
-    out: Annotated[
-        str | None, typer.Option(envvar="BENCH_OUT", help="Write to this file; default: standard output.")
-    ] = None,
+    resources: Resources,
+    out: Annotated[str | None, Flag("Write to this file. Default: standard output.")] = None,
 ) -> None:
     """The standings of the published runs (RESULTS/published) and of the published figures, as CSV."""
     from bench.report.board import make_board
@@ -60,7 +63,7 @@ def standings(
     from bench.store.files import write_whole
     from bench.submissions.intake import read_all
 
-    evidence, refusals = read_all(Path(results), folders=False)
+    evidence, refusals = read_all(resources.results, folders=False)
     for refusal in refusals:
         print(f"bench: refused {refusal}", file=sys.stderr)
     text = standings_csv(make_board(evidence))

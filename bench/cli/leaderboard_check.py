@@ -8,36 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DataOption, DeviceOption, JsonOption, OfflineOption, WeightsOption
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.submissions.check import Checked
 
 
+@takes(Resources, only=("device", "data", "weights", "offline"))
 def check(
     archives: Annotated[list[Path], typer.Argument(help="Archives of `bench results pack`.", show_default=False)],
-    into: Annotated[str | None, typer.Option(help="Copy what is taken into this folder of records.")] = None,
-    no_rejudge: Annotated[bool, typer.Option("--no-rejudge", help="Load no model and judge nothing again.")] = False,
-    device: DeviceOption = "cpu",
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    as_json: JsonOption = False,
+    resources: Resources,
+    into: Annotated[str | None, Flag("Copy accepted runs into this folder of records.", env="")] = None,
+    no_rejudge: Annotated[
+        bool, Flag("Load no model and judge nothing again.", "no-rejudge", env="", switch=True)
+    ] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Check archives: what they hold, every figure, and the verdicts where the model is at hand.
+    """Check archives: what they hold, every figure, and the verdicts where the model is available here.
 
-    Ends with 0 where all are taken, 1 where a verdict disagreed, 2 where an archive was refused.
+    Ends with 0 where all are accepted, 1 where a verdict disagreed, 2 where an archive was refused.
     """
-    from bench.cli.means import make_means
-    from bench.cli.progress import listener
     from bench.store.runs import RunStore
     from bench.submissions.check import check_archive
 
-    done = []
-    with listener() as progress:
-        means = make_means(into or "results", device, progress, data=data, weights=weights, offline=offline)
+    store, done = RunStore(Path(into)) if into else None, []
+    with working(resources) as means:
         for archive in archives:
-            store = RunStore(Path(into)) if into else None
             done.append(check_archive(archive, means, judge=not no_rejudge, into=store))
     if as_json:
         print(json.dumps([_data(one) for one in done], indent=2))

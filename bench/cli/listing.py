@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import JsonOption
+from bench.cli.takes import JsonFlag, takes
 from bench.core.names import KINDS
 
 
+@takes()
 def show(
     kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them without.")] = None,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """List defenses, threats, attacks, transforms, datasets, backends; a plug-in that cannot be imported is named."""
     from rich.table import Table

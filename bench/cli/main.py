@@ -27,6 +27,7 @@ app = typer.Typer(
     name="bench",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and a key is one
+    context_settings={"max_content_width": 100},
     rich_markup_mode=None,  # a quarter of a second of imports for frames around the help
     help="Judge key-based adversarial defenses against a whole ladder of adversaries.",
 )
@@ -72,7 +73,10 @@ def main() -> None:
         if os.environ.get("BENCH_DEBUG"):
             traceback.print_exc()
         text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        print(f"bench: {' '.join(text.split())}" if text.strip() else "", file=sys.stderr)
+        if text.startswith("Usage:"):  # the help, of `bench` or of a group without a command
+            print(text, file=sys.stderr)
+        elif text.strip():
+            print(f"bench: {' '.join(text.split())}", file=sys.stderr)
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = 130

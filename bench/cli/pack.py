@@ -6,31 +6,27 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, RunArgument, takes
+from bench.core.flags import Flag
+from bench.engine.request import Resources
 
-from bench.cli.options import DataOption, DeviceOption, JsonOption, OfflineOption, ResultsOption, WeightsOption
 
-
+@takes(Resources, without=("workers", "train", "backend", "rebuild"))
 def pack(
-    run: Annotated[str, typer.Argument(help="Id of the run, or its first digits.")],
-    results: ResultsOption = "results",
+    run: RunArgument,
+    resources: Resources,
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Pack the adversarial images, so that others can judge them again.")
+        bool,
+        Flag("Pack the adversarial images, so that others can judge them again.", "with-images", env="", switch=True),
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The archive; default: RUN.bench.zip here.")] = None,
-    device: DeviceOption = "cpu",
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    as_json: JsonOption = False,
+    out: Annotated[Path | None, Flag("The archive. Default: RUN.bench.zip in the working folder.", env="")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Pack record, verdicts and, where asked for, adversarial images into one archive to hand in."""
-    from bench.cli.means import make_means
-    from bench.cli.progress import listener
+    """Pack record, verdicts and, where asked for, adversarial images into one archive to submit."""
     from bench.submissions.pack import pack_run
 
-    with listener() as progress:
-        means = make_means(results, device, progress, data=data, weights=weights, offline=offline)
+    with working(resources) as means:
         packed = pack_run(means.results.find(run), out, means, with_images=with_images)
     if as_json:
         about = {"archive": str(packed.path), "run_id": packed.run_id, "bytes": packed.size, "shards": packed.shards}

@@ -6,47 +6,35 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from bench.cli.options import DeviceOption, JsonOption
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.perf.contest import Timing
 
 
+@takes(Resources, only=("device",), examples=("bench perf --workload apgd --steps 20",))
 def perf(
-    subject: Annotated[str, typer.Option(envvar="BENCH_SUBJECT", help="digits-vit or vit-b-16.")] = "digits-vit",
-    workload: Annotated[
-        str, typer.Option(envvar="BENCH_WORKLOAD", help="standard, apgd (gradient steps) or square (queries).")
-    ] = "standard",
-    robust: Annotated[
-        list[float] | None, typer.Option(envvar="BENCH_ROBUST", help="Shares of robust images to look for a radius at.")
-    ] = None,
-    eps: Annotated[
-        list[str] | None,
-        typer.Option(envvar="BENCH_EPS", help="Radii under l-inf; default: one that breaks all images."),
-    ] = None,
-    images: Annotated[
-        int, typer.Option(envvar="BENCH_IMAGES", help="How many, all of which the model gets right.")
-    ] = 64,
-    steps: Annotated[
-        int | None, typer.Option(envvar="BENCH_STEPS", help="Iterations of apgd or queries of square.")
-    ] = None,
+    resources: Resources,
+    subject: Annotated[str, Flag("Model: digits-vit or vit-b-16.")] = "digits-vit",
+    workload: Annotated[str, Flag("standard, apgd (gradient steps) or square (queries).")] = "standard",
+    robust: Annotated[list[float] | None, Flag("Find the radius at which this share is robust, e.g. 0.5.")] = None,
+    eps: Annotated[list[str] | None, Flag("L-inf radius, e.g. 4/255. Default: one that breaks all images.")] = None,
+    images: Annotated[int, Flag("Number of images, all of which the model gets right.", env="BENCH_PERF_IMAGES")] = 64,
+    steps: Annotated[int | None, Flag("Iterations of apgd or queries of square, e.g. 20.")] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(envvar="BENCH_PRECISION", help="Of the engine's search; several may be given.")
+        list[str] | None, Flag("Arithmetic of the engine: fp32, tf32 or bf16; may be given several times.")
     ] = None,
-    peers: Annotated[
-        str, typer.Option(envvar="BENCH_PEERS", help="official, torchattacks, comma between.")
-    ] = "official",
-    batch_size: Annotated[int | None, typer.Option(envvar="BENCH_BATCH_SIZE", help="Images at once, for all.")] = None,
-    device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
+    peers: Annotated[str, Flag("Peers, separated by commas: official, torchattacks.")] = "official",
+    batch_size: Annotated[int | None, Flag("Images per batch, for all, e.g. 128.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Time the attack engine beside its peers on the same model and images, each with its robust accuracy."""
-    from bench.cli.means import make_means, parse_precision
-    from bench.cli.progress import listener
     from bench.core.budget import Budget
     from bench.core.errors import InputError
+    from bench.engine.request import parse_precision
     from bench.perf.contest import WORKLOADS, contest, rated
     from bench.perf.subjects import radius_for
     from bench.perf.subjects import subject as find
@@ -55,25 +43,18 @@ def perf(
         raise InputError(f"unknown workload {workload!r}; expected one of {', '.join(WORKLOADS)}")
     if steps is not None and workload == "standard":
         raise InputError("--steps goes with --workload apgd or square; the standard attack has its own")
-    searches = [parse_precision(name, device) for name in precision or ["fp32"]]
+    searches = [parse_precision(name, resources.device) for name in precision or ["fp32"]]
     timings: list[Timing] = []
-    with listener() as progress:
-        found = find(subject, images, make_means("results", device, progress))
+    with working(resources) as means:
+        found = find(subject, images, means)
         budgets = [Budget.parse(f"linf:{e}") for e in eps or []]
         budgets += [radius_for(found, share) for share in robust or []]
         for budget in budgets or [found.budget]:
             for i, search in enumerate(searches):
                 named = [p for p in peers.split(",") if p] if i == 0 else []
-                progress.note(f"{subject}, {workload}, {budget}, {search}, beside {', '.join(named) or 'nobody'}")
-                timings += contest(
-                    found,
-                    budget,
-                    workload,
-                    precision=search,
-                    batch_size=batch_size,
-                    peers=named,
-                    steps=steps,
-                )
+                means.progress.note(f"{subject}, {workload}, {budget}, {search}, beside {', '.join(named) or 'nobody'}")
+                timings += contest(found, budget, workload, precision=search, batch_size=batch_size, peers=named,
+                                   steps=steps)  # fmt: skip
     _print(rated(timings), as_json=as_json)
 
 

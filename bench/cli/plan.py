@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DataOption, DeviceOption, JsonOption, WeightsOption
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.core.spec import Spec
@@ -16,34 +20,25 @@ if TYPE_CHECKING:
     from bench.plan.plan import Plan
 
 
+@takes(Resources, only=("device", "data", "weights"), examples=("bench plan configs/imagenet/table1.yaml --on h200",))
 def plan(
     spec: Annotated[str, typer.Argument(help="A YAML file: flags of `bench run --config`, or a suite.")],
-    device: DeviceOption = "cpu",
-    measure: Annotated[
-        bool, typer.Option(envvar="BENCH_MEASURE", help="Time a few calls of every architecture on the device.")
-    ] = True,
-    on: Annotated[
-        str | None, typer.Option(envvar="BENCH_ON", help="Reckon with a device by its published peak, e.g. h200.")
-    ] = None,
-    mfu: Annotated[float, typer.Option(envvar="BENCH_MFU", help="Share of that peak that is reached.")] = 0.35,
-    price: Annotated[
-        float | None, typer.Option(envvar="BENCH_PRICE", min=0, help="Of an hour, of --on or else of --device.")
-    ] = None,
+    resources: Resources,
+    measure: Annotated[bool, Flag("Time a few calls of every architecture on the device.")] = True,
+    on: Annotated[str | None, Flag("Compute times for a device from its published peak, e.g. h200.")] = None,
+    mfu: Annotated[float, Flag("Share of that peak that is reached, e.g. 0.35.")] = 0.35,
+    price: Annotated[float | None, Flag("Price per hour, of --on or else of --device, e.g. 2.5.", least=0)] = None,
     images: Annotated[
-        int | None, typer.Option(envvar="BENCH_IMAGES", min=1, help="Images of every run; else what the data has.")
+        int | None,
+        Flag("Images of every run, e.g. 1000. Default: all that the data set has.", env="BENCH_PLAN_IMAGES", least=1),
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option(envvar="BENCH_PRECISION", help="Of the searches: fp32, tf32 or bf16.")
-    ] = None,
+    precision: Annotated[str | None, Flag("Arithmetic of the attacks: fp32, tf32 or bf16.")] = None,
     micro_batch: Annotated[
-        int | None, typer.Option(envvar="BENCH_MICRO_BATCH", min=1, help="Images at once of a training.")
+        int | None, Flag("Images per forward pass of a training, e.g. 64. Default: the whole batch.", least=1)
     ] = None,
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Say what a run or a suite will take: model calls, PFLOP, hours, money, memory, disk. Needs no data or weights."""
-    from bench.cli.progress import listener
     from bench.core.errors import InputError
     from bench.plan.devices import find_device
     from bench.plan.plan import Asked
@@ -51,32 +46,22 @@ def plan(
 
     if not 0 < mfu <= 1:
         raise InputError(f"--mfu is {mfu}; expected a share above 0 and up to 1")
-    there = find_device(on) if on else None
-    with listener() as progress:
-        asked = Asked(
-            images=images,
-            data=Path(data) if data else None,
-            device=device if measure else None,
-            there=there,
-            mfu=mfu,
-            price=price,
-            micro_batch=micro_batch,
-            progress=progress,
-        )
-        made = make_plan(_specs(Path(spec), precision, weights, device), asked)
+    there, here = find_device(on) if on else None, resources.device if measure else None
+    with working(resources) as means:
+        asked = Asked(images=images, data=means.data, device=here, there=there, mfu=mfu, price=price,
+                      micro_batch=micro_batch, progress=means.progress)  # fmt: skip
+        made = make_plan(_specs(Path(spec), precision, resources), asked)
     if as_json:
         from dataclasses import asdict
 
         print(json.dumps(asdict(made), indent=2))
     else:
-        _print(made, here=device if measure else None, there=on)
+        _print(made, here=here, there=on)
 
 
-def _specs(path: Path, precision: str | None, weights: str | None, device: str) -> list[tuple[str, str, Spec]]:
+def _specs(path: Path, precision: str | None, resources: Resources) -> list[tuple[str, str, Spec]]:
     """Row, column and Spec of every run of the file."""
-    from dataclasses import replace
-
-    from bench.cli.means import parse_precision
+    from bench.engine.request import parse_precision
     from bench.engine.resolve import resolve
     from bench.store.home import Home
     from bench.store.keyring import Keyring
@@ -86,9 +71,9 @@ def _specs(path: Path, precision: str | None, weights: str | None, device: str) 
     for run in load_suite(path):
         request = run.request
         if precision:
-            request = replace(request, precision=parse_precision(precision, device))
-        if weights:
-            request = replace(request, weights=Path(weights))
+            request = replace(request, precision=parse_precision(precision, resources.device))
+        if resources.weights:
+            request = replace(request, weights=resources.weights)
         specs.append((run.row, run.column, resolve(request, keyring).spec))
     return specs
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.options import JsonOption, ResultsOption
+from bench.cli.takes import JsonFlag, takes
+from bench.engine.request import Resources
 
 
+@takes(Resources, only=("results",))
 def publish(
+    resources: Resources,
     runs: Annotated[
         list[str] | None, typer.Argument(help="Ids of runs, or their first digits.", show_default=False)
     ] = None,
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="The collection: RESULTS/published/NAME.")] = "own",
     everything: Annotated[bool, typer.Option("--all", help="Every run of the folder.")] = False,
-    results: ResultsOption = "results",
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write runs into a few files that can be committed: RESULTS/published/NAME.
 
@@ -32,7 +33,7 @@ def publish(
 
     if bool(runs) == everything:
         raise InputError("expected either ids of runs or --all")
-    store = RunStore(Path(results))
+    store = RunStore(resources.results)
     wanted = store.ids() if everything else [store.find(run).path.name for run in runs or []]
     done = write(store, name, wanted)
     for text in done.left_out:

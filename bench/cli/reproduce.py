@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import (
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    OfflineOption,
-    ProfileOption,
-    RebuildOption,
-    ResultsOption,
-    WeightsOption,
-    WorkersOption,
-)
+from bench.cli.session import ended, working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import LimitField, ProfileField, Resources
 
 if TYPE_CHECKING:
     from bench.report.output import Output
@@ -29,39 +22,24 @@ _BESIDE_THE_PAPER = ("table1", "fig4")  # they say on which profile
 NAMES = (*_SUITES, "table2", "ladders")
 
 
+@takes(
+    Resources,
+    without=("backend",),
+    examples=("bench reproduce table1", "bench reproduce fig4 --render-only", "bench reproduce table2 --json"),
+)
 def reproduce(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)} (tables and figures of arXiv 2311.16577).")],
-    profile: ProfileOption = "digits",
-    suite: Annotated[
-        str | None, typer.Option(envvar="BENCH_SUITE", help="A suite of your own; default: the one of the profile.")
-    ] = None,
-    keys: Annotated[
-        int | None, typer.Option(envvar="BENCH_KEYS", min=1, help="At most so many keys of a keyed row.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(envvar="BENCH_LIMIT", min=1, help="Only the first so many images.")
-    ] = None,
-    render_only: Annotated[
-        bool, typer.Option("--render-only", envvar="BENCH_RENDER_ONLY", help="Run nothing; empty cells stay empty.")
-    ] = False,
-    out: Annotated[
-        str, typer.Option(envvar="BENCH_OUT", help="Folder of the files; they go to OUT/PROFILE.")
-    ] = "reports",
+    resources: Resources,
+    profile: ProfileField = "digits",
+    suite: Annotated[str | None, Flag("A suite file of your own. Default: the profile's.")] = None,
+    keys: Annotated[int | None, Flag("At most this many keys of a keyed row, e.g. 1.", least=1)] = None,
+    limit: LimitField = None,
+    render_only: Annotated[bool, Flag("Run nothing; empty cells stay empty.", "render-only", switch=True)] = False,
+    out: Annotated[str, Flag("Folder of the files; they go to OUT/PROFILE.")] = "reports",
     jobs: Annotated[
-        int | None,
-        typer.Option(envvar="BENCH_JOBS", min=1, help="Processes; default: one, and all cores for small models."),
+        int | None, Flag("Number of processes, e.g. 4. Default: 1, and all cores for small models.", least=1)
     ] = None,
-    results: ResultsOption = "results",
-    device: DeviceOption = "cpu",
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    workers: WorkersOption = None,
-    train: Annotated[
-        bool, typer.Option(envvar="BENCH_TRAIN", help="Train missing models now, also where that takes hours.")
-    ] = False,
-    rebuild: RebuildOption = False,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Run what is missing of a table or figure, then write it as Markdown, CSV, LaTeX, PNG and PDF.
 
@@ -76,26 +54,19 @@ def reproduce(
         _table2(Path(out), as_json=as_json)
         return
     if name == "ladders":
-        _ladders(Path(results), Path(out) / profile, profile, as_json=as_json)
+        _ladders(resources.results, Path(out) / profile, profile, as_json=as_json)
         return
-    from bench.cli.means import make_means
-    from bench.cli.progress import listener
     from bench.store.keyring import Keyring
     from bench.studies.reproduce import default_jobs, fill
     from bench.studies.suite import load_suite, suite_file
 
     runs = load_suite(Path(suite) if suite else suite_file(profile, name), keys=keys, limit=limit)
-    with listener() as progress:
-        means = make_means(
-            results, device, progress, data=data, weights=weights, offline=offline, workers=workers, train=train,
-            rebuild=rebuild,
-        )  # fmt: skip
-        several = jobs or default_jobs(profile, device)
+    with working(resources) as means:
+        several = jobs or default_jobs(profile, means.device)
         filled = fill(runs, Keyring(means.home.keys), means, jobs=several, render_only=render_only)
     output = _rendered(name, filled, profile)
     _hand_over(output, Path(out) / profile, name, filled, as_json=as_json)
-    if filled.failed:
-        raise typer.Exit(1)
+    ended(well=not filled.failed)
 
 
 def _rendered(name: str, filled: Filled, profile: str) -> Output:

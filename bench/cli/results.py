@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from bench.cli.compare import compare
 from bench.cli.gallery import gallery
-from bench.cli.options import (
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    OfflineOption,
-    RebuildOption,
-    ResultsOption,
-    WeightsOption,
-)
 from bench.cli.pack import pack
 from bench.cli.publish import publish
 from bench.cli.results_list import show_all
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, RunArgument, takes
+from bench.engine.request import Resources
 
 app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, picture, pack and publish records.")
 app.command("list")(show_all)
@@ -29,43 +21,32 @@ app.command("compare")(compare)
 app.command("gallery")(gallery)
 app.command("pack")(pack)
 app.command("publish")(publish)
-RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its first digits.")]
 
 
 @app.command()
-def show(run: RunArgument, results: ResultsOption = "results", as_json: JsonOption = False) -> None:
+@takes(Resources, only=("results",))
+def show(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> None:
     """One record."""
     from bench.cli.show import print_record
     from bench.store.runs import RunStore
 
-    store = RunStore(Path(results))
+    store = RunStore(resources.results)
     print_record(store.find(run).summary(), store, as_json=as_json)
 
 
 @app.command()
-def verify(
-    run: RunArgument,
-    results: ResultsOption = "results",
-    device: DeviceOption = "cpu",
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    offline: OfflineOption = False,
-    rebuild: RebuildOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@takes(Resources, without=("workers", "train", "backend"))
+def verify(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> None:
     """Judge the kept adversarial images of a run again from scratch and compare every verdict.
 
     Where all of them stand, `confirmation.json` beside the record says so, and the leaderboard shows it.
     """
-    from bench.cli.means import make_means
-    from bench.cli.progress import listener
     from bench.engine.resolve import defender_key
     from bench.engine.verify import verify as check
     from bench.store.keyring import Keyring
     from bench.submissions.check import confirm
 
-    with listener() as progress:
-        means = make_means(results, device, progress, data=data, weights=weights, offline=offline, rebuild=rebuild)
+    with working(resources) as means:
         folder = means.results.find(run)
         record = folder.read().record
         found = check(folder, defender_key(record.spec, Keyring(means.home.keys)), means)

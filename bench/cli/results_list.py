@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import JsonOption, ResultsOption
+from bench.cli.takes import JsonFlag, takes
+from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.store.record import Record
@@ -77,7 +77,9 @@ class Wanted:
         )
 
 
+@takes(Resources, only=("results",))
 def show_all(
+    resources: Resources,
     profile: Annotated[str | None, typer.Option(help="Runs of this profile only.")] = None,
     defense: Annotated[str | None, typer.Option(help="Runs of this defense only.")] = None,
     threat: Annotated[str | None, typer.Option(help="Runs under this threat only.")] = None,
@@ -97,15 +99,14 @@ def show_all(
     ] = _NEWEST_FIRST,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="The first LIMIT lines only.")] = None,
-    results: ResultsOption = "results",
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """A line for each record, the newest first."""
     from bench.store.runs import RunStore
 
     wanted = Wanted(profile, defense, threat, attack, tier, protocol, eligible, _parse_date(since))
     _check_words(wanted, sort)
-    store = RunStore(Path(results))
+    store = RunStore(resources.results)
     records, refused = _read(store)
     found = sorted((r for r in records if wanted.takes(r)), key=lambda r: (ORDERS[sort](r), r.run_id))
     if reverse != (sort == _NEWEST_FIRST):

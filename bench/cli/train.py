@@ -4,120 +4,88 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from bench.cli.config import ConfigOption, SetOption, parse_settings
-from bench.cli.options import (
-    BaseOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    KeyOption,
-    OfflineOption,
-    ProfileOption,
-    RebuildOption,
-    SeedOption,
-    StartOption,
-    WeightsOption,
-    WorkersOption,
-)
+from bench.cli.session import working
+from bench.cli.takes import JsonFlag, takes
+from bench.core.flags import Flag
+from bench.engine.request import Request, Resources
 
 if TYPE_CHECKING:
     from bench.engine.deploy import Deployed
 
 
+@takes(
+    Request,
+    Resources,
+    only=("defense", "profile", "seed", "key", "base", "start", "weights", "settings", "data", "offline", "workers",
+          "device", "rebuild"),
+    fixed={"threat": "white-box", "train": True},
+    examples=(
+        "bench train --defense key-lora --substitutes 1",
+        "accelerate launch -m bench train --defense key-full --profile imagenet --data /data/imagenet --device cuda",
+    ),
+)  # fmt: skip
 def train(
-    defense: Annotated[str, typer.Option(envvar="BENCH_DEFENSE", help="What is trained; see `bench list defenses`.")],
-    profile: ProfileOption = "digits",
-    data: DataOption = None,
-    base: BaseOption = None,
-    start: StartOption = None,
-    weights: WeightsOption = None,
-    key: KeyOption = None,
-    seed: SeedOption = 0,
-    keys: Annotated[
-        int, typer.Option(envvar="BENCH_KEYS", min=1, help="So many deployments, of seeds SEED, SEED + 1, ...")
-    ] = 1,
-    substitutes: Annotated[
-        int, typer.Option(envvar="BENCH_SUBSTITUTES", min=0, help="And so many models of an adversary's own keys.")
-    ] = 0,
-    siblings: Annotated[
-        int, typer.Option(envvar="BENCH_SIBLINGS", min=0, help="And so many other devices of the same maker.")
-    ] = 0,
+    request: Request,
+    resources: Resources,
+    keys: Annotated[int, Flag("Number of deployments, with seeds SEED, SEED + 1, ..., e.g. 5.", least=1)] = 1,
+    substitutes: Annotated[int, Flag("Also train this many substitutes of an adversary, e.g. 1.", least=0)] = 0,
+    siblings: Annotated[int, Flag("Also train this many other devices of the same maker, e.g. 2.", least=0)] = 0,
     subset: Annotated[
-        float | None, typer.Option(envvar="BENCH_SUBSET", help="Train on this share of the images of every class.")
+        float | None, Flag("Share of the training images of every class, e.g. 0.1. Default: the recipe's.")
     ] = None,
     micro_batch: Annotated[
-        int | None, typer.Option(envvar="BENCH_MICRO_BATCH", min=1, help="Images at once on a device; else all.")
+        int | None, Flag("Images per forward pass on one device, e.g. 64. Default: the whole batch.", least=1)
     ] = None,
-    checkpoint_every: Annotated[
-        int, typer.Option(envvar="BENCH_CHECKPOINT_EVERY", min=1, help="Steps between checkpoints.")
-    ] = 500,
-    tensorboard: Annotated[
-        bool, typer.Option(envvar="BENCH_TENSORBOARD", help="Write TensorBoard's files beside log.csv.")
-    ] = False,
-    offline: OfflineOption = False,
-    workers: WorkersOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = "cpu",
-    rebuild: RebuildOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    checkpoint_every: Annotated[int, Flag("Steps between checkpoints, e.g. 500.", least=1)] = 500,
+    tensorboard: Annotated[bool, Flag("Write TensorBoard files beside log.csv.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Fine-tune keyed models; killed, the same command goes on. Several GPUs: accelerate launch -m bench train ..."""
-    from bench.cli.means import make_means, spare_cores
-    from bench.cli.progress import listener
+    """Fine-tune keyed models ahead of their evaluation; an interrupted training resumes with the same command."""
     from bench.core.errors import InputError
     from bench.core.plugins import TrainingMeans
-    from bench.core.progress import Silent
-    from bench.core.registry import registry
     from bench.engine.deploy import train_models
-    from bench.engine.resolve import Request, resolve
-    from bench.store.home import Home
+    from bench.engine.means import spare_cores
+    from bench.engine.resolve import resolve
     from bench.store.keyring import Keyring
     from bench.training.processes import join, leads
 
-    if key and keys > 1:
+    if request.key and keys > 1:
         raise InputError(f"--key names one key and --keys asks for {keys}; expected one of the two")
-    join(device)
-    chosen = parse_settings(settings or [])
-    tuning = registry("defenses").load(defense).tuning
-    if subset is not None:
-        if tuning is None:
-            raise InputError(f"defense {defense} is not trained on images; expected no --subset")
-        chosen[f"profile.recipes.{tuning}.subset"] = subset
+    join(resources.device)
     training = TrainingMeans(
         micro_batch=micro_batch,
-        workers=spare_cores() if workers is None else workers,
+        workers=spare_cores() if resources.workers is None else resources.workers,
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
     )
+    asked = replace(request, settings={**request.settings, **_subset(request.defense, subset)})
     made: list[Deployed] = []
-    with listener() as bars:
-        progress = bars if leads() else Silent()
-        for number in range(seed, seed + keys):
-            request = Request(
-                defense=defense,
-                threat="white-box",
-                profile=profile,
-                seed=number,
-                key=key,
-                base=base,
-                start=start,
-                weights=Path(weights) if weights else None,
-                settings=chosen,
-            )
-            job = resolve(request, Keyring(Home.default().keys))
-            means = make_means(
-                "results", device, progress, data=data, weights=weights, offline=offline, train=True,
-                training=training, rebuild=rebuild, key_name=key,
-            )  # fmt: skip
+    with working(resources, key_name=request.key, training=training, quiet=not leads()) as means:
+        for seed in range(request.seed, request.seed + keys):
+            job = resolve(replace(asked, seed=seed), Keyring(means.home.keys))
             made += train_models(job.spec, job.key, means, substitutes=substitutes, siblings=siblings)
     if leads():
         _print(made, as_json=as_json)
+
+
+def _subset(defense: str, share: float | None) -> dict[str, float]:
+    """The setting that trains on a share of the images.
+
+    Raises:
+        InputError: the defense is not trained on images.
+    """
+    from bench.core.errors import InputError
+    from bench.core.registry import registry
+
+    if share is None:
+        return {}
+    tuning = registry("defenses").load(defense).tuning
+    if tuning is None:
+        raise InputError(f"defense {defense} is not trained on images; expected no --subset")
+    return {f"profile.recipes.{tuning}.subset": share}
 
 
 def _print(made: list[Deployed], *, as_json: bool) -> None:

@@ -74,7 +74,7 @@ def _said(split: Split) -> str:
 
 def _makeup(examined: Examined, name: str, split: Split, *, fatal: bool) -> Iterator[Diagnosis]:
     """Differences from the published size, and whether the profile's classes match the data's."""
-    asked, classes = examined.question, examined.profile.classes
+    asked, classes = examined.question.request, examined.profile.classes
     part = name == "test" and (asked.limit is not None or asked.ids is not None)
     problems = split.problems()
     for problem in problems:

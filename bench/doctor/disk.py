@@ -33,7 +33,13 @@ def check(examined: Examined) -> Iterator[Diagnosis]:
         f"adversarial images of {images:,} images" + (" and models" if examined.model_bytes else ""),
         "set BENCH_HOME to a folder with more space, or delete files in its cache",
     )
-    yield _room("results", asked.results.absolute(), images * _ROW, "verdicts", "give --results FOLDER on another disk")
+    yield _room(
+        "results",
+        asked.resources.results.absolute(),
+        images * _ROW,
+        "verdicts",
+        "give --results FOLDER on another disk",
+    )
     yield _room("temporary folder", Path(tempfile.gettempdir()), _TEMPORARY, "temporary files", "set TMPDIR")
 
 

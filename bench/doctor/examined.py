@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import InputError
 from bench.core.progress import Progress, Silent
 from bench.core.selection import positions, read_ids
+from bench.engine.request import Request, Resources
 from bench.store.home import Home
 
 if TYPE_CHECKING:  # these import torch, which may be broken
@@ -23,24 +24,22 @@ if TYPE_CHECKING:  # these import torch, which may be broken
 
 @dataclass(frozen=True)
 class Question:
-    """The flags of `bench run`; ``images`` to decode per split, None for all; ``manifest`` file to write."""
+    """What `bench doctor` is asked.
 
+    Attributes:
+        request: The cheapest run with the profile, images and settings of the flags.
+        resources: Folders and device of the flags.
+        home: Keyring and caches.
+        images: To decode per split; None for all.
+        manifest: File to write.
+        progress: Receives progress.
+    """
+
+    request: Request
+    resources: Resources
     home: Home
-    profile: str = "digits"
-    data: Path | None = None
-    weights: Path | None = None
-    offline: bool = False
-    key: str | None = None
-    results: Path = Path("results")
-    device: str = "cpu"
-    base: str | None = None
-    start: str | None = None
-    preprocessing: str | None = None
-    limit: int | None = None
-    ids: str | None = None
     images: int | None = 64
     manifest: Path | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
 
 
@@ -63,26 +62,14 @@ class Examined:
         Raises:
             InputError: if the flags are invalid.
         """
-        from bench.engine.resolve import Request, resolve  # noqa: PLC0415 (torch)
+        from bench.engine.resolve import resolve  # noqa: PLC0415 (torch)
         from bench.store.keyring import Keyring  # noqa: PLC0415
 
         asked = self.question
-        foreign = next((name for name in asked.settings if not name.startswith("profile.")), None)
+        foreign = next((name for name in asked.request.settings if not name.startswith("profile.")), None)
         if foreign:
             raise InputError(f"setting {foreign!r} is not a profile setting; expected profile.NAME=VALUE: leave it out")
-        request = Request(
-            defense="plain",
-            threat="white-box",
-            attack="pgd",
-            eps="0",  # the radius is not needed, and a profile may have none
-            profile=asked.profile,
-            base=asked.base,
-            start=asked.start,
-            preprocessing=asked.preprocessing,
-            limit=asked.limit,
-            ids=asked.ids,
-            settings=asked.settings,
-        )
+        request = replace(asked.request, key=None, weights=None)  # they have checks of their own
         return resolve(request, Keyring(asked.home.keys)).spec
 
     @property
@@ -98,10 +85,10 @@ class Examined:
 
         asked = self.question
         return Means(
-            results=RunStore(asked.results),
+            results=RunStore(asked.resources.results),
             home=asked.home,
-            data=asked.data,
-            weights=asked.weights,
+            data=asked.resources.data,
+            weights=asked.resources.weights,
             offline=True,
             workers=usable_cores(),
         )
@@ -120,7 +107,7 @@ class Examined:
         Raises:
             InputError: if the split cannot be opened, or a listed image is not in it.
         """
-        split, asked = self.split(name), self.question
+        split, asked = self.split(name), self.question.request
         if name == "train":
             return list(range(len(split.ids)))
         everything = positions(split.ids, read_ids(asked.ids)) if asked.ids else list(range(len(split.ids)))

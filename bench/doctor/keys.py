@@ -15,7 +15,7 @@ _OTHERS_WRITE = 0o022
 
 def check(examined: Examined) -> Iterator[Diagnosis]:
     """Every key is private to its owner and readable; no key material is shown."""
-    keyring, wanted = Keyring(examined.question.home.keys), examined.question.key
+    keyring, wanted = Keyring(examined.question.home.keys), examined.question.request.key
     names = keyring.names()
     mode = keyring.folder.stat().st_mode & 0o777 if keyring.folder.is_dir() else 0o700
     if mode & _OTHERS_WRITE:

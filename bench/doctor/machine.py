@@ -22,7 +22,7 @@ _FIRST_YEAR = 2024  # of this package
 
 def check(examined: Examined) -> Iterator[Diagnosis]:
     """The requested device computes correctly; an unused GPU is reported."""
-    device = examined.question.device
+    device = examined.question.resources.device
     yield _device(device)
     if device == "cpu" and _gpu():
         yield _DEVICE.warn(f"{torch.cuda.get_device_name()} is available but not used", "give --device cuda")

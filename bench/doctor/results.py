@@ -14,7 +14,7 @@ _RESTORE = "restore the published files, or publish the runs again"
 
 def check(examined: Examined) -> Iterator[Diagnosis]:
     """Every record is read with its verdicts; a damaged one stops no other run. The disk check covers writing."""
-    store = RunStore(examined.question.results)
+    store = RunStore(examined.question.resources.results)
     good = 0
     for run_id in store.ids():
         try:

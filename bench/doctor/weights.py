@@ -63,7 +63,7 @@ def check(examined: Examined) -> Iterator[Diagnosis]:
 
 def _kept(examined: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
     """A locally trained base, looked up by its address."""
-    if examined.question.weights is not None and not base.pretrained:
+    if examined.question.resources.weights is not None and not base.pretrained:
         raise InputError(f"{role} {base.name} is trained locally from scratch; leave --weights out")
     cache = _OnlyKept(examined.question.home.models)
     try:
@@ -84,10 +84,10 @@ def _pretrained(examined: Examined, role: str, base: Base) -> Iterator[Diagnosis
     """External weights: found without the network, with the pinned digest, and loaded."""
     asked = examined.question
     try:
-        path = find_weights(base.name, asked.weights, offline=True)
+        path = find_weights(base.name, asked.resources.weights, offline=True)
     except InputError as error:
         finding, _, advice = f"{role}: {one_line(error)}".partition("; ")
-        if asked.weights is None and _NOT_CACHED in str(error) and not is_offline(asked.offline):
+        if asked.resources.weights is None and _NOT_CACHED in str(error) and not is_offline(asked.resources.offline):
             finding = finding.replace(" and the network is off", "")
             yield _TOPIC.warn(
                 f"{finding}, so a run would download them", "give --weights FILE or FOLDER if there is no network"

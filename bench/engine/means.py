@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.plugins import TrainingMeans
 from bench.core.progress import Progress, Silent
+from bench.engine.request import Resources
 from bench.store.home import Home
 from bench.store.runs import RunStore
 
@@ -46,3 +48,44 @@ class Means:
     key_name: str | None = None
     argv: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Silent)
+
+    @classmethod
+    def of(
+        cls,
+        resources: Resources,
+        progress: Progress,
+        *,
+        argv: tuple[str, ...] = (),
+        key_name: str | None = None,
+        training: TrainingMeans | None = None,
+    ) -> Means:
+        """What the user gave, with the home that the environment names.
+
+        Args:
+            resources: Folders, device, workers.
+            progress: Receives progress.
+            argv: The command line, for the record.
+            key_name: The key's name in the keyring, for the record.
+            training: Training settings; None for the defaults.
+        """
+        return cls(
+            results=RunStore(resources.results),
+            home=Home.default(),
+            device=resources.device,
+            backend=resources.backend,
+            data=resources.data,
+            weights=resources.weights,
+            offline=resources.offline,
+            workers=max(1, spare_cores() if resources.workers is None else resources.workers),
+            train=resources.train,
+            training=training or TrainingMeans(),
+            rebuild=resources.rebuild,
+            key_name=key_name,
+            argv=argv,
+            progress=progress,
+        )
+
+
+def spare_cores() -> int:
+    """One less than the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1

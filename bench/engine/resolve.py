@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.core.budget import Budget, Norm, parse_eps
+from bench.core.budget import Budget, parse_eps
 from bench.core.canonical import sha256_of
 from bench.core.errors import InputError, NotApplicableError
 from bench.core.key import Key
@@ -18,41 +17,10 @@ from bench.core.selection import IdList, read_ids
 from bench.core.spec import KeySpec, PluginSpec, Spec
 from bench.engine.holders import seeded_key
 from bench.engine.job import Job
+from bench.engine.request import Request
 from bench.models.checkpoint import expect_digest
 from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.store.keyring import Keyring
-
-
-@dataclass(frozen=True)
-class Request:
-    """What may be asked of `bench run`; None stands for the default of profile, plug-in or threat.
-
-    ``base`` and ``start`` are timm models by name and tag, ``ids`` an id list or file, ``weights`` where the base's
-    weights are; their SHA-256 becomes part of the Spec, their path does not. ``settings`` are dotted:
-    ``defense.block_size``, ``attack.steps``, ``profile.recipes.lora.steps``.
-    """
-
-    defense: str
-    threat: str
-    attack: str | None = None
-    profile: str = "digits"
-    norm: Norm = Norm.LINF
-    eps: str | None = None
-    protocol: Protocol = Protocol.STRICT
-    seed: int = 0
-    limit: int | None = None
-    stop_at_precision: float | None = None
-    batch_size: int | None = None
-    precision: Precision = Precision.FP32
-    key: str | None = None
-    judge_device: int = 0
-    ids: str | None = None
-    preprocessing: str | None = None
-    base: str | None = None
-    start: str | None = None
-    weights: Path | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-
 
 _FALLBACK = "pgd"
 _SECTIONS = ("profile", "defense", "threat", "attack", "fallback")

@@ -19,7 +19,8 @@ from bench.core.registry import registry
 from bench.engine.judge import predict
 from bench.engine.making import Making
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.engine.world import World
 from bench.models.classifier import Classifier, backbone, freeze
 from bench.store.keyring import Keyring

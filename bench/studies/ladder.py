@@ -26,7 +26,8 @@ from bench.core.spec import PluginSpec
 from bench.core.tiers import TIERS
 from bench.engine.evaluate import run
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
 from bench.store.ladders import LadderRecord, Rung, Skipped, Tier
 from bench.store.record import Record

@@ -9,7 +9,8 @@ from bench.core.canonical import digest
 from bench.core.errors import InputError
 from bench.engine.evaluate import run
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
 from bench.store.run import Run
 from bench.store.several import KeyRun, KeysRecord

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from bench.core.errors import InputError, UnknownNameError
 from bench.core.names import suggestion
-from bench.core.profile import first_problem
 from bench.core.registry import registry
-from bench.engine.resolve import Request
+from bench.engine.request import Request, Resources, make_request, names_of
 
 _SUITE = {"suite", "summary", "common", "rows", "columns", "skip"}
 # Flags of `bench run` that set the environment, not the run itself.
-_MEANS = {"data", "offline", "workers", "train", "results", "device", "backend", "rebuild", "json", "keys"}
+_NOT_ASKED = names_of(Resources) - names_of(Request) | {"json", "keys"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
     """
     data = _mapping(path)
     if "suite" not in data:
-        return [SuiteRun(path.stem, "", make_request(data, path))]
+        return [SuiteRun(path.stem, "", _request(data, path))]
     if unknown := sorted(set(data) - _SUITE):
         raise InputError(f"suite {path} sets {unknown[0]!r}{suggestion(unknown[0], _SUITE)}")
     columns, skip = data.get("columns") or {"": {}}, data.get("skip") or {}
@@ -77,7 +75,7 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
         for column, more in columns.items():
             if column not in (skip.get(row) or []):
                 merged = _merged(_merged(flags, data.get("common") or {}), more or {})
-                request = make_request(merged, path)
+                request = _request(merged, path)
                 runs += _devices(row, column, replace(request, limit=limit or request.limit), merged, keys, path)
     if not runs:
         raise InputError(f"suite {path} has no runs; expected rows, and columns that they do not all skip")
@@ -97,15 +95,15 @@ def _devices(
     return [SuiteRun(row, column, replace(request, judge_device=first + more)) for more in range(count if keyed else 1)]
 
 
-def make_request(flags: dict[str, Any], path: Path) -> Request:
+def _request(flags: dict[str, Any], path: Path) -> Request:
     """A request from flags, in the format of `bench run --config`.
 
     Raises:
         InputError: if a flag is unknown, missing or has an invalid value.
     """
-    names = {f.name for f in fields(Request)} - {"settings"} | {"set"}
+    names = names_of(Request) - {"settings"} | {"set"}
     given = {str(name).replace("-", "_"): value for name, value in flags.items()}
-    if unknown := sorted(set(given) - names - _MEANS):
+    if unknown := sorted(set(given) - names - _NOT_ASKED):
         raise InputError(f"{path} sets {unknown[0]!r}, which is not a flag{suggestion(unknown[0], names)}")
     if missing := [name for name in ("defense", "threat") if name not in given]:
         raise InputError(f"{path} does not set the {missing[0]}; expected `{missing[0]}: NAME`")
@@ -113,11 +111,10 @@ def make_request(flags: dict[str, Any], path: Path) -> Request:
     settings = given.get("set") or {}
     if not isinstance(settings, dict):
         raise InputError(f"{path}: set holds {type(settings).__name__}; expected a mapping such as attack.steps: 10")
-    words = {name: str(values[name]) for name in ("eps", "ids", "key") if values.get(name) is not None}
     try:
-        return TypeAdapter(Request).validate_python({**values, **words, "settings": settings})
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error)}") from None
+        return make_request({**values, "settings": settings})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _merged(flags: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

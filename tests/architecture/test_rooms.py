@@ -28,7 +28,8 @@ ARROWS = {
     "studies": {"engine", "store", "checks", "models", "core"},
     "report": {"store", "checks", "core"},
     "perf": {"engine", "store", "models", "core"},
-    "cli": {"report", "perf", "studies", "submissions", "doctor", "plan", "engine", "training", "store", "core"},
+    "api": {"studies", "engine", "store", "core"},
+    "cli": {"api", "report", "perf", "studies", "submissions", "doctor", "plan", "engine", "training", "store", "core"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
 

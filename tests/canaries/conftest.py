@@ -15,7 +15,8 @@ from bench.core.budget import Norm
 from bench.core.registry import registry
 from bench.engine.making import Making
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.engine.world import World
 from bench.store.home import Home
 from bench.store.keyring import Keyring

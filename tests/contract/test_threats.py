@@ -12,7 +12,8 @@ from bench.core.plugins import Knowledge
 from bench.core.registry import registry
 from bench.engine.making import Making
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.home import Home

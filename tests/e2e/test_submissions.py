@@ -21,7 +21,8 @@ from bench.core.errors import BenchError
 from bench.core.nouns import Outcome
 from bench.engine.evaluate import run as evaluate
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.engine.summarise import metrics_of
 from bench.engine.verify import verify
 from bench.store.confirmations import read_confirmation

@@ -16,7 +16,7 @@ from bench.core.registry import registry
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
-from bench.engine.resolve import Request
+from bench.engine.request import Request
 from bench.engine.shards import choose
 from bench.engine.world import World
 from bench.store.files import check_writable

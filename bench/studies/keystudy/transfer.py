@@ -11,7 +11,8 @@ from bench.core.spec import PluginSpec
 from bench.engine.evaluate import run
 from bench.engine.job import Job
 from bench.engine.means import Means
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
 from bench.store.keystudies import SiblingPair, Substitutes
 from bench.store.run import Run

@@ -6,7 +6,8 @@ from bench.core.errors import NotApplicableError
 from bench.core.key import Key
 from bench.core.registry import registry
 from bench.engine.holders import Holders
-from bench.engine.resolve import Request, resolve
+from bench.engine.request import Request
+from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
 
 

@@ -1,0 +1,1 @@
+"""What `import bench` offers: keyword arguments in, runs with their verdicts and images out."""

@@ -1,0 +1,44 @@
+"""What a command works with: its means, and who is told how far it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.core.plugins import TrainingMeans
+    from bench.engine.means import Means
+    from bench.engine.request import Resources
+
+
+@contextmanager
+def working(
+    resources: Resources, *, key_name: str | None = None, training: TrainingMeans | None = None, quiet: bool = False
+) -> Iterator[Means]:
+    """The means of a command, while its progress is shown on standard error; its command line is kept for the record.
+
+    Args:
+        resources: As the user gave them.
+        key_name: The key's name in the keyring, for the record.
+        training: Training settings; None for the defaults.
+        quiet: Show nothing.
+    """
+    from bench.api.progress import listener
+    from bench.core.progress import Silent
+    from bench.engine.means import Means
+
+    with listener() as bars:
+        progress = Silent() if quiet else bars
+        argv = ("bench", *sys.argv[1:])
+        yield Means.of(resources, progress, argv=argv, key_name=key_name, training=training)
+
+
+def ended(*, well: bool) -> None:
+    """End the command with exit code 1 where what was made does not hold; what was printed is out by then."""
+    import typer
+
+    sys.stdout.flush()
+    if not well:
+        raise typer.Exit(1)
