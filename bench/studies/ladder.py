@@ -187,8 +187,10 @@ def _check(ladder: Ladder, request: Request, keyring: Keyring) -> None:
     """Find what cannot be run before anything is.
 
     Raises:
-        InputError: a rung that makes no Spec.
+        InputError: a rung that makes no Spec, or a setting that cannot hold for every rung.
     """
+    if wrong := [name for name in request.settings if name.startswith(("threat.", "attack."))]:
+        raise InputError(f"setting {wrong[0]!r} belongs to one rung; expected it in the ladder's file (--ladder FILE)")
     for step in [*ladder.rungs, *ladder.paper]:
         try:
             resolve(_asked(step, request), keyring)
