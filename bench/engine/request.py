@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from bench.core.budget import Norm, parse_norm
 from bench.core.errors import InputError
 from bench.core.flags import Flag, build
 from bench.core.nouns import Precision, Protocol
-
-Kind = TypeVar("Kind")
 
 
 def parse_protocol(name: str) -> Protocol:
