@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from bench.core.errors import InputError
 from bench.core.names import suggestion
 
-Kind = TypeVar("Kind")
+Declared = TypeVar("Declared")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def options_of(kind: type[Any]) -> dict[str, Option]:
     return out
 
 
-def build(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
+def build(kind: type[Declared], values: Mapping[str, Any]) -> Declared:
     """An object of a dataclass from loosely typed values, such as those of a YAML file or of Python keywords.
 
     Raises:
@@ -98,7 +98,7 @@ def build(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
             raise InputError(f"unknown option {name!r}{suggestion(name, options)}")
     given = {name: _parsed(options[name], value) for name, value in values.items()}
     try:
-        made: Kind = TypeAdapter(kind).validate_python(given)
+        made: Declared = TypeAdapter(kind).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
