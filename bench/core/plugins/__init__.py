@@ -23,7 +23,6 @@ BASES: dict[str, type[Plugin]] = {
     "datasets": Dataset,
     "backends": Backend,
 }
-ThreatModel = Threat
 
 __all__ = [
     "BASES",
@@ -39,7 +38,6 @@ __all__ = [
     "Split",
     "Storage",
     "Threat",
-    "ThreatModel",
     "TrainingMeans",
     "Transform",
     "View",
