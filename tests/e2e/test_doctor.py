@@ -91,7 +91,7 @@ def test_imagenet_without_data(cli):
     done = cli("doctor", "--profile", "imagenet")
     assert done.code == 1
     one(lines(done, "fail"), r"^data: test split: imagenet needs your images; expected --data FOLDER")
-    one(lines(done, "warn"), r"^data: train split: imagenet needs images")
+    one(lines(done, "warn"), r"^data: train split: imagenet needs your images")
     one(lines(done, "warn"), r"^weights: .*not in the cache .*, so a run would download them; give --weights")
     offline = cli("doctor", "--profile", "imagenet", "--offline", "--limit", "5")
     one(lines(offline, "fail"), r"^weights: .*not in the cache .* and the network is off; give --weights")
@@ -115,7 +115,7 @@ def test_a_missing_class_a_missing_image_and_a_broken_one_are_each_named(cli, wh
     one(bad, rf"^data: test split: class .*{SYNSETS[7]}.* has no images; expected 50.*--limit or --ids")
     one(bad, rf"^data: test split: class .*{SYNSETS[20]}.* has 49 images; expected 50")
     one(bad, r"^data: test split: image ILSVRC2012_val_00000001 cannot be read \(.*ILSVRC2012_val_00000001.JPEG")
-    one(bad, r"^data: test split: 1 of 64 images spread over the split cannot be read; look at every image")
+    one(bad, r"^data: test split: 1 of 64 images spread over the split cannot be read; check every image")
     one(lines(done, "ok"), r"^data: test split: decoded 64 images .* 3 x 224 x 224 after preprocessing 'timm-eval'")
     one(lines(done, "warn"), r"^data: train split: ")
     Path("ids.txt").write_text("ILSVRC2012_val_00000051\nILSVRC2012_val_00000101\n")
@@ -282,7 +282,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(cli, monkeypatch)
     ("words", "says"),
     [
         (["--profile", "digit"], r"^profile: unknown profile 'digit'; did you mean digits"),
-        (["--set", "defense.block_size=8"], r"^profile: setting 'defense.block_size' is not of the profile"),
+        (["--set", "defense.block_size=8"], r"^profile: setting 'defense.block_size' is not a profile setting"),
         (["--device", "cuda:99"], r"^device: 'cuda:99' cannot be used"),
         (["--device", "gpu"], r"^device: 'gpu' cannot be used"),
     ],
