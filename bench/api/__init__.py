@@ -1,1 +1,1 @@
-"""What `import bench` offers: keyword arguments in, runs with their verdicts and images out."""
+"""The Python API of `import bench`: keyword arguments in, runs with their verdicts and images out."""

@@ -26,7 +26,7 @@ _EVERY = 5.0  # seconds between plain lines
 
 
 class Rate(ProgressColumn):
-    """Units per second, lately."""
+    """Units per second, recently."""
 
     def render(self, task: Task) -> Text:
         """E.g. ``16.7/s``."""
@@ -40,7 +40,7 @@ class Bars:
         self._bars = bars
 
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
-        """A bar that stays when it is full."""
+        """A bar that remains when it is full."""
         bar = self._bars.add_task(title, total=total, unit=unit, completed=done)
 
         def advance(n: int = 1, done: bool = False) -> None:
@@ -56,7 +56,7 @@ class Bars:
 
 
 class Lines:
-    """A line when a task begins, every few seconds, and when it ends."""
+    """A line when a task starts, every few seconds, and when it ends."""
 
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
         """Lines such as ``attack and judge: 200/500 images, 12 s, 16.7 images/s, 18 s left``."""

@@ -1,1 +1,1 @@
-"""The command `bench`: argv and configs to a Spec, to the engine, to what is printed. Only it prints."""
+"""The command `bench`: from argv and configs to a Spec, to the engine, to output. Only this room prints."""

@@ -1,4 +1,4 @@
-"""`bench audit`: can an evaluation of this defense be trusted?"""
+"""`bench audit`: whether an evaluation of this defense can be trusted."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def audit(
     request: Request,
     resources: Resources,
     images: Annotated[
-        int, Flag("Test images, drawn by the seed, and as many training images.", env="BENCH_AUDIT_IMAGES")
+        int, Flag("Number of test images, selected by the seed, and of training images.", env="BENCH_AUDIT_IMAGES")
     ] = 64,
     as_json: JsonFlag = False,
 ) -> None:
-    """Look for every sign that figures of a defense flatter it; exit code 1 if a check fails."""
+    """Look for signs that the figures overestimate a defense; exit code 1 if a check fails."""
     from bench.engine.resolve import resolve
     from bench.store.keyring import Keyring
     from bench.studies.audit import audit as examine
@@ -55,13 +55,13 @@ def _print(record: AuditRecord, results: Path, *, as_json: bool) -> None:
 
     console, spec = make_console(), record.spec
     title = f"audit {record.audit_id}: {spec.defense.name}, {spec.profile.name}, {spec.budget}, {spec.images} images"
-    table = Table("check", "status", "figure", "what it means", title=title, title_justify="left")
+    table = Table("check", "status", "figure", "meaning", title=title, title_justify="left")
     for found in record.findings:
         figure = "" if found.figure is None else f"{found.figure:.3g}"
         table.add_row(found.check, found.status, figure, found.meaning)
     console.print(table)
     if record.answers:
-        table = Table("against", "attack", "before", "after", "what it means", title="adaptive answers",
+        table = Table("against", "attack", "before", "after", "meaning", title="adaptive attacks",
                       title_justify="left")  # fmt: skip
         for a in record.answers:
             table.add_row(a.check, a.remedy, f"<= {a.before:.1%}", f"<= {a.after:.1%}", a.meaning)

@@ -1,4 +1,4 @@
-"""`bench results compare`: runs on the same images, side by side."""
+"""`bench results compare`: runs compared on the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RunsArgument = Annotated[list[str], typer.Argument(help="Ids of two or more runs
 
 @takes(Resources, only=("results",))
 def compare(runs: RunsArgument, resources: Resources, as_json: JsonFlag = False) -> None:
-    """Compare runs on the same images: paired difference, exact McNemar test, Holm over all pairs."""
+    """Compare runs on the same images: paired difference, exact McNemar test, Holm's correction over all pairs."""
     from bench.store.runs import RunStore
     from bench.studies.compare import compare as compare_runs
 
@@ -78,7 +78,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
 
 
 def _data(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON-like data; fractions in [0, 1]."""
+    """The comparison as JSON-compatible data; fractions in [0, 1]."""
     return {
         "images": comparison.pairs[0].table.n,
         "runs": [_run_data(run) for run in comparison.runs],

@@ -1,4 +1,4 @@
-"""`--config FILE.yaml`: the flags of a command from a file; command line and environment go before it."""
+"""`--config FILE.yaml`: the flags of a command from a file; command line and environment override it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SETTINGS = "bench.settings"  # of the config file, in the context of a command
 
 
 def load_config(context: typer.Context, path: str | None) -> str | None:
-    """Take the values of a YAML file as the defaults of the command's flags.
+    """Use the values of a YAML file as the defaults of the command's flags.
 
     Raises:
-        InputError: no such file, not a mapping, or a flag that the command does not have.
+        InputError: if there is no such file, it is not a mapping, or has a flag that the command does not have.
     """
     if path is None:
         return None
@@ -39,13 +39,13 @@ def load_config(context: typer.Context, path: str | None) -> str | None:
     flags = {opt.removeprefix("--"): p.name or "" for p in context.command.params for opt in p.opts}
     known = {flag: name for flag, name in flags.items() if name not in ("config", "help")}
     given = {_flag(str(k), known, path): _plain(v) for k, v in data.items()}
-    context.meta[_SETTINGS] = given.pop("settings", None) or []  # each of them may be set again by the command line
+    context.meta[_SETTINGS] = given.pop("settings", None) or []  # the command line may override each of them
     context.default_map = given
     return path
 
 
 def merge_settings(context: typer.Context, pairs: list[str] | None) -> list[str]:
-    """The config's settings, then those of command line or environment: the last of a name counts."""
+    """The config's settings, then those of command line or environment: the last one of each name counts."""
     return [*context.meta.get(_SETTINGS, []), *(pairs or [])]
 
 
@@ -53,7 +53,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """``["attack.steps=10"]`` to ``{"attack.steps": 10}``; values are YAML.
 
     Raises:
-        InputError: a pair has no ``=``, or its value is no YAML.
+        InputError: if a pair has no ``=``, or its value is not YAML.
     """
     import yaml
 
@@ -65,7 +65,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         try:
             out[name.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise InputError(f"setting {pair!r} has a value that is no YAML") from None
+            raise InputError(f"setting {pair!r} has a value that is not YAML") from None
     return out
 
 

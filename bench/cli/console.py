@@ -6,9 +6,9 @@ import sys
 
 from rich.console import Console
 
-_WIDE = 160  # columns where standard output is a file or a pipe
+_WIDE = 160  # columns if standard output is a file or a pipe
 
 
 def make_console() -> Console:
-    """Standard output: as wide as the terminal, wide enough for every table elsewhere."""
+    """Standard output: as wide as the terminal, or wide enough for every table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)

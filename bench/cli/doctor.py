@@ -1,4 +1,4 @@
-"""`bench doctor`: would a run go through, and if not, what to do."""
+"""`bench doctor`: checks of the setup, with advice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def doctor(
     manifest: Annotated[str | None, Flag("Write counts, images by class and digests to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check everything that a run would need, with its flags; trains nothing, exit code 1 if the run would fail."""
+    """Check everything that a run would need, with its flags; trains nothing. Exit code 1 if the run would fail."""
     from bench.api.progress import listener
     from bench.doctor.examine import examine
     from bench.doctor.examined import Question

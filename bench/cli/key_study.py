@@ -1,4 +1,4 @@
-"""`bench key-study`: what a key is worth."""
+"""`bench key-study`: the key study of a defense."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def key_study(
     devices: Annotated[int, Flag("Number of the maker's devices, each with its own key, e.g. 3.")] = 3,
     wrong_keys: Annotated[int, Flag("Number of random wrong keys, e.g. 100.")] = 100,
     guesses: Annotated[int, Flag("Orders that each search of the key estimation may try, e.g. 1200.")] = 1200,
-    draws: Annotated[int, Flag("Orders drawn at each distance from the right key, e.g. 5.")] = 5,
+    draws: Annotated[int, Flag("Orders drawn at each distance from the correct key, e.g. 5.")] = 5,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure what a key is worth: gradients, transfer between keys, substitutes, wrong keys, key estimation."""

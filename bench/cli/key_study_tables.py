@@ -1,4 +1,4 @@
-"""A key study as small tables."""
+"""The tables of a key study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.store.keystudies import Cosine, FirstLayers, KeyStudyRecord
 
 
 def print_study(record: KeyStudyRecord, path: Path) -> None:
-    """Everything but single pairs of models, which are in the record."""
+    """Everything except single pairs of models, which are in the record."""
     console, run = make_console(), record.spec.run
     console.print(f"{plugin(run.defense.name, run.defense.options)}, {run.budget}, {record.images} images, "
                   f"{record.spec.devices} devices", markup=False)  # fmt: skip
@@ -46,7 +46,7 @@ def _gradients(console: Console, record: KeyStudyRecord) -> None:
     console.print(table)
 
 
-# From all to nothing in common.
+# In order of decreasing similarity.
 _ORDER = (
     "itself nearby",
     "two devices",
@@ -87,7 +87,7 @@ def _matrix(console: Console, record: KeyStudyRecord) -> None:
 def _substitutes(console: Console, record: KeyStudyRecord) -> None:
     if not record.substitutes:
         return
-    table = Table("attack", "keyed substitute", "key-free substitute", "keyed less key-free", "p (Holm)",
+    table = Table("attack", "keyed substitute", "key-free substitute", "keyed minus key-free", "p (Holm)",
                   title="3. substitutes with and without a key, on device 0", title_justify="left")  # fmt: skip
     for s in record.substitutes:
         low, high = s.difference_interval
@@ -102,14 +102,14 @@ def _keys(console: Console, record: KeyStudyRecord) -> None:
     table = Table("key", "tries", "entries moved", "mean accuracy", "lowest", "highest", title_justify="left",
                   title="4. clean accuracy of device 0 with keys that are not its own")  # fmt: skip
     for at in record.distance:
-        far = f"{at.exchanges} exchange{'s' * (at.exchanges != 1)} from the right one"
+        far = f"{at.exchanges} swap{'s' * (at.exchanges != 1)} from the correct key"
         name = "a random order" if at.exchanges is None else far
         table.add_row(name, str(at.draws), percent(at.moved), percent(at.mean), percent(at.low), percent(at.high))
     if keys := record.keys:
         table.add_row("random wrong keys", str(keys.wrong_keys), "", percent(keys.mean),
                       f"{percent(keys.quantiles[0])} (5%)", percent(keys.high))  # fmt: skip
         table.add_row("no key", "1", "", percent(keys.none), "", "")
-        table.add_row("the right key", "1", "", percent(keys.right), "", "")
+        table.add_row("the correct key", "1", "", percent(keys.right), "", "")
     if table.row_count:
         console.print(table)
 

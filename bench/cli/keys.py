@@ -10,12 +10,12 @@ import typer
 
 from bench.cli.takes import JsonFlag, takes
 
-app = typer.Typer(no_args_is_help=True, help="Make and list the defender's keys; only fingerprints are ever shown.")
+app = typer.Typer(no_args_is_help=True, help="Create and list the defender's keys; only fingerprints are shown.")
 
 
 @app.command()
-def new(name: Annotated[str, typer.Argument(help="What the key will be called.")]) -> None:
-    """Make a random 256-bit key."""
+def new(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
+    """Create a random 256-bit key."""
     from bench.store.home import Home
     from bench.store.keyring import Keyring
 
@@ -35,7 +35,7 @@ def show(as_json: JsonFlag = False) -> None:
     for name in ring.names():
         try:
             rows.append((name, ring.read(name).fingerprint))
-        except KeyringError as error:  # one damaged file hides no other key
+        except KeyringError as error:  # a damaged file does not hide the other keys
             refused = error.exit_code
             print(f"bench: {error}", file=sys.stderr)
     if as_json:

@@ -1,4 +1,4 @@
-"""`bench list`: what is registered."""
+"""`bench list`: the registered plug-ins."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bench.core.names import KINDS
 
 @takes()
 def show(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them without.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}. Default: all.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List defenses, threats, attacks, transforms, datasets, backends; a plug-in that cannot be imported is named."""
+    """List defenses, threats, attacks, transforms, datasets and backends, including those that cannot be imported."""
     from rich.table import Table
 
     from bench.cli.console import make_console
@@ -27,7 +27,7 @@ def show(
     if as_json:
         print(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
-    table = Table("kind", "name", "what it is")
+    table = Table("kind", "name", "description")
     for entry in entries:
         table.add_row(entry.kind, entry.name, f"cannot be imported: {entry.error}" if entry.error else entry.summary)
     make_console().print(table)

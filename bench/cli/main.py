@@ -1,4 +1,4 @@
-"""The command and how it ends: 0 done, 1 a run that failed, 2 bad input, 130 interrupted."""
+"""The command and its exit codes: 0 success, 1 a failed run, 2 bad input, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from bench.core.errors import BenchError
 app = typer.Typer(
     name="bench",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # its tracebacks show local variables, and a key is one
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, which may include a key
     context_settings={"max_content_width": 100},
-    rich_markup_mode=None,  # a quarter of a second of imports for frames around the help
-    help="Judge key-based adversarial defenses against a whole ladder of adversaries.",
+    rich_markup_mode=None,  # saves a quarter of a second of imports for frames around the help
+    help="Evaluate key-based adversarial defenses against a ladder of adversaries.",
 )
 app.command("run")(run)
 app.command("ladder")(ladder)
@@ -59,14 +59,14 @@ def root(
     ] = False,
     debug: Annotated[bool, typer.Option(envvar="BENCH_DEBUG", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Judge key-based adversarial defenses against a whole ladder of adversaries."""
+    """Evaluate key-based adversarial defenses against a ladder of adversaries."""
     if debug:
         os.environ["BENCH_DEBUG"] = "1"
 
 
 def main() -> None:
     """Entry point of the command."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # of torch, about itself
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # from torch, about itself
     try:
         code = app(prog_name="bench", standalone_mode=False)
     except (BenchError, typer.TyperException) as error:
@@ -83,7 +83,7 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     if code == 130:
-        print("bench: stopped; the same command goes on where it was", file=sys.stderr, flush=True)
+        print("bench: stopped; run the same command again to resume", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(code)  # threads may be in the middle of a model; taking the interpreter down under them can abort it
+        os._exit(code)  # threads may be running a model; shutting down the interpreter under them can abort it
     sys.exit(code or 0)

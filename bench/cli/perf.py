@@ -1,4 +1,4 @@
-"""`bench perf`: the engine and its peers, side by side."""
+"""`bench perf`: the engine compared with its peers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def perf(
     workload: Annotated[str, Flag("standard, apgd (gradient steps) or square (queries).")] = "standard",
     robust: Annotated[list[float] | None, Flag("Find the radius at which this share is robust, e.g. 0.5.")] = None,
     eps: Annotated[list[str] | None, Flag("L-inf radius, e.g. 4/255. Default: one that breaks all images.")] = None,
-    images: Annotated[int, Flag("Number of images, all of which the model gets right.", env="BENCH_PERF_IMAGES")] = 64,
+    images: Annotated[int, Flag("Number of images, all classified correctly.", env="BENCH_PERF_IMAGES")] = 64,
     steps: Annotated[int | None, Flag("Iterations of apgd or queries of square, e.g. 20.")] = None,
     precision: Annotated[
         list[str] | None, Flag("Arithmetic of the engine: fp32, tf32 or bf16; may be given several times.")
@@ -31,7 +31,7 @@ def perf(
     batch_size: Annotated[int | None, Flag("Images per batch, for all, e.g. 128.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Time the attack engine beside its peers on the same model and images, each with its robust accuracy."""
+    """Time the attack engine and its peers on the same model and images, each with its robust accuracy."""
     from bench.core.budget import Budget
     from bench.core.errors import InputError
     from bench.engine.request import parse_precision
@@ -42,7 +42,7 @@ def perf(
     if workload not in WORKLOADS:
         raise InputError(f"unknown workload {workload!r}; expected one of {', '.join(WORKLOADS)}")
     if steps is not None and workload == "standard":
-        raise InputError("--steps goes with --workload apgd or square; the standard attack has its own")
+        raise InputError("--steps is for --workload apgd or square; the standard attack has its own")
     searches = [parse_precision(name, resources.device) for name in precision or ["fp32"]]
     timings: list[Timing] = []
     with working(resources) as means:
@@ -52,7 +52,7 @@ def perf(
         for budget in budgets or [found.budget]:
             for i, search in enumerate(searches):
                 named = [p for p in peers.split(",") if p] if i == 0 else []
-                means.progress.note(f"{subject}, {workload}, {budget}, {search}, beside {', '.join(named) or 'nobody'}")
+                means.progress.note(f"{subject}, {workload}, {budget}, {search}, peers: {', '.join(named) or 'none'}")
                 timings += contest(found, budget, workload, precision=search, batch_size=batch_size, peers=named,
                                    steps=steps)  # fmt: skip
     _print(rated(timings), as_json=as_json)

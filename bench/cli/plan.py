@@ -1,4 +1,4 @@
-"""`bench plan`: what a run or a suite will take, before it is spent."""
+"""`bench plan`: the estimated cost of a run or a suite."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def plan(
     spec: Annotated[str, typer.Argument(help="A YAML file: flags of `bench run --config`, or a suite.")],
     resources: Resources,
     measure: Annotated[bool, Flag("Time a few calls of every architecture on the device.")] = True,
-    on: Annotated[str | None, Flag("Compute times for a device from its published peak, e.g. h200.")] = None,
+    on: Annotated[str | None, Flag("Estimate times for a device from its published peak, e.g. h200.")] = None,
     mfu: Annotated[float, Flag("Share of that peak that is reached, e.g. 0.35.")] = 0.35,
-    price: Annotated[float | None, Flag("Price per hour, of --on or else of --device, e.g. 2.5.", least=0)] = None,
+    price: Annotated[float | None, Flag("Price per hour (US dollars) of --on or --device, e.g. 2.5.", least=0)] = None,
     images: Annotated[
         int | None,
         Flag("Images of every run, e.g. 1000. Default: all that the data set has.", env="BENCH_PLAN_IMAGES", least=1),
@@ -38,7 +38,7 @@ def plan(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a run or a suite will take: model calls, PFLOP, hours, money, memory, disk. Needs no data or weights."""
+    """Estimate the cost of a run or suite: model calls, PFLOP, hours, money, memory, disk. Needs no data or weights."""
     from bench.core.errors import InputError
     from bench.plan.devices import find_device
     from bench.plan.plan import Asked
@@ -85,7 +85,7 @@ def _print(made: Plan, *, here: str | None, there: str | None) -> None:
 
     console, places = make_console(), [f"hours, {name}" for name in (here, there) if name]
     columns = ("run", "source", "images", "forwards an image", "backwards", "GB", "PFLOP")
-    title = "Runs, each by itself: least (all fooled at once) - most (all stand)"
+    title = "Runs, each by itself: least (all fooled at once) - most (all stay robust)"
     table = Table(*columns, *places, title=title, title_justify="left")
     for run in made.runs:
         name = f"{run.row} {run.column}".strip() + (" *" if run.shares else "")
@@ -126,7 +126,7 @@ def _print_totals(made: Plan, here: str | None, there: str | None) -> None:
     from bench.cli.console import make_console
 
     console, whole = make_console(), made.totals
-    table = Table(show_header=False, title="In all, shared work counted once", title_justify="left")
+    table = Table(show_header=False, title="Total, shared work counted once", title_justify="left")
     most = whole.most if whole.complete else None
     amounts = _amounts(whole.least, most, here, there)
     table.add_row("PFLOP", f"{amounts[0]}, of which training {_short(whole.training.flops / 1e15)}")
@@ -136,7 +136,7 @@ def _print_totals(made: Plan, here: str | None, there: str | None) -> None:
         table.add_row("cost", _span(whole.cost[0], whole.cost[1] if whole.complete else None))
     table.add_row("attacks", f"{whole.attacks}, for {len(made.runs)} runs")
     measured = max((run.measured for run in made.runs if run.measured), default=None)
-    seen = f"; the GPU's own figure for an attack: {measured / 1e9:.3g} GB" if measured else ""
+    seen = f"; measured on the GPU for an attack: {measured / 1e9:.3g} GB" if measured else ""
     table.add_row("device memory", f"{whole.memory / 1e9:.3g} GB{seen}")
     disk = (whole.images_bytes, whole.models_bytes, whole.checkpoint_bytes, whole.verdicts_bytes)
     words = ("adversarial images", "trained models", "a checkpoint", "verdicts")

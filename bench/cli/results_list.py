@@ -1,4 +1,4 @@
-"""`bench results list`: a line for each record, those that were asked for, in the order that was asked for."""
+"""`bench results list`: one line per record, filtered and sorted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = ("n", "clean", "robust")
 
 
 def _started(record: Record) -> datetime:
-    """When the run was started; the dawn of time where the record does not say it in a form that can be read."""
+    """Start time of the run; the minimum date if the record has none in a readable form."""
     try:
         return _aware(datetime.fromisoformat(record.provenance.started))
     except ValueError:
@@ -34,7 +34,7 @@ def _aware(when: datetime) -> datetime:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-# What a list may be ordered by; each ends with the run's id, so that every order is one.
+# Sort orders; each ends with the run's id, so that every order is unambiguous.
 ORDERS: dict[str, Callable[[Record], Any]] = {
     "date": _started,
     "run": lambda r: r.run_id,
@@ -49,7 +49,7 @@ ORDERS: dict[str, Callable[[Record], Any]] = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which records a list shows; None lets every one pass."""
+    """Filters of a list; None accepts every record."""
 
     profile: str | None = None
     defense: str | None = None
@@ -61,7 +61,7 @@ class Wanted:
     since: datetime | None = None
 
     def takes(self, record: Record) -> bool:
-        """Whether the record is one of them."""
+        """Whether the record passes all filters."""
         spec = record.spec
         asked = (
             (self.profile, spec.profile.name),
@@ -89,7 +89,7 @@ def show_all(
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="strict or paper.")] = None,
     eligible: Annotated[
-        bool | None, typer.Option("--eligible/--not-eligible", help="Only those that a leaderboard takes, or does not.")
+        bool | None, typer.Option("--eligible/--not-eligible", help="Only runs that are eligible, or not eligible.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DATE", help="Started at this day or time (ISO 8601) or later.")
@@ -97,11 +97,11 @@ def show_all(
     sort: Annotated[
         str, typer.Option(help=f"Order: {', '.join(ORDERS)}; newest first for date, else ascending.")
     ] = _NEWEST_FIRST,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first LIMIT lines only.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first LIMIT lines.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """A line for each record, the newest first."""
+    """List records, one line each, the newest first."""
     from bench.store.runs import RunStore
 
     wanted = Wanted(profile, defense, threat, attack, tier, protocol, eligible, _parse_date(since))
@@ -121,14 +121,14 @@ def show_all(
 
 
 def _read(store: Any) -> tuple[list[Record], int]:
-    """All records that can be read; the others are named, and the exit code is theirs."""
+    """All readable records; the others are named, and determine the exit code."""
     from bench.core.errors import BenchError, CorruptArtifactError
 
     records, refused = [], 0
     for run_id in store.ids():
         try:
             records.append(store.run(run_id).record())
-        except BenchError as error:  # one damaged record hides no other
+        except BenchError as error:  # a damaged record does not hide the others
             refused = error.exit_code
             print(f"bench: {error}", file=sys.stderr)
     for text in store.problems():
@@ -138,7 +138,7 @@ def _read(store: Any) -> tuple[list[Record], int]:
 
 
 def _print(records: list[Record], total: int) -> None:
-    """Columns that fit into 100 characters; what all lines share stands above them."""
+    """Columns that fit into 100 characters; values shared by all lines are printed above them."""
     profiles = {r.spec.profile.name for r in records}
     years = {_started(r).year for r in records}
     shared = f", profile {min(profiles)}" if len(profiles) == 1 else ""
@@ -159,7 +159,7 @@ def _print(records: list[Record], total: int) -> None:
         ]
         print(" ".join(cells).rstrip())
     if any(not record.eligible for record in records):
-        print("* not eligible for the leaderboard; `bench results show RUN` says why")
+        print("* not eligible for the leaderboard; `bench results show RUN` gives the reasons")
 
 
 def _cells(record: Record) -> tuple[str, ...]:
@@ -179,10 +179,10 @@ def _cells(record: Record) -> tuple[str, ...]:
 
 
 def _check_words(wanted: Wanted, sort: str) -> None:
-    """Words that no record can have are refused, so that a mistyped filter does not look like an empty folder.
+    """Refuse values that no record can have, so that a mistyped filter does not look like an empty folder.
 
     Raises:
-        InputError: an order, tier or protocol that there is not.
+        InputError: if an order, tier or protocol does not exist.
     """
     from bench.core.errors import InputError
     from bench.core.nouns import Protocol

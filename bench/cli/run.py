@@ -50,7 +50,7 @@ def run(
 
 
 def _several(request: Request, keys: int, means: Means, *, as_json: bool) -> None:
-    """One run for each of several deployments, and what they say together."""
+    """One run per deployment, and their combined result."""
     from bench.cli.show import print_keys
     from bench.store.keyring import Keyring
     from bench.store.several import write_keys

@@ -1,4 +1,4 @@
-"""What a command works with: its means, and who is told how far it is."""
+"""The environment of a command: its means and its progress display."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def working(
     resources: Resources, *, key_name: str | None = None, training: TrainingMeans | None = None, quiet: bool = False
 ) -> Iterator[Means]:
-    """The means of a command, while its progress is shown on standard error; its command line is kept for the record.
+    """The means of a command, with progress on standard error; its command line is stored in the record.
 
     Args:
-        resources: As the user gave them.
+        resources: As given by the user.
         key_name: The key's name in the keyring, for the record.
         training: Training settings; None for the defaults.
         quiet: Show nothing.
@@ -36,7 +36,7 @@ def working(
 
 
 def ended(*, well: bool) -> None:
-    """End the command with exit code 1 where what was made does not hold; what was printed is out by then."""
+    """End the command with exit code 1 if its result does not hold; everything has been printed by then."""
     import typer
 
     sys.stdout.flush()

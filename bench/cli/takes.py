@@ -1,4 +1,4 @@
-"""A command's flags, made from the fields of the configuration and from its own parameters."""
+"""A command's flags, built from the fields of the configuration and from its own parameters."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def takes(
     defaults: Mapping[str, Any] | None = None,
     examples: Collection[str] = (),
 ) -> Callable[[Command], Command]:
-    """Give a command the flags of ``kinds`` beside its own.
+    """Give a command the flags of ``kinds`` in addition to its own.
 
-    The command gets one object of each kind, under the kind's name in lower case: ``request``, ``resources``. A command
-    that takes ``--set`` takes ``--config``, too.
+    The command receives one object of each kind, under the kind's name in lower case: ``request``, ``resources``. A
+    command with ``--set`` also has ``--config``.
 
     Args:
         kinds: Dataclasses whose fields are declared with :class:`bench.core.flags.Flag`.
         only: The fields that are flags of this command; None for all.
-        without: Fields that are no flags of this command.
-        fixed: Values of fields that are no flags of this command.
-        defaults: Other defaults than the fields have.
-        examples: Command lines that the help shows.
+        without: Fields that are not flags of this command.
+        fixed: Values of fields that are not flags of this command.
+        defaults: Defaults that differ from the fields'.
+        examples: Command lines for the help.
     """
 
     def decorate(command: Command) -> Command:
@@ -77,7 +77,7 @@ def takes(
 
 
 def _own(command: Command, made: Collection[str]) -> dict[str, Any]:
-    """The command's own parameters: options with flags, and arguments as typer knows them."""
+    """The command's own parameters: options with flags, and arguments for typer."""
     hints = get_type_hints(command, include_extras=True)
     own: dict[str, Any] = {}
     for name, parameter in inspect.signature(command).parameters.items():
@@ -105,7 +105,7 @@ def _parameters(
     defaults: Mapping[str, Any],
     signature: inspect.Signature,
 ) -> Iterator[inspect.Parameter]:
-    """Arguments, the first kind's flags, the command's own, those of the other kinds; what all commands share last."""
+    """Arguments, the first kind's flags, the command's own, those of the other kinds; common flags last."""
     yield from (_argument(signature.parameters[name], kind) for name, kind in own.items() if _is_argument(kind))
     seen = set()
     mine = [option for name, option in own.items() if isinstance(option, Option) and name not in _LAST]
@@ -147,7 +147,7 @@ def _parameter(option: Option, default: Any, **more: Any) -> inspect.Parameter:
 
 
 def _told(kind: Any) -> Any:
-    """The type that the command line reads: names and paths are text, settings a list of pairs."""
+    """The command line type: names and paths are text, settings a list of pairs."""
     if get_origin(kind) is dict:
         return list[str] | None
     if get_origin(kind) is types.UnionType:

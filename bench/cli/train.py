@@ -1,4 +1,4 @@
-"""`bench train`: make keyed models ahead of their evaluation."""
+"""`bench train`: train keyed models before their evaluation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train(
     tensorboard: Annotated[bool, Flag("Write TensorBoard files beside log.csv.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fine-tune keyed models ahead of their evaluation; an interrupted training resumes with the same command."""
+    """Fine-tune keyed models before their evaluation; an interrupted training resumes with the same command."""
     from bench.core.errors import InputError
     from bench.core.plugins import TrainingMeans
     from bench.engine.deploy import train_models
@@ -75,7 +75,7 @@ def _subset(defense: str, share: float | None) -> dict[str, float]:
     """The setting that trains on a share of the images.
 
     Raises:
-        InputError: the defense is not trained on images.
+        InputError: if the defense is not trained on images.
     """
     from bench.core.errors import InputError
     from bench.core.registry import registry

@@ -12,8 +12,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from bench.core.errors import InputError
 
-_DIGITS = 18  # of numerator and denominator: more is no radius that anybody means
-_HUGE = re.compile(r"e[+-]?[\d_]{3}", re.IGNORECASE)  # a Fraction of such a text takes for ever
+_DIGITS = 18  # of numerator and denominator; longer ones are mistakes
+_HUGE = re.compile(r"e[+-]?[\d_]{3}", re.IGNORECASE)  # a Fraction of such a text takes too long
 
 
 class Norm(StrEnum):
@@ -61,7 +61,7 @@ def parse_eps(text: str) -> Fraction:
 class Budget:
     """A norm ball: ``eps`` is an exact fraction on the [0, 1] pixel scale (4/255, not 4).
 
-    In data that is written down it is its text, ``linf:4/255``, in lowest terms.
+    In stored data it is a text, ``linf:4/255``, in lowest terms.
     """
 
     norm: Norm
@@ -109,7 +109,7 @@ class Budget:
 
 
 def _read(text: str) -> Budget:
-    """A budget that was written down: one text for one budget, since run ids are taken over it."""
+    """A stored budget: one text per budget, because run ids are computed from it."""
     try:
         budget = Budget.parse(text)
     except InputError as error:

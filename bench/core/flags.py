@@ -1,4 +1,4 @@
-"""What a user may set, declared once on the fields of a dataclass: for flags, environment, YAML and Python keywords."""
+"""User settings, declared once on the fields of a dataclass: for flags, environment, YAML and Python keywords."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Declared = TypeVar("Declared")
 
 @dataclass(frozen=True)
 class Flag:
-    """How one field is set.
+    """Declaration of one field's flag.
 
     Attributes:
-        help: What it is, with examples of values.
+        help: Help text, with examples of values.
         name: The flag without dashes; empty for the field's name.
         env: The environment variable; None for ``BENCH_`` and the flag's name, empty for none.
-        least: The smallest number that is taken.
-        most: The largest number that is taken.
-        switch: The flag has no opposite ``--no-...``.
-        parse: From text or number to what the field holds, where its type alone does not say that.
+        least: The smallest valid number.
+        most: The largest valid number.
+        switch: Whether the flag has no opposite ``--no-...``.
+        parse: Converts text or number to the field's value, if its type alone does not determine that.
     """
 
     help: str
@@ -44,7 +44,7 @@ class Option:
         field: The name in Python.
         type: The annotation, without the flag.
         default: Its value, or ``dataclasses.MISSING``.
-        flag: How it is declared.
+        flag: Its declaration.
     """
 
     field: str
@@ -74,7 +74,7 @@ def flag_of(annotation: Any) -> tuple[Any, Flag] | None:
 
 
 def options_of(kind: type[Any]) -> dict[str, Option]:
-    """By the field's name, everything that a user may set of a dataclass."""
+    """All user settings of a dataclass, by field name."""
     hints = get_type_hints(kind, include_extras=True)
     out: dict[str, Option] = {}
     for field in dataclasses.fields(kind):
@@ -88,7 +88,7 @@ def build(kind: type[Declared], values: Mapping[str, Any]) -> Declared:
     """An object of a dataclass from loosely typed values, such as those of a YAML file or of Python keywords.
 
     Raises:
-        InputError: a name is unknown (near ones are given), one is missing, or a value cannot be taken.
+        InputError: if a name is unknown (similar ones are suggested), one is missing, or a value is invalid.
     """
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (slow, and `--help` does without)
 
@@ -109,10 +109,10 @@ def build(kind: type[Declared], values: Mapping[str, Any]) -> Declared:
 
 
 def check_bounds(option: Option, value: Any) -> None:
-    """Refuse a number that is too small or too large.
+    """Check that a number is within its limits.
 
     Raises:
-        InputError: it is.
+        InputError: if it is not.
     """
     least, most = option.flag.least, option.flag.most
     if not isinstance(value, int | float):

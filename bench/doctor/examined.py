@@ -1,4 +1,4 @@
-"""The examined of the checks: the flags of a run, resolved lazily."""
+"""The object of the checks: the flags of a run, resolved lazily."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:  # these import torch, which may be broken
 
 @dataclass(frozen=True)
 class Question:
-    """What `bench doctor` is asked.
+    """The question of `bench doctor`.
 
     Attributes:
         request: The cheapest run with the profile, images and settings of the flags.
         resources: Folders and device of the flags.
         home: Keyring and caches.
-        images: To decode per split; None for all.
+        images: Number to decode per split; None for all.
         manifest: File to write.
         progress: Receives progress.
     """
@@ -69,7 +69,7 @@ class Examined:
         foreign = next((name for name in asked.request.settings if not name.startswith("profile.")), None)
         if foreign:
             raise InputError(f"setting {foreign!r} is not a profile setting; expected profile.NAME=VALUE: leave it out")
-        request = replace(asked.request, key=None, weights=None)  # they have checks of their own
+        request = replace(asked.request, key=None, weights=None)  # they have separate checks
         return resolve(request, Keyring(asked.home.keys)).spec
 
     @property

@@ -1,7 +1,7 @@
-"""The one configuration: what may be asked of an evaluation, and with what it is made.
+"""The single configuration: the request of an evaluation, and its resources.
 
-Each field is declared once, with help text and bounds, and serves the command line, the environment, YAML and Python
-keywords. This module imports nothing slow, so that ``--help`` is fast.
+Each field is declared once, with help text and limits, for the command line, the environment, YAML and Python keywords.
+This module has no slow imports, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def parse_protocol(name: str) -> Protocol:
     """The protocol by its name.
 
     Raises:
-        InputError: there is no such protocol.
+        InputError: if there is no such protocol.
     """
     if name not in list(Protocol):
         raise InputError(f"unknown protocol {name!r}; expected one of {', '.join(Protocol)}")
@@ -32,7 +32,7 @@ def parse_precision(name: str, device: str = "cpu") -> Precision:
     """The precision of a search by its name; ``auto`` is bf16 on a GPU that supports it, else fp32.
 
     Raises:
-        InputError: there is no such precision.
+        InputError: if there is no such precision.
     """
     if name == "auto":
         return Precision.BF16 if _has_bf16(device) else Precision.FP32
@@ -61,7 +61,7 @@ LimitField = Annotated[int | None, Flag("Number of images: the first ones, e.g. 
 
 @dataclass(frozen=True)
 class Request:
-    """What is evaluated; None stands for the default of the profile, the plug-in or the threat.
+    """The evaluation; None means the default of the profile, the plug-in or the threat.
 
     The SHA-256 of ``weights`` becomes part of the Spec, the path does not. ``settings`` are dotted, such as
     ``defense.block_size``, ``attack.steps``, ``profile.recipes.lora.steps``.
@@ -123,7 +123,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Resources:
-    """With what an evaluation is made; none of it may change a verdict beyond rounding."""
+    """The environment of an evaluation; none of it may change a verdict beyond rounding."""
 
     data: Annotated[Path | None, Flag("Folder of the data set, e.g. /data/imagenet; digits need none.")] = None
     weights: WeightsField = None
@@ -134,19 +134,19 @@ class Resources:
     train: Annotated[bool, Flag("Train missing models now, even if that takes hours.")] = False
     results: Annotated[Path, Flag("Folder of records.")] = Path("results")
     device: Annotated[str, Flag("Device: cpu, cuda or cuda:1.")] = "cpu"
-    backend: Annotated[str, Flag("Where the shards of a run are made; see `bench list backends`.")] = "local"
-    rebuild: Annotated[bool, Flag("Rebuild a cached model whose digest is wrong.")] = False
+    backend: Annotated[str, Flag("Backend that runs the shards; see `bench list backends`.")] = "local"
+    rebuild: Annotated[bool, Flag("Rebuild a cached model with a wrong digest.")] = False
 
 
 def make_request(values: Mapping[str, Any], *, device: str | None = None) -> Request:
-    """A request from loosely typed values: of flags, of a YAML file or of Python keywords.
+    """A request from loosely typed values of flags, a YAML file or Python keywords.
 
     Args:
-        values: By the fields' names.
-        device: For which precision ``auto`` is chosen; None refuses ``auto``.
+        values: By field name.
+        device: The device for which precision ``auto`` is resolved; None refuses ``auto``.
 
     Raises:
-        InputError: an unknown name, a missing one, or a value that cannot be taken.
+        InputError: for an unknown name, a missing one, or an invalid value.
     """
     if values.get("precision") == "auto":
         if device is None:

@@ -39,11 +39,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Evidence(Run):
-    """A run with what stands beside its record.
+    """A run with the other files of its folder.
 
     Attributes:
-        confirmation: Where it was judged again here.
-        gallery: Where a picture was made.
+        confirmation: Present if it was judged again here.
+        gallery: Present if a picture was made.
     """
 
     confirmation: Confirmation | None = None

@@ -158,4 +158,4 @@ def test_interrupting_says_how_to_go_on(spawn):
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "stopped; the same command goes on where it was" in err
+    assert "stopped; run the same command again to resume" in err

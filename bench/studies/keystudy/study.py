@@ -35,21 +35,21 @@ from bench.studies.keystudy.pictures import Pictures
 from bench.studies.keystudy.search import estimation
 from bench.studies.keystudy.transfer import ATTACKS, PlannedRuns, plan, run_matrix, run_substitutes
 
-STUDY_VERSION = 1  # raise it when the same study would get other figures
+STUDY_VERSION = 1  # increase it if the same study would get other figures
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What may be asked of `bench key-study`.
+    """The request of `bench key-study`.
 
     Attributes:
         request: Profile, defense, attack, budget, seed, images, key.
-        devices: How many devices of the maker, each with its own key.
-        wrong_keys: How many random wrong keys are tried.
+        devices: Number of devices of the maker, each with its own key.
+        wrong_keys: Number of random wrong keys.
         guesses: Orders that each climb of the key estimation may try.
-        draws: Of orders at each distance from the right one.
-        substitute_attacks: With which keyed and key-free substitutes are compared.
+        draws: Number of orders at each distance from the correct one.
+        substitute_attacks: Attacks that compare keyed and key-free substitutes.
     """
 
     request: Request
@@ -61,11 +61,11 @@ class Ask:
 
 
 def study(ask: Ask, keyring: Keyring, means: Means) -> KeyStudyRecord:
-    """Make what is missing of a study; one that is there with all its runs is read back.
+    """Run the missing parts of a study; a study whose runs all exist is read back.
 
     Raises:
-        InputError: the defense has no key, fewer than two devices, or anything else that cannot be run.
-        BenchError: damaged files, a disk that is full; finished runs are kept.
+        InputError: if the defense has no key, there are fewer than two devices, or a run is invalid.
+        BenchError: for damaged files or a full disk; finished runs are kept.
     """
     _check(ask)
     planned = plan(ask.request, ask.devices, ask.substitute_attacks, keyring)
@@ -130,7 +130,7 @@ def _models(world: World, devices: int, notes: list[str]) -> dict[str, tuple[Tra
 
 
 def _maybe(make: Callable[[], Result], notes: list[str]) -> Result | None:
-    """What does not apply is noted and left out."""
+    """Parts that do not apply are noted and omitted."""
     try:
         return make()
     except NotApplicableError as why:
