@@ -40,7 +40,7 @@ def train(
         int | None, Flag("Images per forward pass on one device, e.g. 64. Default: the whole batch.", least=1)
     ] = None,
     checkpoint_every: Annotated[int, Flag("Steps between checkpoints, e.g. 500.", least=1)] = 500,
-    tensorboard: Annotated[bool, Flag("Write TensorBoard files beside log.csv.")] = False,
+    tensorboard: Annotated[bool, Flag("Write TensorBoard files next to log.csv.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Fine-tune keyed models before their evaluation; an interrupted training resumes with the same command."""

@@ -73,7 +73,9 @@ def _binary(folder: Path, name: str) -> Arrays:
             reason = (error.strerror or str(error)).lower()
             raise InputError(f"{folder / file} cannot be read: {reason}; expected {_BINARY} as unpacked") from None
         if data.size == 0 or data.size % _RECORD:
-            raise InputError(f"{folder / file} has {data.size} bytes; expected a multiple of {_RECORD}: unpack anew")
+            raise InputError(
+                f"{folder / file} has {data.size} bytes; expected a multiple of {_RECORD}: unpack it again"
+            )
         parts.append(data.reshape(-1, _RECORD))
     records = np.concatenate(parts)
     pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -88,7 +90,7 @@ def _python(base: Path, name: str) -> Arrays:
         data = CIFAR10(str(base), train=name == "train")
     except RuntimeError as error:
         raise InputError(
-            f"{base / _PYTHON} is not as published: {str(error).partition('.')[0].lower()}; unpack it anew"
+            f"{base / _PYTHON} is not as published: {str(error).partition('.')[0].lower()}; unpack it again"
         ) from None
     return data.data, [int(label) for label in data.targets], str(base / _PYTHON)
 

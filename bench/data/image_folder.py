@@ -48,14 +48,14 @@ class ImageFolder(Dataset):
 
 
 def _unread(folder: Path, classes: list[str]) -> list[str]:
-    """Files that are not read, so that no set is smaller than its user thinks."""
+    """Report files that are ignored, so that no set is silently smaller than expected."""
     lines = []
     if beside := image_names(folder):
-        lines.append(f"{len(beside)} images lie in {folder} outside the class folders, first {beside[0]}; expected "
+        lines.append(f"{len(beside)} images are in {folder} outside the class folders, first {beside[0]}; expected "
                      "every image in the folder of its class")  # fmt: skip
     if found := sum((left_out(folder / name) for name in classes), Counter[str]()):
         said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items()))
-        lines.append(f"{found.total()} files in {folder} are left out ({said}); expected {' '.join(SUFFIXES)}")
+        lines.append(f"{found.total()} files in {folder} are ignored ({said}); expected {' '.join(SUFFIXES)}")
     return lines
 
 

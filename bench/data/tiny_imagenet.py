@@ -67,7 +67,7 @@ def _test(folder: Path, classes: dict[str, int]) -> Listing:
     for name in names:
         if wnids.get(stem(name)) not in classes:
             said = wnids.get(stem(name), "nothing")
-            raise InputError(f"{path} says {said} of {name}; expected a synset of wnids.txt for every image")
+            raise InputError(f"{path} says {said} for {name}; expected a synset of wnids.txt for every image")
     ids = [stem(name) for name in names]
     return Listing(ids, [classes[wnids[i]] for i in ids], FolderSource(images, names))
 

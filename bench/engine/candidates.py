@@ -49,7 +49,7 @@ class CountedSource(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of ``images``."""
-        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # a recording is counted by who replays it
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # a recording is counted when it is replayed
             return self._model(images)
         self.forwards += len(images)
         logits = self._model(images)

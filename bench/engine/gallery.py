@@ -61,7 +61,7 @@ def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
     """
     wanted = choice.count if choice.ids is None else len(choice.ids)
     if not 1 <= wanted <= MOST:
-        raise InputError(f"{wanted} images are asked for; expected 1 to {MOST} in one picture")
+        raise InputError(f"{wanted} images were requested; expected 1 to {MOST} in one picture")
     if choice.ids is not None:
         return _listed(rows, choice.ids)
     fit = [row for row in rows if row.outcome is not Outcome.ERROR]
@@ -69,7 +69,7 @@ def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
         fit = [row for row in fit if row.outcome is Outcome.FOOLED]
     if len(fit) < wanted:
         kind = "fooled images" if choice.fooled else "images"
-        raise InputError(f"{wanted} images are asked for, the run has {len(fit)} {kind}; expected --images {len(fit)} "
+        raise InputError(f"{wanted} images were requested, the run has {len(fit)} {kind}; expected --images {len(fit)} "
                          "or fewer" if fit else f"the run has no {kind}; expected another run")  # fmt: skip
     drawn = sorted(fit, key=lambda row: seed_of(choice.seed, row.image_id, "gallery"))[:wanted]
     return [row for row in fit if row in drawn]

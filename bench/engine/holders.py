@@ -1,4 +1,4 @@
-"""The single list of who may have a model of one deployment, and with which key."""
+"""The single list of the holders of models of one deployment, and with which key."""
 
 from __future__ import annotations
 

@@ -31,6 +31,6 @@ _SPENDING = Spending(
     title="Accuracy against queries",
     amount=_allowed,
     label=_label,
-    note="Who asks the deployed model never meets the key: only a limit on questions defends here. The limit is kept "
-    "for each image, the clean look included; every point is a run of its own.",
+    note="Query attacks on the deployed model never need the key: only a query limit defends here. The limit applies "
+    "per image, including the clean image; every point is a separate run.",
 )

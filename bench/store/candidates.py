@@ -55,7 +55,7 @@ class CandidateStore:
             raise CorruptArtifactError(f"stored adversarial images {path} cannot be read ({error.strerror})") from None
         try:
             made = _parse(address, data)
-        except Exception as error:  # whatever a damaged file makes of its readers
+        except Exception as error:  # readers may raise anything for a damaged file
             raise CorruptArtifactError(
                 f"stored adversarial images {path} are damaged ({' '.join(str(error).split())[:100]})"
             ) from None
@@ -78,14 +78,14 @@ class CandidateStore:
 
 
 def _file(address: str, images: Tensor, about: dict[str, Any]) -> bytes:
-    """The whole file; its digest covers the pixels, what is said of them, and the address."""
+    """The complete file; its digest covers the pixels, their metadata, and the address."""
     pixels = hashlib.sha256(images.numpy().tobytes()).hexdigest()
     whole = {"about": about, "sha256": digest({"about": about, "address": address, "pixels": pixels})}
     return save({"images": images}, {"made": json.dumps(whole, sort_keys=True)})
 
 
 def _parse(address: str, data: bytes) -> Made:
-    """The content of a file that is byte for byte what :func:`_file` writes; anything else raises."""
+    """The content of a file that is byte-identical to the output of :func:`_file`; anything else raises."""
     length = int.from_bytes(data[:8], "little")
     about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["made"])["about"]
     images: Tensor = load(data)["images"]

@@ -23,13 +23,13 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
-    """Write ``data`` whole to a file that does not exist yet; of several processes that try, one succeeds.
+    """Write ``data`` atomically to a new file; if several processes try, one succeeds.
 
     Returns:
-        False where the file exists; it is left as it is.
+        False if the file exists already; it is not changed.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; the temporary file is gone.
+        StorageError: if the folder cannot be written or the disk is full; the temporary file is removed.
     """
     try:
         _write(path, data, mode, _link)
@@ -51,7 +51,7 @@ def _link(name: str, path: Path) -> None:
 
 
 def _write(path: Path, data: bytes, mode: int, put: Callable[[str, Path], None]) -> None:
-    """Write a temporary file beside ``path``, make it durable, and ``put`` it in its place."""
+    """Write a temporary file next to ``path``, make it durable, and move it into place with ``put``."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -12,15 +12,15 @@ from bench.core.names import suggestion
 from bench.store.files import write_new
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LINE = re.compile(r"([0-9a-f]{64})(?: ([0-9a-f]{8}))?\n?", re.ASCII)  # the key, and digits that check it
+_LINE = re.compile(r"([0-9a-f]{64})(?: ([0-9a-f]{8}))?\n?", re.ASCII)  # the key, and its check digits
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 
 
 class Keyring:
-    """A folder of files ``NAME.key``, mode 0600: 64 hexadecimal digits and 8 that check them.
+    """A folder of files ``NAME.key``, mode 0600: 64 hexadecimal digits and 8 check digits.
 
-    A file without the 8 check digits, as earlier versions wrote it, is read as well.
+    Files without the 8 check digits, as written by earlier versions, are accepted too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,8 +48,8 @@ class Keyring:
         """The key called ``name``.
 
         Raises:
-            KeyringError: there is none, others can read its file or change the folder, or the file is damaged. The
-                message never holds what the file holds.
+            KeyringError: if there is none, other users can read its file or change the folder, or it is damaged. The
+                message never includes the file's content.
         """
         path = self._path(name)
         self._check_folder()
@@ -79,7 +79,7 @@ class Keyring:
         for name in self.names():
             try:
                 key = self.read(name)
-            except KeyringError as error:  # another key's file is no reason to refuse this one
+            except KeyringError as error:  # another key's file does not affect this one
                 unread.append(str(error))
                 continue
             if key.fingerprint == fingerprint:
@@ -104,5 +104,5 @@ class Keyring:
 
 
 def _check_digits(secret: str) -> str:
-    """Digits of a digest of its own, which tell nothing of the key that its fingerprint does not."""
+    """Digits of a separate digest, which reveal nothing about the key beyond its fingerprint."""
     return hashlib.sha256(b"keybench/v1/key-file/" + bytes.fromhex(secret)).hexdigest()[:8]

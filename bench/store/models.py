@@ -91,7 +91,7 @@ class ModelCache:
         return folder, _check(folder)
 
     def _sweep(self, folder: Path, part: Path) -> None:
-        """Remove what processes that were killed left of this model; who builds alone holds its lock."""
+        """Remove leftovers of killed processes for this model; a process that builds alone holds its lock."""
         left = [part] if self._together else [part, *folder.parent.glob(f"{folder.name}.*.part")]
         for path in left:
             shutil.rmtree(path, ignore_errors=True)
@@ -135,7 +135,7 @@ def _put(part: Path, folder: Path) -> None:
 
 
 def _check(folder: Path) -> str:
-    """The digest of a kept model, every byte of which is checked: files, manifest, and whether they belong here."""
+    """The digest of a stored model after checking every byte: files, manifest, and whether they belong together."""
     advice = "run again with --rebuild to rebuild it"
     try:
         data = (folder / _MANIFEST).read_bytes()

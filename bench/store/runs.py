@@ -87,12 +87,12 @@ class RunFolder:
         """The validated record alone; of its verdicts only the presence is checked.
 
         Raises:
-            CorruptArtifactError: if it is damaged, or has no verdicts beside it.
+            CorruptArtifactError: if it is damaged, or its verdicts are missing.
         """
         if self.published:
             return self.published.record(self.path.name)
         if not self.verdicts_path.is_file():
-            raise CorruptArtifactError(f"{self.verdicts_path} is missing; expected it beside record.json")
+            raise CorruptArtifactError(f"{self.verdicts_path} is missing; expected it next to record.json")
         return read_record(self.record_path)
 
     def summary(self) -> Record:

@@ -16,7 +16,7 @@ class Cell:
     Attributes:
         row: Of the suite.
         column: Of the suite.
-        device: Which of the maker's devices is judged: every one has a key of its own.
+        device: The judged device of the maker; each device has its own key.
         command: The `bench run` that fills it.
         run: Record and verdicts; None where it was not run yet.
     """

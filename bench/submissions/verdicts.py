@@ -1,4 +1,4 @@
-"""A stranger's verdict file: what it declares is checked before anything of it is unpacked."""
+"""An untrusted verdict file: its declarations are checked before any page is decompressed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.submissions.pages import unpacked_size
 FILE = "verdicts.parquet"
 MOST_BYTES = 256_000_000
 MOST_ROWS = 2_000_000
-# For a row, on disk and unpacked: a record's own rows take about 90 bytes, an id that is a long path some hundred more.
+# Per row, on disk and decompressed: a record's own rows take about 90 bytes, a long path as id some hundred more.
 _ROW_BYTES = 4096
 _SLACK = 1 << 20  # of a file with few rows: footer, page headers
 _FOOTER = 10_000_000  # bytes of one text in the footer
@@ -38,7 +38,7 @@ class Verdicts:
     Attributes:
         texts: Columns of text, null as None.
         numbers: Columns of numbers, shape (n,).
-        plain: All columns as Python values, in the schema's order: what digests are taken of.
+        plain: All columns as Python values, in the schema's order, as used for digests.
     """
 
     texts: dict[str, list[Any]]
@@ -47,7 +47,7 @@ class Verdicts:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows as they are used everywhere else."""
+        """The rows in the common format."""
         at = SCHEMA.names.index("outcome")
         named = {outcome.value: outcome for outcome in Outcome}
         columns: list[Any] = [*self.plain]
@@ -56,12 +56,12 @@ class Verdicts:
 
     @property
     def digest(self) -> str:
-        """That of ``bench.store.verdicts.rows_digest``."""
+        """As ``bench.store.verdicts.rows_digest``."""
         return digest([list(values) for values in zip(*self.plain, strict=True)])
 
     @property
     def data_digest(self) -> str:
-        """That of ``bench.store.verdicts.images_digest``."""
+        """As ``bench.store.verdicts.images_digest``."""
         columns = (self.plain[SCHEMA.names.index(name)] for name in ("image_id", "label", "image_sha256"))
         return digest([list(values) for values in zip(*columns, strict=True)])
 
@@ -71,16 +71,16 @@ def parse_verdicts(data: bytes, images: int) -> Verdicts:
 
     Args:
         data: The file.
-        images: Rows that there must be.
+        images: Required number of rows.
 
     Raises:
-        RefusedError: it declares too much, has other columns, or holds a text that could do harm.
+        RefusedError: if it declares too much, has other columns, or contains a harmful text.
     """
     try:
         _check_footer(data, images)
         table = pq.ParquetFile(
             pa.BufferReader(data),
-            read_dictionary=_TEXTS,  # else a text that many rows share is written out for each
+            read_dictionary=_TEXTS,  # otherwise a text shared by many rows is expanded for each
             thrift_string_size_limit=_FOOTER,
             thrift_container_size_limit=_FOOTER,
         ).read(use_threads=False)
@@ -97,7 +97,7 @@ def parse_verdicts(data: bytes, images: int) -> Verdicts:
 
 
 def _check_footer(data: bytes, images: int) -> None:
-    """Everything that can be known of a file without unpacking a page."""
+    """Check everything that is known of a file without decompressing a page."""
     if len(data) > min(MOST_BYTES, _SLACK + _ROW_BYTES * images):
         raise RefusedError(FILE, f"has {len(data)} bytes for {images} images")
     about = pq.ParquetFile(
@@ -129,7 +129,7 @@ def _check_footer(data: bytes, images: int) -> None:
 
 
 def _column(table: pa.Table, field: pa.Field) -> list[Any]:
-    """A column as Python values; of a column of text every different value is looked at once."""
+    """A column as Python values; each distinct text of a text column is checked once."""
     column = table.column(field.name)
     if not field.nullable and column.null_count:
         raise RefusedError(f"{FILE}: {field.name}", "holds null")
@@ -140,7 +140,7 @@ def _column(table: pa.Table, field: pa.Field) -> list[Any]:
     for chunk in column.chunks:
         words = chunk.dictionary
         if len(words) and pc.max(pc.binary_length(words)).as_py() > _ROW_BYTES:
-            raise RefusedError(f"{FILE}: {field.name}", f"holds a text of more than {_ROW_BYTES} bytes")
+            raise RefusedError(f"{FILE}: {field.name}", f"contains a text of more than {_ROW_BYTES} bytes")
         texts = words.to_pylist()
         for text in texts:
             if wrong := harm(text):
@@ -150,7 +150,7 @@ def _column(table: pa.Table, field: pa.Field) -> list[Any]:
 
 
 def _check_values(verdicts: Verdicts) -> None:
-    """What each column may hold, whatever the record says."""
+    """Check the values of each column, independent of the record."""
     known = {outcome.value for outcome in Outcome}
     if odd := next((text for text in set(verdicts.texts["outcome"]) if text not in known), None):
         raise RefusedError(f"{FILE}: outcome", f"is {tame(odd, 60)!r}; expected one of {', '.join(sorted(known))}")
@@ -158,7 +158,7 @@ def _check_values(verdicts: Verdicts) -> None:
     if len(set(ids)) != len(ids):
         seen: set[str] = set()
         twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise RefusedError(f"{FILE}: image_id", f"{tame(twice, 60)!r} is there twice; expected every image once")
+        raise RefusedError(f"{FILE}: image_id", f"{tame(twice, 60)!r} appears twice; expected every image once")
     if any(not i for i in ids):
         raise RefusedError(f"{FILE}: image_id", "is empty")
     odd = next((t for t in verdicts.texts["image_sha256"] if t is not None and not _SHA256.fullmatch(t)), None)

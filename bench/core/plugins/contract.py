@@ -80,7 +80,7 @@ class Terms:
         """
         for name in options:
             if name in self.declared and not isinstance(vars(self.base).get(name), overridable):
-                raise InputError(f"{self.kind} {who} makes an option of {name!r}, which is no option of a "
+                raise InputError(f"{self.kind} {who} makes an option of {name!r}, which is not an option of a "
                                  f"{self.kind}; expected {name} without an annotation, or as ClassVar")  # fmt: skip
 
     def check(self, who: str, name: str, value: Any) -> None:

@@ -51,7 +51,7 @@ def subfolders(folder: Path) -> list[str]:
     """Names of the folders in ``folder``, sorted; a link to a folder is one.
 
     Raises:
-        InputError: a name is not UTF-8 or holds a control character.
+        InputError: if a name is not UTF-8 or contains a control character.
     """
     return [_readable(folder, e.name) for e in entries(folder) if e.is_dir()]
 
@@ -60,13 +60,13 @@ def image_names(folder: Path) -> list[str]:
     """Names of the image files in ``folder``, sorted.
 
     Raises:
-        InputError: a name is not UTF-8 or holds a control character.
+        InputError: if a name is not UTF-8 or contains a control character.
     """
     return [_readable(folder, e.name) for e in entries(folder) if is_image(e.name) and not e.is_dir()]
 
 
 def _readable(folder: Path, name: str) -> str:
-    """A name that can be an id: written to records and lists, one a line."""
+    """Check that a name can be an id, which is written to records and lists, one per line."""
     try:
         name.encode("utf-8")
         sound = not any(ord(c) < 32 or ord(c) == 127 for c in name)
@@ -119,7 +119,7 @@ def below(folder: Path) -> Iterator[str]:
     """Paths under ``folder`` of all image files, at any depth, sorted within each folder; links are followed.
 
     Raises:
-        InputError: a folder cannot be listed, a link leads back to a folder above it, or a name cannot be an id.
+        InputError: if a folder cannot be listed, a link leads back to a folder above it, or a name is not a valid id.
     """
     return _below(folder, "", (os.path.realpath(folder),))
 
@@ -129,12 +129,12 @@ def _below(folder: Path, path: str, above: tuple[str, ...]) -> Iterator[str]:
     for name in subfolders(folder):
         here = os.path.realpath(folder / name)
         if here in above:
-            raise InputError(f"{folder / name} is a link to a folder above it; expected no circle: remove the link")
+            raise InputError(f"{folder / name} is a link to a folder above it; expected no cycle: remove the link")
         yield from _below(folder / name, f"{path}{name}/", (*above, here))
 
 
 def left_out(folder: Path) -> Counter[str]:
-    """How many files under ``folder`` are no images by their suffix, by suffix; hidden files and texts aside."""
+    """Number of files under ``folder`` without an image suffix, by suffix; ignores hidden and text files."""
     found: Counter[str] = Counter()
     for entry in entries(folder):
         if entry.is_dir():
@@ -145,6 +145,6 @@ def left_out(folder: Path) -> Counter[str]:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """Class folders in the order of their labels: by number where all are numbers, else by name."""
+    """Class folders in the order of their labels: by number if all are numbers, otherwise by name."""
     numbers = all(name.isascii() and name.isdecimal() for name in names)
     return sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)

@@ -16,7 +16,7 @@ from bench.core.seeds import words
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _TRIES = 10  # of torchvision's RandomResizedCrop before it crops the centre
 _WORD = 1 << 32
-_MOST_PIXELS = 1 << 26  # of an image once resized: 200 MB as RGB; a strip of 1 x 20,000 would take gigabytes
+_MOST_PIXELS = 1 << 26  # of a resized image: 200 MB as RGB; a strip of 1 x 20,000 would take gigabytes
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of grey images deeper than 8 bits
 _SIXTEEN = ("PNG", "PPM")  # formats whose mode "I" holds 16 bits, 65535 being white
 
@@ -35,7 +35,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def _from_grey16(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits, rounded; Pillow's own conversion cuts every value at 255, which is white."""
+    """Round 16-bit grey to 8 bits; Pillow's own conversion clips all values above 255 to white."""
     if image.mode == "I" and image.format not in _SIXTEEN:
         raise ValueError("its pixels are 32-bit numbers of unknown range; expected 8 or 16 bits")
     values = np.asarray(image).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Names of threats and budgets in figures and the tables beside them."""
+"""Names of threats and budgets in figures and the accompanying tables."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_a_mistyped_annotated_attribute_is_refused_too():
 
 
 def test_an_option_may_not_hide_an_attribute():
-    with pytest.raises(InputError, match="makes an option of 'access', which is no option of a threat"):
+    with pytest.raises(InputError, match="makes an option of 'access', which is not an option of a threat"):
 
         class Wrong(Threat):
             access: str = "labels"

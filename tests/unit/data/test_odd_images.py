@@ -76,10 +76,10 @@ def test_files_that_are_not_read_are_counted(tmp_path):
         (tmp_path / "test" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "test" / name).write_bytes(b"0")
     loose, others = split(tmp_path).problems()
-    assert loose.startswith("1 images lie in ")
+    assert loose.startswith("1 images are in ")
     assert "first loose.png" in loose
     assert "3 files in" in others
-    assert "left out (1 .heic, 1 .npy, 1 no suffix)" in others
+    assert "ignored (1 .heic, 1 .npy, 1 no suffix)" in others
 
 
 def test_classes_named_by_numbers_follow_the_numbers(tmp_path):
@@ -96,7 +96,7 @@ def test_links_are_followed_and_circles_named(tmp_path):
     saved(hidden, Image.fromarray(PIXELS))
     assert split(tmp_path).ids == ("a/i", "a/part/f")
     (tmp_path / "far/back").symlink_to(tmp_path / "test/a")
-    with pytest.raises(InputError, match=r"is a link to a folder above it; expected no circle"):
+    with pytest.raises(InputError, match=r"is a link to a folder above it; expected no cycle"):
         split(tmp_path)
 
 

@@ -33,7 +33,7 @@ def test_tiny_imagenet_that_is_not_whole_is_refused(tmp_path):
     folder = makers.tiny_imagenet(tmp_path) / "tiny-imagenet-200"
     annotations = folder / "val/val_annotations.txt"
     annotations.write_text("".join(annotations.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(InputError, match=r"says nothing of val_0.JPEG; expected a synset of wnids.txt"):
+    with pytest.raises(InputError, match=r"says nothing for val_0.JPEG; expected a synset of wnids.txt"):
         TinyImageNet().split("test", store(tmp_path, "none", 64))
     annotations.unlink()
     with pytest.raises(InputError, match=r"val_annotations.txt cannot be read"):
@@ -79,7 +79,7 @@ def test_cifar10s_digest_is_of_its_pixels_too(tmp_path):
 
 def test_cifar10_that_is_damaged_is_refused(tmp_path):
     makers.cifar10_python(tmp_path / "a")  # not the published files
-    with pytest.raises(InputError, match=r"cifar-10-batches-py is not as published: .*; unpack it anew"):
+    with pytest.raises(InputError, match=r"cifar-10-batches-py is not as published: .*; unpack it again"):
         cifar(tmp_path / "a")
     path = makers.cifar10_binary(tmp_path / "b") / "cifar-10-batches-bin/test_batch.bin"
     path.write_bytes(path.read_bytes()[:-1])
