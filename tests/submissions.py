@@ -19,11 +19,23 @@ from bench.core.canonical import sha256_of
 from bench.core.key import Key
 from bench.core.nouns import Access, Outcome, Precision, Protocol
 from bench.core.profile import load_profile
+from bench.core.registry import registry
 from bench.core.spec import KeySpec, PluginSpec, Spec
+from bench.engine.declared import changed_options
 from bench.engine.summarise import metrics_of
 from bench.store.documents import document_line, document_text
 from bench.store.galleries import Gallery, Tile, write_gallery
-from bench.store.record import AdversaryAbout, Cost, Digests, Found, Provenance, Record
+from bench.store.record import (
+    AdversaryAbout,
+    Changed,
+    Cost,
+    Digests,
+    Found,
+    Provenance,
+    Record,
+    effective_tier,
+    reasons_against,
+)
 from bench.store.runs import RunFolder
 from bench.store.untrusted import RefusedError
 from bench.store.verdicts import Row, images_digest, rows_digest, write_rows
@@ -82,10 +94,11 @@ def honest_record(rows: list[Row], **changes: Any) -> Record:
             queries=None,
             query_budget=None,
             cost="the download of a public model",
+            for_transfer=False,
         ),
+        "changed": installed_changes(spec),
+        "recipe": "full",
         "metrics": metrics_of(rows),
-        "eligible": True,
-        "ineligible_because": [],
         "notes": ["source: pre-trained model", "3 < 5, a <= b and c & d"],
         "warnings": [],
         "audit": [Found(check="outputs", status="pass", figure=1.0, meaning="finite logits, 0 <= 5")],
@@ -103,7 +116,24 @@ def honest_record(rows: list[Row], **changes: Any) -> Record:
             git_dirty=None, platform="Linux x86_64", device="cpu", precision="fp32", threads=1, key_name=None,
         ),
     }  # fmt: skip
-    return Record(**{**values, **changes})
+    values |= changes
+    reasons = reasons_against(spec, values["metrics"], values["audit"])
+    values = {
+        "tier": effective_tier(spec, values["adversary"], values["digests"]),
+        "eligible": not reasons,
+        "ineligible_because": reasons,
+        **values,
+    }
+    return Record(**values)
+
+
+def installed_changes(spec: Spec) -> Changed:
+    """What the intake expects in ``changed``; nothing of a plug-in that is not installed."""
+    told = {}
+    for kind, of in (("defense", "defenses"), ("threat", "threats"), ("attack", "attacks"), ("fallback", "attacks")):
+        plugin = getattr(spec, kind)
+        told[kind] = changed_options(of, plugin) if plugin and plugin.name in registry(of).names() else []
+    return Changed(**told)
 
 
 def write_run(results: Path, rows: list[Row] | None = None, **changes: Any) -> Path:

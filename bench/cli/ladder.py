@@ -78,8 +78,8 @@ def _print(record: LadderRecord, path: Path) -> None:
         left_out = f"{plugin(item.threat.name, item.threat.options)} {item.attack}".strip()
         console.print(f"left out: {left_out}: {item.why}", markup=False)
     for rung in record.rungs:
-        for text in rung.against:
-            console.print(f"not eligible: run {rung.run_id}: {text}", markup=False)
+        for reason in rung.against:
+            console.print(f"not eligible: run {rung.run_id}: {reason.text}", markup=False)
     console.print(f"clean accuracy {percent(record.clean_accuracy)} (95% interval {100 * low:.1f} - {percent(high)})")
     broken = f"first broken by {record.first_break}" if record.first_break else "broken by no tier"
     console.print(f"{broken} (less than {percent(record.broken_below)} of the clean accuracy left)")

@@ -31,7 +31,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("images", str(metrics.images)),
         ("clean accuracy", percent(metrics.clean_accuracy)),
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
-        ("adversary", f"tier {record.adversary.tier}; knows {', '.join(record.adversary.knows) or 'nothing'}"),
+        ("adversary", f"tier {_tier(record)}; knows {', '.join(record.adversary.knows) or 'nothing'}"),
         ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
@@ -48,8 +48,8 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         console.print(f"note: {text}", markup=False)
     for text in record.warnings:
         console.print(f"warning from the attack: {text}", markup=False)
-    for text in record.ineligible_because:
-        console.print(f"not eligible for the leaderboard: {text}", markup=False)
+    for reason in record.ineligible_because:
+        console.print(f"not eligible for the leaderboard ({reason.code}): {reason.text}", markup=False)
 
 
 def print_keys(record: KeysRecord, path: Path) -> None:
@@ -77,6 +77,12 @@ def plugin(name: str, options: dict[str, object]) -> str:
     """A plug-in with its options."""
     given = ", ".join(f"{k}={v}" for k, v in options.items())
     return f"{name} ({given})" if given else name
+
+
+def _tier(record: Record) -> str:
+    """The effective tier, and what the threat declares where that is another."""
+    declared = record.adversary.tier
+    return record.tier if record.tier == declared else f"{record.tier} (the threat declares {declared})"
 
 
 def _cost(record: Record) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.core.spec import PluginSpec, Spec
 _KINDS = {"defense": "defenses", "threat": "threats", "attack": "attacks", "fallback": "attacks"}
 
 
-def command_of(spec: Spec, key_name: str | None = None) -> str:
+def command_of(spec: Spec, key_name: str | None = None, changed: Mapping[str, Collection[str]] | None = None) -> str:
     """`bench run` with every flag that a Spec needs, quoted for a shell; defaults are omitted.
 
     Folders and device are not included: they do not affect verdicts.
@@ -25,6 +25,8 @@ def command_of(spec: Spec, key_name: str | None = None) -> str:
     Args:
         spec: The run.
         key_name: The keyring's name of the defender's key, for a Spec with a key that is not derived from its seed.
+        changed: For each plug-in (defense, threat, attack, fallback) the options to name, as a record keeps them; None
+            for those that are not the defaults of the installed plug-ins.
     """
     budget = spec.budget
     known = _shipped(spec.profile.name) is not None
@@ -49,7 +51,7 @@ def command_of(spec: Spec, key_name: str | None = None) -> str:
     for name, value in flags:
         if value is not None:
             words += [f"--{name}", str(value)]
-    for name, value in _settings(spec):
+    for name, value in _settings(spec, changed):
         words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join(words)
 
@@ -60,16 +62,19 @@ def _key(spec: Spec, key_name: str | None) -> str | None:
     return key_name or f"KEY-WITH-FINGERPRINT-{spec.key.fingerprint}"
 
 
-def _settings(spec: Spec) -> Iterator[tuple[str, Any]]:
+def _settings(spec: Spec, changed: Mapping[str, Collection[str]] | None) -> Iterator[tuple[str, Any]]:
     """Differences from the defaults, with dotted names."""
     for section, kind in _KINDS.items():
         plugin: PluginSpec | None = getattr(spec, section)
         if plugin is not None:
-            default = _defaults(kind, plugin.name)
-            for name, value in plugin.options.items():
-                if name not in default or default[name] != value:
-                    yield f"{section}.{name}", value
+            told = _changed(kind, plugin) if changed is None else changed[section]
+            yield from ((f"{section}.{name}", value) for name, value in plugin.options.items() if name in told)
     yield from _differences(_profile(spec.profile), spec.profile.model_dump(mode="json"), "profile")
+
+
+def _changed(kind: str, plugin: PluginSpec) -> list[str]:
+    default = _defaults(kind, plugin.name)
+    return [name for name, value in plugin.options.items() if name not in default or default[name] != value]
 
 
 def _defaults(kind: str, name: str) -> dict[str, Any]:

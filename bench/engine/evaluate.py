@@ -18,6 +18,7 @@ from bench.core.progress import Advance, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
+from bench.engine.declared import adversary_about
 from bench.engine.flops import arithmetic, peak
 from bench.engine.job import Job
 from bench.engine.judge import judge
@@ -30,7 +31,6 @@ from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
 from bench.store.files import check_writable
-from bench.store.record import AdversaryAbout
 from bench.store.run import Run
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
@@ -136,7 +136,7 @@ def run(job: Job, means: Means) -> Run:
             target=evaluation.target,
             source=evaluation.source,
             about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
-            adversary=adversary_about(evaluation.threat),
+            adversary=adversary_about(evaluation.threat, spec.attack),
             audit=look(evaluation.world, spec.threat.name, evaluation.source, evaluation.chosen),
             population=len(evaluation.chosen),
             effort=evaluation.effort(shards),
@@ -165,18 +165,6 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Sh
             for text in shard.about["warnings"] if any(r.image_sha256 is None for r in shard.rows) else []:
                 means.progress.note(f"warning: {text}")
     return enough.taken(done)
-
-
-def adversary_about(threat: Threat) -> AdversaryAbout:
-    """What a threat model declares, for the record."""
-    return AdversaryAbout(
-        tier=threat.tier,
-        knows=sorted(threat.knows),
-        access=threat.access,
-        queries=threat.queries,
-        query_budget=threat.query_budget,
-        cost=threat.cost,
-    )
 
 
 class Enough:

@@ -9,9 +9,21 @@ from bench.core.cost import Meter
 from bench.core.nouns import Outcome, Protocol, Trained
 from bench.core.registry import registry
 from bench.core.spec import Spec
+from bench.engine.declared import changed_of, recipe_of
 from bench.engine.flops import Arithmetic
 from bench.engine.shards import Shard
-from bench.store.record import AdversaryAbout, Cost, Digests, Found, Metrics, Part, Provenance, Record
+from bench.store.record import (
+    AdversaryAbout,
+    Cost,
+    Digests,
+    Found,
+    Metrics,
+    Part,
+    Provenance,
+    Record,
+    effective_tier,
+    reasons_against,
+)
 from bench.store.verdicts import Row, images_digest, rows_digest
 
 
@@ -33,6 +45,8 @@ def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> M
         robust_accuracy=outcomes[Outcome.ROBUST] / n,
         robust_accuracy_interval=(sequence.interval if sequence else interval)(outcomes[Outcome.ROBUST], n),
         source_clean_accuracy=sum(row.source_prediction == row.label for row in rows) / n,
+        target_alone=sum(row.clean_prediction == row.label != row.source_prediction for row in rows),
+        source_alone=sum(row.source_prediction == row.label != row.clean_prediction for row in rows),
         outcomes=outcomes,
     )
 
@@ -54,12 +68,16 @@ def summarise(
     """The record of a run whose shards are all there."""
     rows = [row for shard in shards for row in shard.rows]
     metrics = metrics_of(rows, sequence_of(spec, len(rows), population))
-    against = [*_against(metrics), *_doubted(audit)]
+    against = reasons_against(spec, metrics, audit)
     said = [shard.about for shard in shards]
+    digests = Digests(data=images_digest(rows), target=target.digest, source=source.digest, verdicts=rows_digest(rows))
     return Record(
         run_id=spec.run_id,
         spec=spec,
+        tier=effective_tier(spec, adversary, digests),
         adversary=adversary,
+        changed=changed_of(spec),
+        recipe=recipe_of(spec.defense),
         metrics=metrics,
         eligible=not against,
         ineligible_because=against,
@@ -68,9 +86,7 @@ def summarise(
         population=population,
         audit=audit,
         reliable=not any(found.status == "fail" for found in audit),
-        digests=Digests(
-            data=images_digest(rows), target=target.digest, source=source.digest, verdicts=rows_digest(rows)
-        ),
+        digests=digests,
         cost=_cost(spec, shards, effort, seconds),
         provenance=provenance,
     )
@@ -99,10 +115,6 @@ def _stopped(spec: Spec, n: int, population: int) -> list[str]:
         return [f"all {n} images were judged before the interval was {spec.stop_at:g} points to either side; it {held}"]
     ended = f"the run ended after {n} of {population} images in random order, {spec.stop_at:g} points to either side"
     return [f"{ended}; the interval is for the figure of all of them and {held}"]
-
-
-def _doubted(audit: list[Found]) -> list[str]:
-    return [f"unreliable: {found.check}: {found.meaning}" for found in audit if found.status == "fail"]
 
 
 def _cost(spec: Spec, shards: list[Shard], effort: SourceCost, seconds: float) -> Cost:
@@ -138,14 +150,6 @@ def _cost(spec: Spec, shards: list[Shard], effort: SourceCost, seconds: float) -
 
 def _rounded(value: float) -> float:
     return value if isinstance(value, int) else round(value, 3)
-
-
-def _against(metrics: Metrics) -> list[str]:
-    bad = {
-        Outcome.ERROR: "{} images are ERROR (the attack raised, or the image cannot be read): nothing is known of them",
-        Outcome.INVALID: "{} candidates were out of budget, outside [0, 1] or not finite",
-    }
-    return [text.format(metrics.outcomes[o]) for o, text in bad.items() if metrics.outcomes[o]]
 
 
 def _notes(spec: Spec, rows: list[Row], source: Trained, about: list[str]) -> list[str]:

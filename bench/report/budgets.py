@@ -58,7 +58,7 @@ def spent(cells: Sequence[Cell], spending: Spending) -> Output:
         tuple(_body(point) for point in points),
         tuple(_data(point, spending) for point in points),
     )
-    labels = sorted({p.label: p.records[0].adversary.tier for p in points}.items(), key=lambda item: item[1])
+    labels = sorted({p.label: p.records[0].tier for p in points}.items(), key=lambda item: item[1])
     panels = [
         Panel(row, [_series([p for p in points if p.row == row], label) for label, _ in labels])
         for row in dict.fromkeys(cell.row for cell in cells)
@@ -81,7 +81,7 @@ def lacking(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 def against(records: Iterable[Record]) -> tuple[str, ...]:
     """Why some of the runs may not stand on a leaderboard."""
-    return tuple(f"run {r.run_id} is not eligible: {text}" for r in records for text in r.ineligible_because)
+    return tuple(f"run {r.run_id} is not eligible: {why.text}" for r in records for why in r.ineligible_because)
 
 
 def with_facts(title: str, records: Sequence[Record]) -> str:
@@ -104,7 +104,7 @@ def _points(cells: Sequence[Cell], spending: Spending) -> list[_Point]:
         if cell.record is not None and amount is not None:
             grouped.setdefault((cell.row, spending.label(cell.record), amount), []).append(cell)
     rows = list(dict.fromkeys(cell.row for cell in cells))
-    tiers = {key[1]: cell.record.adversary.tier for key, (cell, *_) in grouped.items() if cell.record}
+    tiers = {key[1]: cell.record.tier for key, (cell, *_) in grouped.items() if cell.record}
     labels = sorted(tiers, key=tiers.__getitem__)  # from the adversary who knows least, T0 to T5
     ordered = sorted(grouped, key=lambda key: (rows.index(key[0]), labels.index(key[1]), key[2]))
     return [_point(*key, grouped[key]) for key in ordered]
@@ -142,7 +142,7 @@ def _data(point: _Point, spending: Spending) -> dict[str, Any]:
         "row": point.row,
         "defense": record.spec.defense.name,
         "threat": record.spec.threat.name,
-        "tier": record.adversary.tier,
+        "tier": record.tier,
         "attack": record.spec.attack.name,
         "protocol": str(record.spec.protocol),
         "budget": str(record.spec.budget),

@@ -103,7 +103,7 @@ def _data(row: str, maker: int, judged: int, record: Record) -> dict[str, Any]:
         "made_on": maker,
         "judged_on": judged,
         "threat": record.spec.threat.name,
-        "tier": record.adversary.tier,
+        "tier": record.tier,
         "attack": record.spec.attack.name,
         "protocol": str(record.spec.protocol),
         "budget": str(record.spec.budget),

@@ -58,7 +58,7 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
     )  # fmt: skip
     title = f"Fig. 4 of arXiv 2311.16577 on {profile}: robust accuracy against eps, l∞"
     attacks = dict.fromkeys(
-        f"{adversary_title(cell.record.spec)}, protocol {cell.record.spec.protocol}" for cell in ran if cell.record
+        f"{adversary_title(cell.record)}, protocol {cell.record.spec.protocol}" for cell in ran if cell.record
     )
     return Output(
         Table(title, _HEADER, body, tuple(_data(p) for p in points)),

@@ -42,7 +42,7 @@ def gallery(record: Record, images: Sequence[Pictured], choice: str) -> Picture:
     shots = [_shot(image) for image in images]
     scale = nice_scale(shots)
     spec = record.spec
-    what = f"{spec.defense.name} under {spec.threat.name} ({record.adversary.tier}), {spec.attack.name}"
+    what = f"{spec.defense.name} under {spec.threat.name} ({record.tier}), {spec.attack.name}"
     title = f"run {record.run_id}: {what}, {budget_words(spec.budget)}; perturbation x {scale:g}, grey = 0"
     figure = draw(shots, title=title, scale=scale)
     picture = png(figure, _MOST_BYTES)

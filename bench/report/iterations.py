@@ -21,7 +21,7 @@ def _steps(record: Record) -> int | None:
 
 
 def _label(record: Record) -> str:
-    return f"{record.spec.threat.name} ({record.adversary.tier}), {record.spec.attack.name}"
+    return f"{record.spec.threat.name} ({record.tier}), {record.spec.attack.name}"
 
 
 _SPENDING = Spending(

@@ -76,7 +76,9 @@ def _notes(record: LadderRecord) -> tuple[str, ...]:
     broken = f"First broken by {record.first_break}" if record.first_break else "Broken by no tier"
     worst = [f"Up to {t.tier}: {with_interval(t.up_to, t.interval, upper=True)}" for t in record.tiers]
     left = [f"Left out: {named(item.threat)} {item.attack}: {item.why}" for item in record.skipped]
-    against = [f"run {r.run_id} is not eligible: {text}" for r in (*record.rungs, *record.paper) for text in r.against]
+    against = [
+        f"run {r.run_id} is not eligible: {why.text}" for r in (*record.rungs, *record.paper) for why in r.against
+    ]
     clean = with_interval(record.clean_accuracy, record.clean_interval, upper=False)
     return (
         *_NOTES,

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from bench.core.tiers import TIERS
+from bench.checks.tiers import TRANSFER, Faced, first_break, most_met, place, worst
 from bench.report.accuracy import Accuracy, accuracy, clean, difference, robust, same_images
 from bench.report.board.names import adversary_title
 from bench.report.figures.table import draw_table
+from bench.report.met import met
 from bench.report.output import Output, Table
 from bench.report.reported import reported
 from bench.report.text import EMPTY, bound, percent, signed, with_interval
-from bench.report.tiers import BROKEN_BELOW, TRANSFER, tier_of, worst_up_to
 from bench.store.record import Record
 from bench.store.suites import Cell
 
@@ -102,7 +100,7 @@ def _attacks(cells: Sequence[Cell]) -> list[str]:
     by_column: dict[str, dict[str, None]] = {}
     for cell in cells:
         if cell.record is not None:
-            by_column.setdefault(cell.column, {})[adversary_title(cell.record.spec)] = None
+            by_column.setdefault(cell.column, {})[adversary_title(cell.record)] = None
     said = [f"{column}: {' or '.join(titles)}" for column, titles in by_column.items()]
     return [f"Runs by column of the suite: {'; '.join(said)}."] if said else []
 
@@ -128,7 +126,7 @@ def _row(line: _Line) -> tuple[str, ...]:
         _cell(line, natural, line.paper.get("clean", ""), upper=False),
         *attacks,
         _worst(line, devices),
-        _broken(line, devices),
+        _broken(devices),
         _sources(line),
         _sizes(line),
     )
@@ -140,7 +138,7 @@ def _attack(line: _Line, column: str) -> str:
     said = _reported(line, column)
     if not any(cell.column == column for cell in line.cells) and not said:
         return EMPTY
-    tier = tier_of(cells[0].record) if cells and cells[0].record else ""
+    tier = cells[0].record.tier if cells and cells[0].record else ""
     _add(line, column, cells, found, said, tier=tier)
     white = tier == "T5" or (not cells and line.paper.get("threat_note", "").startswith("white-box"))
     return _cell(line, found, said, upper=True) + (" †" if white and (found or said) else "")
@@ -166,33 +164,43 @@ def _cell(line: _Line, found: Accuracy | None, said: str, *, upper: bool) -> str
     return "\n".join(parts)
 
 
+def _faced(devices: dict[int, list[Cell]]) -> dict[int, Faced]:
+    """The strict runs against each device that has one."""
+    out = {}
+    for device, cells in sorted(devices.items()):
+        runs = [met(cell.run) for cell in cells if cell.run and _strict(cell.run.record)]
+        if runs:
+            out[device] = Faced(clean(cells[0].rows), runs)
+    return out
+
+
 def _worst(line: _Line, devices: dict[int, list[Cell]]) -> str:
     """The strict worst case over the transfer tiers, or over all where none of them makes sense."""
-    ladders = {device: worst_up_to(own) for device, own in sorted(devices.items())}
-    ladders = {device: found for device, found in ladders.items() if found}
-    if not ladders:
+    faced = {device: faced.runs for device, faced in _faced(devices).items()}
+    transfer = {device: own for device, runs in faced.items() if (own := [r for r in runs if r.tier in TRANSFER])}
+    counted = transfer or faced
+    if not counted:
         return EMPTY
-    transfer = {device: [t for t in TRANSFER if t in found] for device, found in ladders.items()}
-    met = max(transfer.values(), key=len) or max((list(found) for found in ladders.values()), key=len)
-    last = met[-1]
-    chosen = [device for device, found in ladders.items() if set(met) <= set(found)]
-    result = accuracy([ladders[device][last] for device in chosen])
-    cells = [c for d in chosen for c in devices[d] if c.record and _strict(c.record) and tier_of(c.record) in met]
-    _add(line, "strict_worst_case", cells, result, "", tier=" ".join(met))
-    return f"{with_interval(result.mean, result.interval, upper=True)}\n{', '.join(met)}"
+    left = {device: worst(run.robust for run in runs) for device, runs in counted.items()}
+    best = most_met(
+        [{r.adversary for r in runs} for runs in counted.values()], [float(m.mean()) for m in left.values()]
+    )
+    chosen = [list(counted)[at] for at in best]
+    result = accuracy([left[device] for device in chosen])
+    reached = sorted({run.tier for device in chosen for run in counted[device]}, key=place)
+    cells = [c for d in chosen for c in devices[d] if c.record and _strict(c.record) and c.record.tier in reached]
+    _add(line, "strict_worst_case", cells, result, "", tier=" ".join(reached))
+    return f"{with_interval(result.mean, result.interval, upper=True)}\n{', '.join(reached)}"
 
 
-def _broken(line: _Line, devices: dict[int, list[Cell]]) -> str:
-    """The first tier up to which too little is left, over the keys that met it."""
-    ladders = {device: worst_up_to(own) for device, own in devices.items()}
-    reached = [tier for tier in TIERS if any(tier in found for found in ladders.values())]
-    for tier in reached:
-        met = [device for device, found in ladders.items() if tier in found]
-        left = np.mean([ladders[device][tier].mean() for device in met])
-        right = np.mean([clean(devices[device][0].rows).mean() for device in met])
-        if left < BROKEN_BELOW * right:
-            return f"{tier}\n<= {percent(float(left))}"
-    return f"none of\n{', '.join(reached)}" if reached else EMPTY
+def _broken(devices: dict[int, list[Cell]]) -> str:
+    """The first tier up to which too little is left, and how much."""
+    faced = list(_faced(devices).values())
+    broken = first_break(faced)
+    if broken is None:
+        reached = sorted({run.tier for one in faced for run in one.runs}, key=place)
+        return f"none of\n{', '.join(reached)}" if reached else EMPTY
+    return f"{broken.tier}\n<= {percent(broken.left)}"
 
 
 def _sources(line: _Line) -> str:
@@ -200,7 +208,7 @@ def _sources(line: _Line) -> str:
     shares = [
         c.record.metrics.source_clean_accuracy
         for c in line.cells
-        if c.record and c.record.adversary.access == "gradients" and tier_of(c.record) in TRANSFER
+        if c.record and c.record.adversary.access == "gradients" and c.record.tier in TRANSFER
     ]
     if not shares:
         return EMPTY

@@ -11,6 +11,7 @@ from bench.core.budget import Budget
 from bench.core.frozen import Frozen
 from bench.core.spec import PluginSpec
 from bench.store.documents import read_document, write_document
+from bench.store.eligibility import Reason
 
 SHARE = Field(ge=0, le=1)
 
@@ -19,7 +20,7 @@ class Rung(Frozen):
     """One threat with one attack: a run, and its figures for the reader."""
 
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    tier: str
+    tier: str = Field(description="to which the run belongs, whatever its threat is called")
     threat: PluginSpec
     attack: str
     robust_accuracy: float = SHARE
@@ -27,7 +28,7 @@ class Rung(Frozen):
     worst_so_far: float | None = Field(ge=0, le=1, description="per image, with all rungs above; null in paper")
     source_clean_accuracy: float = SHARE
     source_too_weak: bool = Field(description="the source is so bad that the row says nothing for the defense")
-    against: list[str] = Field(description="why its record is not eligible")
+    against: list[Reason] = Field(description="why its record is not eligible")
 
 
 class Tier(Frozen):
@@ -50,7 +51,7 @@ class Skipped(Frozen):
 class LadderRecord(Frozen):
     """A defense against every adversary that could meet it."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["ladder"] = "ladder"
     ladder_id: str = Field(pattern=r"^[0-9a-f]{16}$", description="hash of the ladder and the ids of its runs")
     ladder: str

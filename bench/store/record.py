@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from bench.checks.tiers import on_target, source_check, tier_of, too_weak
 from bench.core.frozen import Frozen
 from bench.core.nouns import Access, Outcome
 from bench.core.spec import Spec
 from bench.store.documents import read_document, write_document
+from bench.store.eligibility import Code, Reason, reasons_of
 
 Sha = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Metrics(Frozen):
-    """Figures computed from the verdicts, all fractions in [0, 1]."""
+    """Figures computed from the verdicts: counts, and fractions in [0, 1]."""
 
     images: int = Field(ge=1)
     clean_accuracy: float = Field(ge=0, le=1, description="target right on clean images")
@@ -25,6 +27,8 @@ class Metrics(Frozen):
         description="Wilson 95%, exact at 0 and n; with spec.stop_at that of a confidence sequence"
     )
     source_clean_accuracy: float = Field(ge=0, le=1, description="source right on clean images")
+    target_alone: int = Field(ge=0, description="clean images that the target gets right and the source wrong")
+    source_alone: int = Field(ge=0, description="clean images that the source gets right and the target wrong")
     outcomes: dict[Outcome, int]
 
     @model_validator(mode="after")
@@ -33,7 +37,16 @@ class Metrics(Frozen):
             raise ValueError("outcomes do not add up to images")
         if abs(self.robust_accuracy - self.outcomes[Outcome.ROBUST] / self.images) > 1e-12:
             raise ValueError("robust_accuracy is not the share of robust outcomes")
+        gap = (self.target_alone - self.source_alone) / self.images
+        if abs(self.clean_accuracy - self.source_clean_accuracy - gap) > 1e-9:
+            raise ValueError("target_alone and source_alone do not give the gap between the clean accuracies")
         return self
+
+    @property
+    def source_too_weak(self) -> bool:
+        """Whether the source says nothing of the target, on the run's own images."""
+        right = round(self.clean_accuracy * self.images)
+        return too_weak(target_right=right, target_alone=self.target_alone, source_alone=self.source_alone)
 
 
 class Digests(Frozen):
@@ -84,14 +97,24 @@ class Cost(Frozen):
 
 
 class AdversaryAbout(Frozen):
-    """Who attacked: what the threat model declares."""
+    """Who attacked: what threat model and attack declare."""
 
-    tier: str = Field(description="T0, T1, T1s, T2, T3, T4 or T5; see docs/threats.md")
+    tier: str = Field(max_length=20, description="declared by the threat: T0, T1, T1s, T2, T3, T4 or T5")
     knows: list[str]
     access: Access = Field(description="what the source answers with")
     queries: int | None = Field(description="of the target, allowed for each image attacked; null where none is asked")
     query_budget: int | None = Field(description="of the target, allowed in all before an image is attacked")
     cost: str = Field(description="what it would cost the attacker")
+    for_transfer: bool = Field(description="the attack is made for transfer")
+
+
+class Changed(Frozen):
+    """Options whose values are not the plug-in's defaults when the run was made, by name."""
+
+    defense: list[str]
+    threat: list[str]
+    attack: list[str]
+    fallback: list[str] = Field(description="none where the run has no such attack")
 
 
 class Found(Frozen):
@@ -121,14 +144,17 @@ class Provenance(Frozen):
 class Record(Frozen):
     """One evaluated Spec."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     kind: Literal["measured"] = "measured"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     spec: Spec
+    tier: str = Field(max_length=20, description="to which the run belongs, whatever the threat is called")
     adversary: AdversaryAbout
+    changed: Changed
+    recipe: str | None = Field(description="the profile's recipe that trains the defense; null where none does")
     metrics: Metrics
     eligible: bool = Field(description="may stand on a leaderboard")
-    ineligible_because: list[str]
+    ineligible_because: list[Reason]
     notes: list[str] = Field(description="what a reader of the figures must know")
     warnings: list[str] = Field(description="what the attacks warned of")
     audit: list[Found] = Field(description="the cheap checks of the battery, on a few images; empty where eps is 0")
@@ -138,17 +164,77 @@ class Record(Frozen):
     cost: Cost
     provenance: Provenance
 
+    @property
+    def on_target(self) -> bool:
+        """Whether the attack has the gradients of the deployed model itself."""
+        return on_target(source=self.digests.source, target=self.digests.target, access=self.adversary.access)
+
+    @property
+    def weak_source(self) -> bool:
+        """Whether the source says nothing of the target."""
+        return any(reason.code is Code.WEAK_SOURCE for reason in self.ineligible_because)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current(cls, data: Any) -> Any:
+        version = data.get("schema_version", 4) if isinstance(data, dict) else 4
+        if isinstance(version, int) and version < 4:
+            raise ValueError(
+                f"schema_version is {version}, of an older version of this program; expected 4: delete the run and "
+                "make it again with the same `bench run`"
+            )
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         if self.run_id != self.spec.run_id:
             raise ValueError(f"run_id is not the hash of the spec, which is {self.spec.run_id}")
-        if self.eligible == bool(self.ineligible_because):
-            raise ValueError("eligible contradicts ineligible_because")
+        if self.tier != (tier := effective_tier(self.spec, self.adversary, self.digests)):
+            raise ValueError(f"tier is {self.tier}; adversary, digests and key make it {tier}")
+        for kind, names in self.changed.model_dump().items():
+            plugin = getattr(self.spec, kind)
+            if not set(names) <= set(plugin.options if plugin else ()):
+                raise ValueError(f"changed names an option that the {kind} does not have")
         if self.reliable == any(found.status == "fail" for found in self.audit):
             raise ValueError("reliable contradicts the audit")
-        if self.eligible and not self.reliable:
-            raise ValueError("eligible contradicts reliable")
         return self
+
+    @model_validator(mode="after")
+    def _eligible(self) -> Record:
+        found = [reason.code.value for reason in reasons_against(self.spec, self.metrics, self.audit)]
+        if self.eligible and found:
+            raise ValueError(f"eligible is true; metrics and audit say {', '.join(found)}")
+        if self.eligible == bool(self.ineligible_because):
+            raise ValueError("eligible contradicts ineligible_because")
+        if [reason.code.value for reason in self.ineligible_because] != found:
+            raise ValueError(f"ineligible_because is not what metrics and audit say: {', '.join(found) or 'nothing'}")
+        return self
+
+
+def effective_tier(spec: Spec, adversary: AdversaryAbout, digests: Digests) -> str:
+    """The tier that a run belongs to; see :func:`bench.checks.tiers.tier_of`."""
+    return tier_of(
+        adversary.tier,
+        on_target=on_target(source=digests.source, target=digests.target, access=adversary.access),
+        keyed=spec.key is not None,
+        knows=adversary.knows,
+        access=adversary.access,
+        for_transfer=adversary.for_transfer,
+    )
+
+
+def reasons_against(spec: Spec, metrics: Metrics, audit: list[Found]) -> list[Reason]:
+    """Why a run may not stand on a leaderboard; a source matters only where images were attacked."""
+    said = (
+        f"right on {metrics.source_clean_accuracy:.0%} of the images, the target on {metrics.clean_accuracy:.0%}: "
+        "its adversarial images say nothing of the target"
+    )
+    return reasons_of(
+        metrics.outcomes,
+        [(found.check, found.meaning) for found in audit if found.status == "fail"],
+        source_check=source_check(spec.threat.name),
+        weak=said if spec.budget.eps > 0 and metrics.source_too_weak else None,
+    )
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -182,7 +182,7 @@ def _leaves(name: str, value: Any) -> dict[str, str]:
 def _warnings(runs: Sequence[Run], differences: tuple[Difference, ...]) -> tuple[str, ...]:
     said = []
     for run in runs:
-        said += [f"run {run.id} is not eligible: {text}" for text in run.record.ineligible_because]
+        said += [f"run {run.id} is not eligible: {why.text}" for why in run.record.ineligible_because]
         if run.unknown:
             said.append(f"run {run.id}: {run.unknown} images are INVALID or ERROR and count as not robust")
     subjects = [d.field for d in differences if d.field in ("defense", "threat", "attack", "precision")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from bench.checks.battery.sources import WEAK
-from bench.checks.statistics import interval
+from bench.checks.tiers import place, tier_of
 from bench.core.canonical import digest
 from bench.core.errors import InputError, NotApplicableError, UnknownNameError
 from bench.core.frozen import Frozen
@@ -23,15 +22,15 @@ from bench.core.plugins import Knowledge
 from bench.core.profile import first_problem
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec
-from bench.core.tiers import TIERS
 from bench.engine.evaluate import run
 from bench.engine.means import Means
 from bench.engine.request import Request
 from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
-from bench.store.ladders import LadderRecord, Rung, Skipped, Tier
+from bench.store.ladders import LadderRecord, Skipped
 from bench.store.record import Record
 from bench.store.run import Run
+from bench.studies.rungs import Climbed, ladder_record
 
 
 class Step(Frozen):
@@ -50,48 +49,6 @@ class Ladder(Frozen):
     summary: str
     rungs: list[Step] = Field(min_length=1)
     paper: list[Step] = Field(default_factory=list)
-
-
-@dataclass
-class Climb:
-    """What is known so far.
-
-    Attributes:
-        stands: By image id, whether it is robust against every rung so far.
-        rows: The rungs that ran, lowest tier first.
-        by_tier: For each tier, whether an image is robust against all its rungs whose source is worth attacking.
-    """
-
-    stands: dict[str, bool] = field(default_factory=dict)
-    rows: list[Rung] = field(default_factory=list)
-    by_tier: dict[str, dict[str, bool]] = field(default_factory=dict)
-    up_to: dict[str, float] = field(default_factory=dict)
-
-    def add(self, tier: str, ran: Run) -> None:
-        """Count one more rung."""
-        robust = ran.robust
-        self.stands = _both(self.stands or robust, robust)
-        rung = rung_of(tier, ran.record, sum(self.stands.values()) / len(self.stands))
-        self.rows.append(rung)
-        self.up_to[tier] = rung.worst_so_far or 0.0
-        if not rung.source_too_weak:
-            self.by_tier[tier] = _both(self.by_tier.get(tier, robust), robust)
-
-    def tiers(self) -> list[Tier]:
-        """A line for each tier that has a rung."""
-        n = len(self.stands)
-        out = []
-        for tier, left in self.up_to.items():
-            own = self.by_tier.get(tier)
-            out.append(
-                Tier(
-                    tier=tier,
-                    robust_accuracy=sum(own.values()) / n if own else None,
-                    up_to=left,
-                    interval=interval(round(left * n), n),
-                )
-            )
-        return out
 
 
 def load_ladder(name: str) -> Ladder:
@@ -133,8 +90,7 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
         BenchError: a run that cannot be made for a reason other than that it makes no sense for this defense.
     """
     began = time.monotonic()
-    state, skipped, seen = Climb(), list[Skipped](), dict[tuple[str, str], str]()
-    first: Record | None = None
+    rungs, skipped, seen = list[Run](), list[Skipped](), dict[tuple[str, str], str]()
     _check(ladder, request, keyring)
     for number, step in enumerate(_sorted(ladder.rungs), 1):
         means.progress.note(f"rung {number} of {len(ladder.rungs)}: {step.threat}, {step.attack or 'its attack'}")
@@ -146,41 +102,16 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
         record = ran.record
         held = record.digests.source, digest(record.spec.attack.model_dump(mode="json"))
         same = seen.get(held)
-        if same and Knowledge.TARGET not in registry("threats").load(step.threat).knows:
+        if same and Knowledge.TARGET not in record.adversary.knows:
             why = f"its source is that of {same}, which ran already with this attack"
             skipped.append(Skipped(threat=record.spec.threat, attack=record.spec.attack.name, why=why))
             continue
         seen[held] = record.spec.threat.name
-        first = first or record
-        state.add(tier_of(step, record), ran)
-    if first is None:
+        rungs.append(ran)
+    if not rungs:
         raise InputError(f"no rung of ladder {ladder.name} makes sense for {request.defense}: {skipped[0].why}")
-    paper = [rung_of(tier_of(step, ran), ran, None) for step, ran in _beside(ladder, request, keyring, means)]
-    return _summed(ladder, first, state, paper, skipped, broken_below, time.monotonic() - began)
-
-
-def tier_of(step: Step, record: Record) -> str:
-    """The threat's tier; T1 with an attack made for transfer is T1+."""
-    tier: str = registry("threats").load(step.threat).tier
-    transfer = getattr(registry("attacks").load(record.spec.attack.name), "for_transfer", False)
-    return "T1+" if tier == "T1" and transfer else tier
-
-
-def rung_of(tier: str, record: Record, worst: float | None) -> Rung:
-    """A record as a rung."""
-    metrics = record.metrics
-    return Rung(
-        run_id=record.run_id,
-        tier=tier,
-        threat=record.spec.threat,
-        attack=record.spec.attack.name,
-        robust_accuracy=metrics.robust_accuracy,
-        interval=metrics.robust_accuracy_interval,
-        worst_so_far=worst,
-        source_clean_accuracy=metrics.source_clean_accuracy,
-        source_too_weak=metrics.source_clean_accuracy < WEAK * metrics.clean_accuracy,
-        against=record.ineligible_because,
-    )
+    climbed = Climbed(ladder.name, rungs, list(_beside(ladder, request, keyring, means)), skipped)
+    return ladder_record(climbed, broken_below=broken_below, seconds=time.monotonic() - began)
 
 
 def _check(ladder: Ladder, request: Request, keyring: Keyring) -> None:
@@ -209,72 +140,34 @@ def _ran(step: Step, request: Request, keyring: Keyring, means: Means) -> Run:
     return run(resolve(_asked(step, request), keyring), means)
 
 
-def _beside(ladder: Ladder, request: Request, keyring: Keyring, means: Means) -> Iterator[tuple[Step, Record]]:
+def _beside(ladder: Ladder, request: Request, keyring: Keyring, means: Means) -> Iterator[Record]:
     for step in ladder.paper:
         means.progress.note(f"as the paper measured: {step.threat}")
         try:
-            yield step, _ran(step, request, keyring, means).record
+            yield _ran(step, request, keyring, means).record
         except NotApplicableError:
             continue
 
 
 def _sorted(steps: Sequence[Step]) -> list[Step]:
-    """By tier; T1+ is only known of a rung's attack, which must be loaded to ask."""
+    """By the tiers that threats and attacks declare, so that the cheapest adversaries run first."""
 
-    def place(step: Step) -> int:
+    def declared(step: Step) -> int:
         threat = registry("threats").load(step.threat)
-        name = str(step.attack or threat.attack)
-        plus = threat.tier == "T1" and getattr(registry("attacks").load(name), "for_transfer", False)
-        tier = "T1+" if plus else threat.tier
-        return TIERS.index(tier) if tier in TIERS else len(TIERS)
+        attack = registry("attacks").load(str(step.attack or threat.attack))
+        tier = tier_of(
+            threat.tier,
+            on_target=False,
+            keyed=True,
+            knows=threat.knows,
+            access=threat.access,
+            for_transfer=attack.for_transfer,
+        )
+        return place(tier)
 
-    return sorted(steps, key=place)
+    return sorted(steps, key=declared)
 
 
 def _threat(step: Step) -> PluginSpec:
     options = {name.removeprefix("threat."): v for name, v in step.settings.items() if name.startswith("threat.")}
     return PluginSpec(name=step.threat, options=options)
-
-
-def _both(one: dict[str, bool], other: dict[str, bool]) -> dict[str, bool]:
-    if one.keys() != other.keys():
-        raise InputError("two rungs judged different images; delete the older results and run the ladder again")
-    return {image: one[image] and other[image] for image in one}
-
-
-def _stands_against(rung: Rung) -> list[str]:
-    """What speaks against a rung but that its source is weak, which is marked and flatters no worst case."""
-    return [text for text in rung.against if not text.startswith("unreliable: weak source")]
-
-
-def _summed(
-    ladder: Ladder,
-    first: Record,
-    state: Climb,
-    paper: list[Rung],
-    skipped: list[Skipped],
-    broken_below: float,
-    seconds: float,
-) -> LadderRecord:
-    metrics, spec = first.metrics, first.spec
-    tiers = state.tiers()
-    limit = broken_below * metrics.clean_accuracy
-    return LadderRecord(
-        ladder_id=digest([ladder.name, [rung.run_id for rung in state.rows + paper], broken_below])[:16],
-        ladder=ladder.name,
-        profile=spec.profile.name,
-        defense=spec.defense,
-        budget=spec.budget,
-        seed=spec.seed,
-        images=metrics.images,
-        clean_accuracy=metrics.clean_accuracy,
-        clean_interval=interval(round(metrics.clean_accuracy * metrics.images), metrics.images),
-        rungs=state.rows,
-        paper=paper,
-        skipped=skipped,
-        tiers=tiers,
-        broken_below=broken_below,
-        first_break=next((tier.tier for tier in tiers if tier.up_to < limit), None),
-        eligible=not any(_stands_against(rung) for rung in state.rows),
-        seconds=round(seconds, 3),
-    )

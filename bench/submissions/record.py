@@ -14,7 +14,7 @@ from bench.core.nouns import Protocol
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec, Spec
 from bench.core.tiers import TIERS
-from bench.engine.evaluate import adversary_about
+from bench.engine.declared import changed_options, for_transfer, recipe_of, threat_about
 from bench.engine.holders import seeded_key
 from bench.store.record import Record
 from bench.store.untrusted import RefusedError, check_name, parse_document, tame
@@ -27,6 +27,7 @@ _EXPONENT = re.compile(r"\s*[+-]?[\d._]*e[+-]?\d{3,}\s*", re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SIDE, _CHANNELS = 4096, 16  # of an image
 _CLASSES = 1_000_000
+_KINDS = {"defense": "defenses", "threat": "threats", "attack": "attacks", "fallback": "attacks"}
 
 
 def parse_record(data: bytes) -> Record:
@@ -61,6 +62,7 @@ def _check_names(record: Record) -> None:
         ("spec.profile.dataset", spec.profile.dataset),
         ("spec.profile.preprocessing.name", spec.profile.preprocessing.name),
         ("provenance.key_name", record.provenance.key_name),
+        ("recipe", record.recipe),
         *((f"spec.profile.recipes.{tame(name, 40)}", name) for name in spec.profile.recipes),
         *((f"cost.parts.{i}.attack", part.attack) for i, part in enumerate(record.cost.parts)),
     ]
@@ -108,22 +110,43 @@ def _check_world(record: Record) -> None:
 
 
 def _check_adversary(record: Record) -> None:
-    """What the threat declares, where it is installed; else a tier that there is."""
-    said, threat = record.adversary, record.spec.threat
+    """What threat, attack and defense declare, where they are installed; else a tier that there is."""
+    said, spec = record.adversary, record.spec
     if said.tier not in TIERS:
         raise RefusedError("adversary.tier", f"is {tame(said.tier, 40)!r}; expected one of {', '.join(TIERS)}")
-    if threat.name not in registry("threats").names():
-        return
+    installed = {kind: plugin.name in registry(_KINDS[kind]).names() for kind, plugin in _plugins(spec).items()}
+    if installed["threat"]:
+        _compare(record, "threat", {f"adversary.{name}": value for name, value in _threat(spec).items()})
+    if installed["attack"]:
+        _compare(record, "attack", {"adversary.for_transfer": for_transfer(spec.attack)})
+    if installed["defense"]:
+        _compare(record, "defense", {"recipe": recipe_of(spec.defense)})
+    for kind, plugin in _plugins(spec).items():
+        if installed[kind]:
+            _compare(record, kind, {f"changed.{kind}": changed_options(_KINDS[kind], plugin)})
+
+
+def _plugins(spec: Spec) -> dict[str, PluginSpec]:
+    found = {kind: getattr(spec, kind) for kind in _KINDS}
+    return {kind: plugin for kind, plugin in found.items() if plugin is not None}
+
+
+def _threat(spec: Spec) -> dict[str, Any]:
     try:
-        made = adversary_about(registry("threats").make(threat.name, threat.options))
+        made = threat_about(registry("threats").make(spec.threat.name, spec.threat.options))
     except BenchError as error:
         raise RefusedError("spec.threat.options", str(error)) from None
-    for field in ("tier", "knows", "access", "queries", "query_budget"):
-        if getattr(said, field) != getattr(made, field):
-            raise RefusedError(
-                f"adversary.{field}",
-                f"is {tame(getattr(said, field), 80)}; threat {threat.name} declares {tame(getattr(made, field), 80)}",
-            )
+    return {name: made[name] for name in ("tier", "knows", "access", "queries", "query_budget")}
+
+
+def _compare(record: Record, kind: str, expected: dict[str, Any]) -> None:
+    name = _plugins(record.spec)[kind].name
+    for field, value in expected.items():
+        said: Any = record
+        for part in field.split("."):
+            said = getattr(said, part)
+        if said != value:
+            raise RefusedError(field, f"is {tame(said, 80)}; {kind} {name} has {tame(value, 80)}")
 
 
 def _check_key(spec: Spec) -> None:

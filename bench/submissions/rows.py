@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.ball import allowance
-from bench.core.nouns import Outcome, Protocol
+from bench.core.nouns import Protocol
 from bench.core.selection import IdList
 from bench.core.spec import Spec
 from bench.engine.summarise import metrics_of, sequence_of
@@ -124,16 +124,7 @@ def _check_metrics(record: Record, rows: list[Row]) -> None:
 
 
 def _check_standing(record: Record) -> None:
-    """Whether the record may be eligible."""
-    bad = {o: record.metrics.outcomes[o] for o in (Outcome.INVALID, Outcome.ERROR) if record.metrics.outcomes[o]}
-    failed = [found.check for found in record.audit if found.status == "fail"]
-    if record.eligible and bad:
-        said = " and ".join(f"{count} rows are {outcome}" for outcome, count in bad.items())
-        raise RefusedError("eligible", f"is true, but {said}")
-    if not record.eligible and not bad and not failed:
-        raise RefusedError(
-            "ineligible_because", "says why, but no row is invalid or error and no check of the audit failed"
-        )
+    """Whether anybody looked; that outcomes and audit give the reasons, the record has checked."""
     if record.eligible and not record.audit and record.spec.budget.eps > 0:
         raise RefusedError("audit", "is empty; expected the cheap checks of the battery where eps is above 0")
 

@@ -19,7 +19,7 @@ ARROWS = {
     "defenses": {"training", "models", "core"},
     "attacks": {"core"},
     "threats": {"training", "models", "core"},
-    "store": {"core"},
+    "store": {"checks", "core"},
     "checks": {"core"},
     "engine": {"store", "checks", "training", "models", "core"},
     "plan": {"engine", "training", "models", "core"},

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from bench.core.nouns import Outcome
 from bench.engine.summarise import metrics_of
+from bench.store.record import reasons_against
 from bench.store.runs import RunStore
 from bench.store.verdicts import images_digest, rows_digest
 
@@ -37,7 +38,10 @@ def rewrite():
         record, rows = found.record, list(found.rows)
         rows = change(rows)
         digests = record.digests.model_copy(update={"data": images_digest(rows), "verdicts": rows_digest(rows)})
-        folder.finish(record.model_copy(update={"digests": digests, "metrics": metrics_of(rows)}), rows)
+        metrics = metrics_of(rows)
+        why = reasons_against(record.spec, metrics, record.audit)
+        changes = {"digests": digests, "metrics": metrics, "eligible": not why, "ineligible_because": why}
+        folder.finish(record.model_copy(update=changes), rows)
 
     return call
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench.core.tiers import TIERS
 from bench.store.ladders import LadderRecord
-from bench.studies.ladder import TIERS
 
 SHORT = ("--limit", "30")
 RUNGS = {
@@ -91,7 +91,8 @@ def test_what_makes_no_sense_is_left_out_and_named(cli):
     done = cli("ladder", "--defense", "plain", "--ladder", file, *SHORT, "--json")
     record = json.loads(done.out)
     assert [rung["threat"]["name"] for rung in record["rungs"]] == ["non-adaptive", "white-box"]
-    assert record["first_break"] == "T0"
+    assert [rung["tier"] for rung in record["rungs"]] == ["T5", "T5"]  # its source is the deployed model itself
+    assert record["first_break"] == "T5"
     why = {item["threat"]["name"]: item["why"] for item in record["skipped"]}
     assert "its source is that of non-adaptive" in why["adaptive"]
     assert "plain has no key" in why["cross-key"]

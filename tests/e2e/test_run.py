@@ -254,7 +254,8 @@ def test_what_autoattack_warns_of_reaches_the_record(cli, attack):
     assert not record["reliable"]
     assert not record["eligible"]
     assert next(f["check"] for f in record["audit"] if f["status"] == "fail") == "outputs"
-    assert any(text.startswith("unreliable: outputs") for text in record["ineligible_because"])
+    assert any(why["text"].startswith("unreliable: outputs") for why in record["ineligible_because"])
+    assert {why["code"] for why in record["ineligible_because"]} == {"unreliable"}
 
 
 def test_a_forged_record_or_verdict_file_is_refused(cli):

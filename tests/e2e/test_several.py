@@ -116,7 +116,7 @@ def test_a_source_at_chance_makes_no_headline(cli):
     assert record["metrics"]["source_clean_accuracy"] < 0.5 * record["metrics"]["clean_accuracy"]
     assert done.code == 1
     assert not record["eligible"]
-    assert any("weak source" in text for text in record["ineligible_because"])
+    assert [why["code"] for why in record["ineligible_because"]] == ["weak-source"]
     Path("weak.yaml").write_text("name: weak\nsummary: ''\nrungs: [{threat: non-adaptive, attack: pgd}]\n")
     done = cli("ladder", "--defense", "key-full", "--ladder", "weak.yaml", *base)
     assert "source too weak" in done.out

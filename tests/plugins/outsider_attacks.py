@@ -63,3 +63,14 @@ class WrongShape(_Attack):
 
     def perturb(self, adversary, batch):
         return batch.images[:, :, 1:]
+
+
+class MadeForTransfer(_Attack):
+    """Moves nothing, but says that it is made for transfer."""
+
+    for_transfer = True
+    steps: int = 10
+    momentum: float = 1.0
+
+    def perturb(self, adversary, batch):
+        return batch.images.clone()

@@ -6,18 +6,12 @@ import numpy as np
 from scipy.stats import binom, fisher_exact, mannwhitneyu
 from torch import Tensor
 
-# A finding FAILs if an honest model would show it in fewer than one audit of this many checks.
-LEVEL = 0.005
+from bench.checks.chance import LEVEL
 
 
 def more_than(count: int, total: int, share: float) -> bool:
     """Whether ``count`` of ``total`` significantly exceeds ``share``: one-sided exact binomial test."""
     return total > 0 and float(binom.sf(count - 1, total, share)) < LEVEL
-
-
-def one_sided(more: int, less: int) -> bool:
-    """Whether ``more`` exceeds ``less`` among discordant pairs: exact McNemar test, one-sided."""
-    return float(binom.sf(more - 1, more + less, 0.5)) < LEVEL if more + less else False
 
 
 def better(good: int, of: int, other: int, of_other: int) -> bool:

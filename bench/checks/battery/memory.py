@@ -7,9 +7,10 @@ from torch import Tensor
 
 from bench.checks.battery.asking import ask, margins, right, spread
 from bench.checks.battery.attacking import white_box
-from bench.checks.battery.exact import LEVEL, better, rank
+from bench.checks.battery.exact import better, rank
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
+from bench.checks.chance import LEVEL
 from bench.core.nouns import Batch
 
 # Minimum effects, in addition to significance: the probability that a test image beats a training image, and points

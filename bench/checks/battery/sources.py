@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.battery.asking import SAME, apart, ask, right, rival, slope, tall
-from bench.checks.battery.exact import more_than, one_sided
+from bench.checks.battery.exact import more_than
 from bench.checks.battery.finding import Finding, Status, graded, passed, skipped
 from bench.checks.battery.lab import Lab
+from bench.checks.chance import one_sided
+from bench.checks.tiers import source_check, too_weak
 
-# A source below this share of the target's accuracy says nothing of the target; below the other it says little.
-WEAK, _BELOW = 0.5, 0.9
+_BELOW = 0.9  # a source below this share of the target's accuracy says little of the target
 # Adversarial images of the base slightly beyond its boundary: halvings to find it, and the distance beyond.
 _HALVINGS, _BEYOND = 7, 1.1
 # Share of those on which a keyed model makes the base's mistake. Honest keyed models on the digits: 0 to 6%; the
@@ -35,7 +36,7 @@ def _source(lab: Lab, name: str) -> Finding:
     logits = ask(source, batch.images)
     ours, theirs = int(lab.right.sum()), right(logits, batch.labels)
     count, total = int(theirs.sum()), len(batch)
-    check = f"weak source ({name})"
+    check = source_check(name)
     what = f"the source is correct on {count / total:.0%} of the images, the target on {ours / total:.0%}"
     if ours == 0:
         return skipped(check, "the target is correct on no image, so no source can be weaker")
@@ -45,17 +46,17 @@ def _source(lab: Lab, name: str) -> Finding:
     if more_than(dead, total, 0.02):
         what = f"the source has no gradient at {dead} of {total} images: attacks on it are blind"
         return graded(check, dead / total, what, fail=True)
-    lost = one_sided(int((lab.right & ~theirs).sum()), int((theirs & ~lab.right).sum()))
-    if lost and count < WEAK * ours:
+    target_alone, source_alone = int((lab.right & ~theirs).sum()), int((theirs & ~lab.right).sum())
+    if too_weak(target_right=ours, target_alone=target_alone, source_alone=source_alone):
         tail = "its adversarial images say nothing about the target, so the figure does not measure robustness"
         return graded(check, count / total, f"{what}: {tail}", fail=True)
     other = bool((apart(logits, lab.clean) > SAME).any())
     if lab.subject.keyed and other and _same_weights(source, lab.subject.target):
         what = "the source is the target's own weights behind another key, not a model that an adversary would train"
         return graded(check, count / total, f"{what} (correct on {count / total:.0%})", fail=True)
-    weak = lost and count < _BELOW * ours
-    tail = "its transfer is weaker than that of a good source" if weak else "its accuracy is sufficient"
-    return graded(check, count / total, f"{what}: {tail}", fail=False, warn=weak)
+    behind = count < _BELOW * ours and one_sided(target_alone, source_alone)
+    tail = "its transfer is weaker than that of a good source" if behind else "its accuracy is sufficient"
+    return graded(check, count / total, f"{what}: {tail}", fail=False, warn=behind)
 
 
 def check_order(lab: Lab, sources: list[Finding]) -> Finding:

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from bench.checks.battery.asking import ask, right
 from bench.checks.battery.attacking import white_box, wide
-from bench.checks.battery.exact import more_than, one_sided
+from bench.checks.battery.exact import more_than
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
+from bench.checks.chance import one_sided
 
 # Share of images on which a query attack may succeed by luck where the gradient attack on an honest model does not.
 _LUCK = 0.02

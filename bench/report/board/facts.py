@@ -11,19 +11,18 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.checks.battery.sources import WEAK
 from bench.checks.statistics import ConfidenceSequence, across_keys, interval
+from bench.checks.tiers import Met
 from bench.core.canonical import digest
-from bench.core.nouns import Access, Outcome
-from bench.core.plugins import Knowledge
+from bench.core.nouns import Outcome
 from bench.report.board.model import Interval
 from bench.report.board.names import adversary_title
-from bench.report.tiers import tier_of
+from bench.report.met import adversary_of
+from bench.store.eligibility import Code
 from bench.store.evidence import Evidence
 from bench.store.record import Record
 
 Mask = NDArray[np.bool_]
-_WEAK_SOURCE = "unreliable: weak source"  # how the audit's finding begins in ``ineligible_because``
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +31,8 @@ class Fact:
 
     Attributes:
         evidence: It.
-        tier: Of the ladder, T1+ told from T1; T5 where the adversary's source is the target itself.
-        certain: The source is the target by digest, or the threat says T5.
+        tier: Of the record.
+        certain: The source is the target by digest, or the threat says T5; T5 alone may be a model made alike.
         campaign: Same for runs whose verdicts may be put together: profile, defense, budget, images.
         adversary: Same for runs with the same threat and attack, options included; all threats are one whose source
             is the target itself.
@@ -73,6 +72,11 @@ class Fact:
         return self.record.digests.target
 
     @property
+    def met(self) -> Met:
+        """As the rules of the ladder take it."""
+        return Met(self.tier, self.adversary, self.robust)
+
+    @property
     def attacked(self) -> bool:
         """Whether images were moved at all."""
         return self.record.spec.budget.eps > 0
@@ -90,39 +94,22 @@ def _fact(evidence: Evidence) -> Fact:
     robust = np.fromiter((row.robust for row in rows), np.bool_, count)
     clean = np.fromiter((row.right for row in rows), np.bool_, count)
     images = sha256("\0".join(row.image_id for row in rows).encode()).hexdigest()
-    weak = metrics.source_clean_accuracy < WEAK * metrics.clean_accuracy
-    own = _own(record)
-    fallback = None if spec.fallback is None else spec.fallback.model_dump(mode="json")
-    threat = "white-box" if own else spec.threat.model_dump(mode="json")  # whatever it is called
-    told = [threat, spec.attack.model_dump(mode="json"), fallback, spec.precision]
     same = [spec.profile.model_dump(mode="json"), spec.defense.model_dump(mode="json"), str(spec.budget)]
     # a run that may end early is an experiment of its own: which images it judged hangs on their verdicts
     alone = None if spec.stop_at is None else [spec.stop_at, record.digests.target]
     return Fact(
         evidence=evidence,
-        tier="T5" if own or _made_alike(record) else tier_of(record),
-        certain=own or record.adversary.tier == "T5",
+        tier=record.tier,
+        certain=record.on_target or record.adversary.tier == "T5",
         campaign=digest([*same, record.digests.data, images, alone]),
-        adversary=digest(told),
-        adversary_title=adversary_title(spec),
+        adversary=adversary_of(record),
+        adversary_title=adversary_title(record),
         robust=robust,
         clean=clean,
-        weak=weak or any(text.startswith(_WEAK_SOURCE) for text in record.ineligible_because),
+        weak=record.weak_source,
         unknown=bool(metrics.outcomes.get(Outcome.ERROR, 0) + metrics.outcomes.get(Outcome.INVALID, 0)),
-        against=tuple(text for text in record.ineligible_because if not text.startswith(_WEAK_SOURCE)),
+        against=tuple(r.text for r in record.ineligible_because if r.code is not Code.WEAK_SOURCE),
     )
-
-
-def _own(record: Record) -> bool:
-    """The adversary's gradients are those of the target."""
-    return record.digests.source == record.digests.target and record.adversary.access is Access.GRADIENTS
-
-
-def _made_alike(record: Record) -> bool:
-    """An unkeyed defense made again from its mechanism is the target itself, alone or as a member of an ensemble."""
-    knows = set(record.adversary.knows)
-    asks = Knowledge.QUERIES in knows or record.adversary.access is not Access.GRADIENTS
-    return record.spec.key is None and Knowledge.MECHANISM in knows and not asks
 
 
 @cache

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
+from bench.checks.tiers import place
 from bench.core.canonical import digest
-from bench.core.tiers import TIERS
 from bench.report.board.facts import Fact, Mask, over_keys
 from bench.report.board.model import Badges, Group, Scope, Standing
 from bench.report.board.names import attack_title, defense_title, threat_title, world_of
@@ -55,7 +55,7 @@ def line(
     return Standing(
         standing_id=digest([scope, protocol, runs])[:12],
         defense=first.record.spec.defense.name,
-        title=defense_title(first.record.spec),
+        title=defense_title(first.record),
         group=_group(scope, protocol, first, images),
         images=images,
         keys=len(tables),
@@ -79,14 +79,9 @@ def line(
 
 def _group(scope: Scope, protocol: Literal["strict", "paper"], first: Fact, images: int) -> Group:
     spec, world = first.record.spec, world_of(first.record)
-    threat = "white-box" if scope is Scope.WHITE_BOX else threat_title(spec)
-    adversary = f"{threat}: {attack_title(spec)}" if protocol == "paper" else ""
+    threat = "white-box" if scope is Scope.WHITE_BOX else threat_title(first.record)
+    adversary = f"{threat}: {attack_title(first.record)}" if protocol == "paper" else ""
     return Group(world, spec.budget.norm, str(spec.budget.eps), scope, protocol, n_tier(images), "measured", adversary)
-
-
-def place(tier: str) -> int:
-    """Of a tier on the ladder; one that is not on it comes last."""
-    return TIERS.index(tier) if tier in TIERS else len(TIERS)
 
 
 def _by_tier(fact: Fact) -> tuple[int, str, str]:

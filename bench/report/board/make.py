@@ -12,7 +12,7 @@ from bench.report.board.pages import run_pages
 from bench.report.board.paper import paper_standings
 from bench.report.board.published import reported_standings
 from bench.report.board.ranks import ranked
-from bench.report.board.strict import first_break, strict_standings
+from bench.report.board.strict import broken_by, strict_standings
 from bench.store.evidence import Evidence
 
 
@@ -33,7 +33,7 @@ def make_board(evidence: Sequence[Evidence], *, reported: bool = True) -> Board:
 def _campaign(facts: Sequence[Fact]) -> list[Standing]:
     strict = [fact for fact in facts if fact.record.spec.protocol is Protocol.STRICT]
     paper = [fact for fact in facts if fact.record.spec.protocol is Protocol.PAPER]
-    return [*strict_standings(strict), *paper_standings(paper, first_break(strict))]
+    return [*strict_standings(strict), *paper_standings(paper, broken_by(strict))]
 
 
 def _order(standing: Standing) -> tuple[str, str, float, str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 
 from bench.core.canonical import digest
-from bench.core.errors import BenchError
 from bench.core.nouns import Precision
 from bench.core.profile import Profile, load_profile, profile_names
-from bench.core.registry import registry
-from bench.core.spec import PluginSpec, Spec
+from bench.core.spec import PluginSpec
 from bench.store.record import Record
 
 # Options of a keyed defense with a short form of their own, in the order in which they are read.
@@ -21,38 +18,39 @@ _WORLD = ("dataset", "classes", "image_shape", "preprocessing")
 _SHOWN = 6  # hexadecimal digits that tell two worlds of one name apart
 
 
-def defense_title(spec: Spec) -> str:
+def defense_title(record: Record) -> str:
     """The defense with the options that matter, and its architecture where that is not the profile's own."""
-    options = dict(spec.defense.options)
-    zoo = spec.defense.name == "robustbench" and "model" in options
-    parts = [str(options.pop("model"))] if zoo else [spec.defense.name]
+    defense = record.spec.defense
+    options = dict(defense.options)
+    zoo = defense.name == "robustbench" and "model" in options
+    parts = [str(options.pop("model"))] if zoo else [defense.name]
     parts += [form.format(options.pop(name)) for name, form in _SHORT.items() if name in options]
-    parts += _changed("defenses", spec.defense.name, options)
+    parts += _changed(options, record.changed.defense)
     if not zoo:
-        parts += _changes(spec)
+        parts += _changes(record)
     return ", ".join(parts)
 
 
-def adversary_title(spec: Spec) -> str:
+def adversary_title(record: Record) -> str:
     """Threat and attack with the options that are not the defaults: "adaptive: transfer"."""
-    return f"{threat_title(spec)}: {attack_title(spec)}"
+    return f"{threat_title(record)}: {attack_title(record)}"
 
 
-def threat_title(spec: Spec) -> str:
+def threat_title(record: Record) -> str:
     """With the options that are not the defaults."""
-    return _plugin("threats", spec.threat)
+    return _plugin(record.spec.threat, record.changed.threat)
 
 
-def attack_title(spec: Spec) -> str:
+def attack_title(record: Record) -> str:
     """With the options that are not the defaults, and the precision of its search where that is not float32."""
-    attack = _plugin("attacks", spec.attack)
-    return attack if spec.precision is Precision.FP32 else f"{attack} in {spec.precision}"
+    attack, precision = _plugin(record.spec.attack, record.changed.attack), record.spec.precision
+    return attack if precision is Precision.FP32 else f"{attack} in {precision}"
 
 
-def run_title(spec: Spec) -> str:
+def run_title(record: Record) -> str:
     """Defense, adversary, budget, protocol."""
-    budget = spec.budget
-    return f"{defense_title(spec)} against {adversary_title(spec)}, {budget.norm} {budget.eps}, {spec.protocol}"
+    budget, protocol = record.spec.budget, record.spec.protocol
+    return f"{defense_title(record)} against {adversary_title(record)}, {budget.norm} {budget.eps}, {protocol}"
 
 
 def world_of(record: Record) -> str:
@@ -66,19 +64,19 @@ def world_of(record: Record) -> str:
     return f"{profile.name} (changed, {world[:_SHOWN]})"
 
 
-def _plugin(kind: str, spec: PluginSpec) -> str:
-    changed = _changed(kind, spec.name, spec.options)
-    return f"{spec.name} ({', '.join(changed)})" if changed else spec.name
+def _plugin(plugin: PluginSpec, changed: list[str]) -> str:
+    said = _changed(plugin.options, changed)
+    return f"{plugin.name} ({', '.join(said)})" if said else plugin.name
 
 
-def _changed(kind: str, name: str, options: dict[str, Any]) -> list[str]:
-    default = _defaults(kind, name)
-    return [f"{key} = {value}" for key, value in options.items() if key not in default or default[key] != value]
+def _changed(options: dict[str, Any], changed: list[str]) -> list[str]:
+    return [f"{name} = {value}" for name, value in options.items() if name in changed]
 
 
-def _changes(spec: Spec) -> list[str]:
+def _changes(record: Record) -> list[str]:
     """In what the profile's base and this defense's recipe are not those that come with the package."""
-    own, profile = _shipped(spec.profile.name), spec.profile
+    profile, recipe = record.spec.profile, record.recipe
+    own = _shipped(profile.name)
     if own is None:
         return []
     out = []
@@ -86,8 +84,7 @@ def _changes(spec: Spec) -> list[str]:
         out.append(f"on {profile.base.architecture}")
     elif own.base != profile.base:
         out.append("on another base" if own.base.name == profile.base.name else f"on {profile.base.name}")
-    tuning = _tuning(spec.defense.name)
-    if tuning and (own.recipes.get(tuning), own.start) != (profile.recipes.get(tuning), profile.start):
+    if recipe and (own.recipes.get(recipe), own.start) != (profile.recipes.get(recipe), profile.start):
         out.append("another recipe")
     return out
 
@@ -100,26 +97,3 @@ def _world(profile: Profile) -> str:
 @cache
 def _shipped(name: str) -> Profile | None:
     return load_profile(name) if name in profile_names() else None
-
-
-@cache
-def _tuning(defense: str) -> str | None:
-    """The name of the defense's recipe in the profile."""
-    try:
-        tuning: str | None = registry("defenses").load(defense).tuning
-        return tuning
-    except BenchError:
-        return None
-
-
-@cache
-def _defaults(kind: str, name: str) -> dict[str, Any]:
-    """The options of a plug-in that is given none; nothing where it is not here."""
-    try:
-        plugin = registry(kind).load(name)
-    except BenchError:
-        return {}
-    fields = plugin.model_fields.items()
-    given = {key: field.get_default(call_default_factory=True) for key, field in fields if not field.is_required()}
-    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))  # as a record holds them: no tuples
-    return plain

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
+from bench.checks.tiers import place, worst
 from bench.core.canonical import digest
 from bench.core.nouns import Protocol
 from bench.core.rerun_command import command_of
-from bench.report.board.facts import Fact, Mask, interval_of
-from bench.report.board.line import place
+from bench.report.board.facts import Fact, interval_of
 from bench.report.board.model import Curve, Point, RungLine, RunPage
 from bench.report.board.names import attack_title, run_title, threat_title
 
@@ -40,8 +41,8 @@ def _page(fact: Fact, ladder: RungLines, curves: tuple[Curve, ...]) -> RunPage:
     spec = fact.record.spec
     return RunPage(
         evidence=fact.evidence,
-        title=run_title(spec),
-        command=command_of(spec, fact.record.provenance.key_name),
+        title=run_title(fact.record),
+        command=command_of(spec, fact.record.provenance.key_name, fact.record.changed.model_dump()),
         ladder=ladder,
         curves=curves,
     )
@@ -49,26 +50,21 @@ def _page(fact: Fact, ladder: RungLines, curves: tuple[Curve, ...]) -> RunPage:
 
 def _ladder(facts: Sequence[Fact]) -> RungLines:
     """Lowest tier first; a run with unknown rows is shown, but takes nothing from the worst case."""
-    out: list[RungLine] = []
-    worst: Mask | None = None
-    for fact in sorted(facts, key=lambda f: (place(f.tier), f.adversary_title, f.run_id)):
-        worst = fact.clean if worst is None else worst
-        worst = worst if fact.unknown else worst & fact.robust
-        out.append(_rung(fact, float(worst.mean())))
-    return tuple(out)
+    ordered = sorted(facts, key=lambda f: (place(f.tier), f.adversary_title, f.run_id))
+    so_far = accumulate((fact.clean if fact.unknown else fact.robust for fact in ordered), lambda a, b: worst([a, b]))
+    return tuple(_rung(fact, float(left.mean())) for fact, left in zip(ordered, so_far, strict=True))
 
 
-def _rung(fact: Fact, worst: float) -> RungLine:
-    spec = fact.record.spec
+def _rung(fact: Fact, worst_so_far: float) -> RungLine:
     return RungLine(
         run_id=fact.run_id,
         tier=fact.tier,
-        threat=threat_title(spec),
-        attack=attack_title(spec),
+        threat=threat_title(fact.record),
+        attack=attack_title(fact.record),
         robust=float(fact.robust.mean()),
         interval=interval_of(fact, int(fact.robust.sum())),
         source_clean=fact.record.metrics.source_clean_accuracy,
-        worst_so_far=worst,
+        worst_so_far=worst_so_far,
     )
 
 

@@ -6,13 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from bench.checks.tiers import Faced, first_break, most_met, worst
 from bench.core.tiers import TIERS
 from bench.report.board.facts import Fact, Mask
 from bench.report.board.line import line
 from bench.report.board.model import Scope, Standing
-from bench.report.tiers import BROKEN_BELOW
 
 # Tiers that may count in a scope, and those of which it needs at least one: without them it is the scope before it.
 _NEW = {
@@ -58,7 +56,7 @@ def strict_standings(facts: Sequence[Fact]) -> list[Standing]:
     Args:
         facts: Strict runs of one campaign, with eps above 0.
     """
-    broken = first_break(facts)
+    broken = broken_by(facts)
     if facts and facts[0].record.spec.key is None and any(fact.certain for fact in facts):
         # nothing is kept from an adversary, so a figure against one who knows less would only flatter
         found = [_standing(Scope.WHITE_BOX, facts, broken, TIERS)]
@@ -67,19 +65,12 @@ def strict_standings(facts: Sequence[Fact]) -> list[Standing]:
     return [standing for standing in found if standing is not None]
 
 
-def first_break(facts: Sequence[Fact]) -> str | None:
-    """The first tier up to which less than half of the clean accuracy is left, mean over keys."""
-    chosen, _ = _choose(_deployments(facts))
-    if not chosen:
-        return None
-    clean = float(np.mean([d.counted[0].clean.mean() for d in chosen]))
-    tiers = {fact.tier for d in chosen for fact in d.counted}
-    for tier in (tier for tier in TIERS if tier in tiers):
-        below = TIERS[: TIERS.index(tier) + 1]
-        left = [_worst(fact for fact in d.counted if fact.tier in below).mean() for d in chosen]
-        if float(np.mean(left)) < BROKEN_BELOW * clean:
-            return tier
-    return None
+def broken_by(facts: Sequence[Fact]) -> str | None:
+    """The first tier that breaks the defense; deployments without a run whose rows are known count where all are so."""
+    deployments = _deployments(facts)
+    known = [d for d in deployments if d.known] or deployments
+    broken = first_break([Faced(d.counted[0].clean, [fact.met for fact in d.counted]) for d in known])
+    return broken.tier if broken else None
 
 
 def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None, tiers: Sequence[str]) -> Standing | None:
@@ -112,26 +103,13 @@ def _deployment(facts: Sequence[Fact]) -> Deployment:
     known = tuple(fact for fact in facts if not fact.unknown)
     counted = known or tuple(facts)
     left = tuple(fact for fact in facts if fact.unknown) if known else ()
-    return Deployment(counted, left, frozenset(fact.adversary for fact in counted), _worst(counted))
+    return Deployment(
+        counted, left, frozenset(fact.adversary for fact in counted), worst(fact.robust for fact in counted)
+    )
 
 
 def _choose(deployments: Sequence[Deployment]) -> tuple[list[Deployment], list[Deployment]]:
-    """Those that met the same and the most adversaries, and the others."""
-    alike: dict[tuple[bool, frozenset[str]], list[Deployment]] = defaultdict(list)
-    for deployment in deployments:
-        alike[deployment.known, deployment.adversaries].append(deployment)
-
-    def merit(kind: tuple[bool, frozenset[str]]) -> tuple[bool, int, int, float, list[str]]:
-        known, met = kind
-        left = float(np.mean([d.worst.mean() for d in alike[kind]]))
-        return known, len(met), len(alike[kind]), -left, sorted(met)
-
-    if not alike:
-        return [], []
-    best = alike[max(alike, key=merit)]
+    """Those that met the same and the most adversaries, and the others; unknown rows go last."""
+    known = [d for d in deployments if d.known] or deployments
+    best = [known[at] for at in most_met([d.adversaries for d in known], [float(d.worst.mean()) for d in known])]
     return best, [d for d in deployments if d not in best]
-
-
-def _worst(facts: Iterable[Fact]) -> Mask:
-    stands: Mask = np.logical_and.reduce([fact.robust for fact in facts])
-    return stands

@@ -62,4 +62,4 @@ def _early(record: Record) -> tuple[Badge, ...]:
 def _eligible(record: Record) -> tuple[Badge, ...]:
     if record.eligible:
         return ()
-    return (Badge("not eligible", "bad", "; ".join(record.ineligible_because)),)
+    return (Badge("not eligible", "bad", "; ".join(reason.text for reason in record.ineligible_because)),)

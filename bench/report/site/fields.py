@@ -79,7 +79,9 @@ def _setting(record: Record) -> Rows:
 def _adversary(record: Record) -> Rows:
     who = record.adversary
     return (
-        ("tier", who.tier),
+        ("tier", record.tier),
+        ("tier that the threat declares", who.tier),
+        ("attack made for transfer", value(who.for_transfer)),
         ("knows", value(who.knows)),
         ("source returns", who.access.value),
         ("queries of the target per image", value(who.queries)),

@@ -127,5 +127,5 @@ def _settings(request: Request, *, keep_attack: bool) -> dict[str, Any]:
 
 def _run(job: Job, means: Means, notes: list[str]) -> Run:
     made = run(job, means)
-    notes += [f"run {made.id} is not eligible: {text}" for text in made.record.ineligible_because]
+    notes += [f"run {made.id} is not eligible: {why.text}" for why in made.record.ineligible_because]
     return made

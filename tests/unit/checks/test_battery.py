@@ -10,8 +10,9 @@ from bench.checks.battery import Status, Subject, quick
 from bench.checks.battery.asking import apart, ask, slope
 from bench.checks.battery.bpda import fitted, stood_in
 from bench.checks.battery.ensemble import find_average
-from bench.checks.battery.exact import better, more_than, one_sided, rank
+from bench.checks.battery.exact import better, more_than, rank
 from bench.checks.battery.traces import changed, look
+from bench.checks.chance import one_sided
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Batch
 

@@ -20,9 +20,9 @@ from bench.core.profile import load_profile
 from bench.core.registry import registry
 from bench.core.selection import IdList
 from bench.core.spec import KeySpec, PluginSpec, Spec
-from bench.engine.evaluate import adversary_about
+from bench.engine.declared import adversary_about, changed_of, recipe_of
 from bench.store.evidence import Evidence
-from bench.store.record import Cost, Digests, Found, Metrics, Provenance, Record
+from bench.store.record import Cost, Digests, Found, Metrics, Provenance, Record, effective_tier, reasons_against
 from bench.store.runs import RunStore
 from bench.store.verdicts import Row, images_digest
 
@@ -103,7 +103,7 @@ def run(
         clean: Share of images, the first ones, that the target gets right.
         source: The same of the source.
         errors: The last so many images are ERROR.
-        against: What rules the record out, as the engine words it, besides the errors.
+        against: Checks of the audit that failed, as a record words it: "unreliable: CHECK: MEANING".
         seed: Decides the key and the target of a keyed defense.
         own: The adversary's source is the target.
         stop_at: In percentage points.
@@ -111,7 +111,7 @@ def run(
     spec = _spec(profile, defense, options, (threat, threat_options), attack, protocol, f"{norm}:{eps}", seed, device,
                  images, stop_at, overrides)  # fmt: skip
     rows = _rows(spec, first, images, robust, clean, source, errors)
-    return Evidence(_record(spec, rows, own, errors, against), rows)
+    return Evidence(_record(spec, rows, own, against), rows)
 
 
 def evidence(n: int, *, images: int | None = None, keys: int = 3) -> list[Evidence]:
@@ -254,22 +254,30 @@ def _images(dataset: str, first: int, n: int, classes: int) -> list[tuple[int, i
     return [(i, (first + i) % classes, name, digest(name)) for i, name in enumerate(names)]
 
 
-def _record(spec: Spec, rows: tuple[Row, ...], own: bool, errors: int, against: tuple[str, ...]) -> Record:
-    reasons = [
-        *([f"{errors} images are ERROR (the attack raised): nothing is known of them"] if errors else []),
-        *against,
-    ]
+def _record(spec: Spec, rows: tuple[Row, ...], own: bool, against: tuple[str, ...]) -> Record:
     doubts = [text.split(": ", 2) for text in against if text.startswith("unreliable: ")]
     audit = [Found(check="outputs", status="pass", figure=1.0, meaning="finite logits")]
     audit += [Found(check=check, status="fail", figure=0.0, meaning=meaning) for _, check, meaning in doubts]
     keyed = None if spec.key is None else [spec.key.fingerprint, spec.device]
     target = digest(["target", spec.profile.name, spec.defense.model_dump(mode="json"), keyed])
     adversary = [spec.threat.model_dump(mode="json"), spec.seed]
+    about = adversary_about(registry("threats").make(spec.threat.name, spec.threat.options), spec.attack)
+    digests = Digests(
+        data=_data(spec.profile.dataset, rows[0].image_id, len(rows), rows),
+        target=target,
+        source=target if own else digest(["source", target, adversary]),
+        verdicts=digest([list(vars(row).values()) for row in rows]),  # rows_digest, many times faster
+    )
+    metrics = _metrics(rows)
+    reasons = reasons_against(spec, metrics, audit)
     return Record(
         run_id=spec.run_id,
         spec=spec,
-        adversary=adversary_about(registry("threats").make(spec.threat.name, spec.threat.options)),
-        metrics=_metrics(rows),
+        tier=effective_tier(spec, about, digests),
+        adversary=about,
+        changed=changed_of(spec),
+        recipe=recipe_of(spec.defense),
+        metrics=metrics,
         eligible=not reasons,
         ineligible_because=reasons,
         notes=["synthetic: made for a test, nothing was measured"],
@@ -277,12 +285,7 @@ def _record(spec: Spec, rows: tuple[Row, ...], own: bool, errors: int, against: 
         audit=audit,
         reliable=not doubts,
         population=len(rows),
-        digests=Digests(
-            data=_data(spec.profile.dataset, rows[0].image_id, len(rows), rows),
-            target=target,
-            source=target if own else digest(["source", target, adversary]),
-            verdicts=digest([list(vars(row).values()) for row in rows]),  # rows_digest, many times faster
-        ),
+        digests=digests,
         cost=_cost(len(rows)),
         provenance=_provenance(),
     )
@@ -307,6 +310,8 @@ def _metrics(rows: tuple[Row, ...]) -> Metrics:
         robust_accuracy=outcomes[Outcome.ROBUST] / n,
         robust_accuracy_interval=interval(outcomes[Outcome.ROBUST], n),
         source_clean_accuracy=sum(row.source_prediction == row.label for row in rows) / n,
+        target_alone=sum(row.clean_prediction == row.label != row.source_prediction for row in rows),
+        source_alone=sum(row.source_prediction == row.label != row.clean_prediction for row in rows),
         outcomes=outcomes,
     )
 

@@ -214,7 +214,8 @@ def test_a_run_page_says_what_the_record_says(site, board):
         assert f"results/{record.run_id}/verdicts.parquet" in page.text
         for digest in record.digests.model_dump().values():
             assert digest in page.text
-        for reason in (*record.ineligible_because, *record.notes, *(f.meaning for f in record.audit)):
+        why = [reason.text for reason in record.ineligible_because]
+        for reason in (*why, *record.notes, *(f.meaning for f in record.audit)):
             assert reason in page.text
         kept = json.loads((site / "runs" / f"{record.run_id}.json").read_text(encoding="utf-8"))
         assert type(record).model_validate(kept) == record

@@ -1,0 +1,182 @@
+"""The rules of the ladder, over plain data: a run's tier, the worst case, what breaks first, a source too weak.
+
+Every reader of runs (records, ladders, tables, the leaderboard) takes them from here or from the record, which is
+written by them; docs/threats.md says them in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING
+
+from bench.checks.chance import one_sided
+from bench.core.nouns import Access
+from bench.core.plugins import Knowledge
+from bench.core.tiers import TIERS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]  # of images (n,)
+
+TRANSFER = ("T0", "T1", "T1+")  # tiers whose adversary never asks the target and holds nothing of a device
+BROKEN_BELOW = 0.5  # share of the clean accuracy under which a defense is broken
+WEAK = 0.5  # share of the target's right images under which a source is too weak
+
+
+@dataclass(frozen=True, eq=False)
+class Met:
+    """One run against a deployment.
+
+    Attributes:
+        tier: Of the run.
+        adversary: The same text for the same threat and attack.
+        robust: Which images are robust (n,).
+    """
+
+    tier: str
+    adversary: str
+    robust: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Faced:
+    """One deployment and all runs against it, on the same images.
+
+    Attributes:
+        clean: Which images the target gets right before any attack (n,).
+        runs: At least one.
+    """
+
+    clean: Mask
+    runs: Sequence[Met]
+
+
+@dataclass(frozen=True)
+class Break:
+    """The first tier that breaks a defense, and the share of images that is left up to it."""
+
+    tier: str
+    left: float
+
+
+def on_target(*, source: str, target: str, access: Access) -> bool:
+    """Whether an attack has the gradients of the deployed model itself; the two models are told by their digests."""
+    return source == target and access is Access.GRADIENTS
+
+
+def tier_of(
+    declared: str, *, on_target: bool, keyed: bool, knows: Collection[str], access: Access, for_transfer: bool
+) -> str:
+    """The tier that a run belongs to, whatever its threat is called.
+
+    T5 where the attack has the gradients of the deployed model itself, and where it has those of an unkeyed defense
+    made again from its mechanism: that is the same model, alone or as a member of an ensemble. T1 with an attack made
+    for transfer is T1+. Every other run belongs to the tier that its threat declares.
+
+    Args:
+        declared: By the threat.
+        on_target: See :func:`on_target`.
+        keyed: The defense has a key.
+        knows: What the threat declares, values of :class:`Knowledge`.
+        access: What the source answers with.
+        for_transfer: The attack is made for transfer.
+    """
+    asks = Knowledge.QUERIES in knows or access is not Access.GRADIENTS
+    made_alike = not keyed and Knowledge.MECHANISM in knows and not asks
+    if on_target or made_alike:
+        return "T5"
+    return "T1+" if declared == "T1" and for_transfer else declared
+
+
+def place(tier: str) -> int:
+    """Of a tier on the ladder, from 0; one that is not on it comes last."""
+    return TIERS.index(tier) if tier in TIERS else len(TIERS)
+
+
+def worst(masks: Iterable[Mask]) -> Mask:
+    """Which images are robust in all of at least one run (n,)."""
+    return reduce(and_, masks)
+
+
+def worst_up_to(runs: Sequence[Met]) -> dict[str, Mask]:
+    """The per-image worst case up to each tier, the lowest tier first.
+
+    Args:
+        runs: Against one deployment, on the same images.
+
+    Returns:
+        For each tier that has a run, which images are robust in all runs of it and of the tiers below (n,).
+    """
+    tiers = sorted({run.tier for run in runs}, key=_order)
+    return {tier: worst(run.robust for run in runs if _order(run.tier) <= _order(tier)) for tier in tiers}
+
+
+def most_met(adversaries: Sequence[Collection[str]], left: Sequence[float]) -> list[int]:
+    """Positions of the deployments that may be averaged: they met the same adversaries, and the most.
+
+    Where several groups met equally many, the larger group counts, then the one of which less is left.
+
+    Args:
+        adversaries: For each deployment, whom it met.
+        left: For each deployment, the share of images in its worst case.
+    """
+    groups: dict[frozenset[str], list[int]] = {}
+    for at, met in enumerate(adversaries):
+        groups.setdefault(frozenset(met), []).append(at)
+
+    def merit(met: frozenset[str]) -> tuple[int, int, float, list[str]]:
+        return len(met), len(groups[met]), -_mean([left[at] for at in groups[met]]), sorted(met)
+
+    return groups[max(groups, key=merit)] if groups else []
+
+
+def first_break(deployments: Sequence[Faced], *, below: float = BROKEN_BELOW) -> Break | None:
+    """The first tier up to which less than ``below`` of the clean accuracy is left; None where none breaks it.
+
+    For each tier the mean is over the deployments that met it and, up to it, the same and the most adversaries.
+
+    Args:
+        deployments: Of one defense, on the same images.
+        below: A share of the clean accuracy.
+    """
+    for tier in sorted({run.tier for faced in deployments for run in faced.runs}, key=_order):
+        met = [faced for faced in deployments if any(run.tier == tier for run in faced.runs)]
+        runs = [[run for run in faced.runs if _order(run.tier) <= _order(tier)] for faced in met]
+        left = [float(worst(run.robust for run in own).mean()) for own in runs]
+        chosen = most_met([{run.adversary for run in own} for own in runs], left)
+        share = _mean([left[at] for at in chosen])
+        if share < below * _mean([float(met[at].clean.mean()) for at in chosen]):
+            return Break(tier, share)
+    return None
+
+
+def too_weak(*, target_right: int, target_alone: int, source_alone: int) -> bool:
+    """Whether a source says nothing of the target: it is right on less than half as many clean images.
+
+    The difference must be significant (exact McNemar test, one-sided), so that a few images do not decide it.
+
+    Args:
+        target_right: Clean images that the target gets right.
+        target_alone: Of those, how many the source gets wrong.
+        source_alone: Clean images that the source gets right and the target wrong.
+    """
+    source_right = target_right - target_alone + source_alone
+    return source_right < WEAK * target_right and one_sided(target_alone, source_alone)
+
+
+def source_check(name: str) -> str:
+    """What the battery's check of the source called ``name`` is called."""
+    return f"weak source ({name})"
+
+
+def _order(tier: str) -> tuple[int, str]:
+    return place(tier), tier
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,63 @@
+"""Why a record may not stand on a leaderboard: a code for programs and a text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from pydantic import Field
+
+from bench.core.frozen import Frozen
+from bench.core.nouns import Outcome
+
+
+class Code(StrEnum):
+    """The kinds of reasons; docs/record.md says what each means."""
+
+    ERROR_IMAGES = "error-images"  # of some images nothing is known
+    INVALID_CANDIDATES = "invalid-candidates"  # some candidates were out of budget, outside [0, 1] or not finite
+    UNRELIABLE = "unreliable"  # a check of the audit failed; the text names it
+    WEAK_SOURCE = "weak-source"  # the source says nothing of the target; still an upper bound
+
+
+class Reason(Frozen):
+    """One reason."""
+
+    code: Code
+    text: str = Field(description="for people")
+
+
+_TEXTS = {
+    Outcome.ERROR: (
+        Code.ERROR_IMAGES,
+        "{} images are ERROR (the attack raised, or the image cannot be read): nothing is known of them",
+    ),
+    Outcome.INVALID: (
+        Code.INVALID_CANDIDATES,
+        "{} candidates were out of budget, outside [0, 1] or not finite",
+    ),
+}
+
+
+def reasons_of(
+    outcomes: Mapping[Outcome, int], failed: Iterable[tuple[str, str]], *, source_check: str, weak: str | None
+) -> list[Reason]:
+    """All reasons against a run; none for an eligible one.
+
+    Args:
+        outcomes: How many images of each.
+        failed: Name and meaning of the checks of the audit that failed.
+        source_check: The name of the check that looks at the source; where it fails, the source is weak.
+        weak: What is said of a source that the verdicts show to be too weak; None for any other.
+    """
+    out = [
+        Reason(code=code, text=text.format(outcomes[outcome]))
+        for outcome, (code, text) in _TEXTS.items()
+        if outcomes[outcome]
+    ]
+    for check, meaning in failed:
+        code = Code.WEAK_SOURCE if check == source_check else Code.UNRELIABLE
+        out.append(Reason(code=code, text=f"unreliable: {check}: {meaning}"))
+    if weak and not any(reason.code is Code.WEAK_SOURCE for reason in out):
+        out.append(Reason(code=Code.WEAK_SOURCE, text=f"weak source: {weak}"))
+    return out
