@@ -294,8 +294,9 @@ def test_a_threat_that_says_it_is_another(run):
 
 def test_titles_that_the_plugins_do_not_give(run):
     data = record(run)
-    for kind, names in (("defense", ["block_size"]), ("attack", [])):
-        rewrite(run, put(data, ("changed", kind), names))
+    for kind in ("defense", "attack"):
+        told = data["changed"][kind]
+        rewrite(run, put(data, ("changed", kind), [] if told else list(data["spec"][kind]["options"])[:1]))
         assert refused(run) == f"changed.{kind}"
     rewrite(run, put(data, ("changed", "attack"), ["nothing"]))
     assert refused(run) == "changed"
