@@ -68,7 +68,7 @@ def honest_rows(n: int = 24) -> list[Row]:
 
 def honest_record(rows: list[Row], **changes: Any) -> Record:
     """A record that says what the rows say."""
-    spec = Spec(
+    honest = Spec(
         profile=load_profile("digits"),
         defense=PluginSpec(name="key-full", options={"transform": "pixel-shuffle", "block_size": 4}),
         threat=PluginSpec(name="non-adaptive"),
@@ -83,7 +83,8 @@ def honest_record(rows: list[Row], **changes: Any) -> Record:
         batch_size=100,
         shard_size=100,
         key=KeySpec(fingerprint=Key.from_seed(0, "defender").fingerprint, origin="seed"),
-    ).model_copy(update=changes.pop("spec", {}))
+    )
+    spec = honest.model_copy(update=changes.pop("spec", {}))
     values: dict[str, Any] = {
         "run_id": spec.run_id,
         "spec": spec,
@@ -117,14 +118,14 @@ def honest_record(rows: list[Row], **changes: Any) -> Record:
         ),
     }  # fmt: skip
     values |= changes
-    reasons = reasons_against(spec, values["metrics"], values["audit"])
+    reasons = reasons_against(honest, values["metrics"], values["audit"])
     values = {
-        "tier": effective_tier(spec, values["adversary"], values["digests"]),
+        "tier": effective_tier(honest, values["adversary"], values["digests"]),
         "eligible": not reasons,
         "ineligible_because": reasons,
         **values,
     }
-    return Record(**values)
+    return Record.model_construct(**values)
 
 
 def installed_changes(spec: Spec) -> Changed:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.checks.statistics import ConfidenceSequence, across_keys, interval
 from bench.checks.tiers import Met
@@ -22,7 +21,8 @@ from bench.store.eligibility import Code
 from bench.store.evidence import Evidence
 from bench.store.record import Record
 
-Mask = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from bench.checks.tiers import Mask
 
 
 @dataclass(frozen=True, eq=False)

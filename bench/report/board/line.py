@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.checks.tiers import place
 from bench.core.canonical import digest
-from bench.report.board.facts import Fact, Mask, over_keys
+from bench.report.board.facts import Fact, over_keys
 from bench.report.board.model import Badges, Group, Scope, Standing
 from bench.report.board.names import attack_title, defense_title, threat_title, world_of
+
+if TYPE_CHECKING:
+    from bench.checks.tiers import Mask
 
 # RobustBench's subset and the paper's split are the usual sizes; a larger sample may not hide behind a smaller one.
 _N_TIERS = ((50_000, "50,000"), (5_000, "5,000 and more"), (1_000, "1,000 and more"))

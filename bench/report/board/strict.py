@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.checks.tiers import Faced, first_break, most_met, worst
 from bench.core.tiers import TIERS
-from bench.report.board.facts import Fact, Mask
+from bench.report.board.facts import Fact
 from bench.report.board.line import line
 from bench.report.board.model import Scope, Standing
+
+if TYPE_CHECKING:
+    from bench.checks.tiers import Mask
 
 # Tiers that may count in a scope, and those of which it needs at least one: without them it is the scope before it.
 _NEW = {
