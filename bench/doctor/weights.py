@@ -17,9 +17,9 @@ from bench.core.seeds import seed_of
 from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Health, Topic, one_line
 from bench.engine.bases import base_model
-from bench.models.checkpoint import check_file
 from bench.models.classifier import backbone
 from bench.models.pretrained import find_weights, is_offline
+from bench.models.state_files import check_file
 from bench.store.models import ModelCache
 
 _TOPIC = Topic("weights")

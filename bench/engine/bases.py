@@ -14,9 +14,10 @@ from bench.core.nouns import Trained
 from bench.core.plugins import Split
 from bench.core.profile import Base, Profile
 from bench.engine.means import Means
-from bench.models.checkpoint import expect_digest, load_state
+from bench.models.checkpoint import load_state
 from bench.models.classifier import Classifier, backbone, freeze
 from bench.models.pretrained import find_weights
+from bench.models.state_files import expect_digest
 from bench.models.weights import load_weights, save_weights
 from bench.store.models import ModelCache
 from bench.training.fit import TRAINING_VERSION, fit, forget

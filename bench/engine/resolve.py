@@ -18,8 +18,8 @@ from bench.core.spec import KeySpec, PluginSpec, Spec
 from bench.engine.holders import seeded_key
 from bench.engine.job import Job
 from bench.engine.request import Request
-from bench.models.checkpoint import expect_digest
 from bench.models.pretrained import find_weights, timm_base, timm_shape
+from bench.models.state_files import expect_digest
 from bench.store.keyring import Keyring
 
 _FALLBACK = "pgd"

@@ -27,7 +27,7 @@ from bench.store.run import Run
 from bench.store.runs import RunFolder, RunStore
 from bench.store.untrusted import RefusedError, tame
 from bench.store.verdicts import write_rows
-from bench.submissions.archive import Pack, open_pack
+from bench.submissions.archive_reader import Pack, open_pack
 from bench.submissions.deployment import world_of
 from bench.submissions.gallery import MOST_BYTES
 from bench.submissions.images import check_images, read_images

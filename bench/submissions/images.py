@@ -18,7 +18,8 @@ from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.store.untrusted import RefusedError, parse_json
 from bench.store.verdicts import Row
-from bench.submissions.archive import Pack, shard_name
+from bench.submissions.archive import shard_name
+from bench.submissions.archive_reader import Pack
 
 _HEADER = 4096  # bytes; ours has about 80
 _FLOAT = 4

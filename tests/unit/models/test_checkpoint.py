@@ -13,8 +13,9 @@ from torch import nn
 from bench.core.canonical import sha256_of
 from bench.core.errors import InputError, UnknownNameError
 from bench.core.profile import Base
-from bench.models.checkpoint import expect_digest, load_state, read_state
+from bench.models.checkpoint import load_state
 from bench.models.pretrained import find_weights, is_offline, timm_base, timm_shape
+from bench.models.state_files import expect_digest, read_state
 
 VIT = "vit_tiny_patch16_224"
 AUGREG2 = "vit_base_patch16_224.augreg2_in21k_ft_in1k"

@@ -14,7 +14,8 @@ from bench.core.profile import load_profile
 from bench.core.registry import registry
 from bench.models.classifier import Classifier
 from bench.models.convstem import ConvStem
-from bench.models.zoo import _listed, zoo_model, zoo_names, zoo_network, zoo_preprocessing, zoo_weights
+from bench.models.zoo import zoo_model, zoo_network, zoo_preprocessing, zoo_weights
+from bench.models.zoo_lists import _listed, zoo_names
 
 SINGH = "Singh2023Revisiting_ConvNeXt-T-ConvStem"
 LIU = "Liu2023Comprehensive_Swin-L"
