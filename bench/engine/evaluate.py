@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,9 @@ from bench.core.nouns import Outcome, Verdict
 from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
-from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.declared import adversary_about
+from bench.engine.early_stop import Enough
 from bench.engine.flops import arithmetic, peak
 from bench.engine.job import Job
 from bench.engine.judge import judge
@@ -26,7 +26,7 @@ from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.shards import Reader, Shard, Unread, choose
-from bench.engine.summarise import SourceCost, stopping, summarise
+from bench.engine.summarise import SourceCost, summarise
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
@@ -165,42 +165,6 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Sh
             for text in shard.about["warnings"] if any(r.image_sha256 is None for r in shard.rows) else []:
                 means.progress.note(f"warning: {text}")
     return enough.taken(done)
-
-
-class Enough:
-    """Which shards a run takes: all, or as many in their order as make the interval narrow enough.
-
-    Args:
-        spec: Says how narrow, if at all.
-        population: Images in all.
-    """
-
-    def __init__(self, spec: Spec, population: int) -> None:
-        self._rule, self._shards = stopping(spec, population), range(-(-population // spec.shard_size))
-
-    def wanted(self, missing: list[int], done: Mapping[int, Shard]) -> Iterator[int]:
-        """The next shards to make, while more are needed; ``done`` grows meanwhile."""
-        for index in missing:
-            if self._cut(done) is not None:
-                return
-            yield index
-
-    def taken(self, done: Mapping[int, Shard]) -> list[Shard]:
-        """The shards that count."""
-        cut = self._cut(done)
-        return [done[index] for index in (self._shards if cut is None else self._shards[: cut + 1])]
-
-    def _cut(self, done: Mapping[int, Shard]) -> int | None:
-        """The first shard after which it is enough, all before it being there."""
-        robust = images = 0
-        for index in self._shards if self._rule else ():
-            if index not in done:
-                return None
-            rows = done[index].rows
-            robust, images = robust + sum(r.robust for r in rows), images + len(rows)
-            if self._rule and self._rule.done(robust, images):
-                return index
-        return None
 
 
 def _run(backend: Backend, work: Callable[[int], Shard], items: Iterable[int], advance: Advance) -> Iterator[Shard]:

@@ -10,6 +10,7 @@ from bench.core.nouns import Outcome, Protocol, Trained
 from bench.core.registry import registry
 from bench.core.spec import Spec
 from bench.engine.declared import changed_of, recipe_of
+from bench.engine.early_stop import sequence_of, stopped
 from bench.engine.flops import Arithmetic
 from bench.engine.shards import Shard
 from bench.store.record import (
@@ -81,7 +82,7 @@ def summarise(
         metrics=metrics,
         eligible=not against,
         ineligible_because=against,
-        notes=[*_notes(spec, rows, source, about), *_stopped(spec, len(rows), population)],
+        notes=[*_notes(spec, rows, source, about), *stopped(spec, len(rows), population)],
         warnings=list(dict.fromkeys(w for a in said for w in a["warnings"])),
         population=population,
         audit=audit,
@@ -90,31 +91,6 @@ def summarise(
         cost=_cost(spec, shards, effort, seconds),
         provenance=provenance,
     )
-
-
-def stopping(spec: Spec, population: int) -> ConfidenceSequence | None:
-    """When a run may end early: the interval is for the figure of all its ``population`` images."""
-    return ConfidenceSequence(spec.stop_at, population=population) if spec.stop_at else None
-
-
-def sequence_of(spec: Spec, n: int, population: int) -> ConfidenceSequence | None:
-    """Whose interval a run reports that may end early, None for one that may not.
-
-    It is for the figure of all images, or, where all were judged, for that of what they are a sample of.
-    """
-    if spec.stop_at is None:
-        return None
-    return ConfidenceSequence(spec.stop_at, population=population if n < population else None)
-
-
-def _stopped(spec: Spec, n: int, population: int) -> list[str]:
-    if spec.stop_at is None:
-        return []
-    held = "holds however often it was looked at"
-    if n == population:
-        return [f"all {n} images were judged before the interval was {spec.stop_at:g} points to either side; it {held}"]
-    ended = f"the run ended after {n} of {population} images in random order, {spec.stop_at:g} points to either side"
-    return [f"{ended}; the interval is for the figure of all of them and {held}"]
 
 
 def _cost(spec: Spec, shards: list[Shard], effort: SourceCost, seconds: float) -> Cost:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from bench.core.key import Key
 from bench.core.progress import stage
+from bench.engine.early_stop import sequence_of
 from bench.engine.evaluate import Evaluation
 from bench.engine.job import Job
 from bench.engine.means import Means
-from bench.engine.summarise import metrics_of, sequence_of
+from bench.engine.summarise import metrics_of
 from bench.store.runs import RunFolder
 from bench.store.verdicts import images_digest
 

@@ -11,7 +11,8 @@ from bench.core.ball import allowance
 from bench.core.nouns import Protocol
 from bench.core.selection import IdList
 from bench.core.spec import Spec
-from bench.engine.summarise import metrics_of, sequence_of
+from bench.engine.early_stop import sequence_of
+from bench.engine.summarise import metrics_of
 from bench.store.record import Record
 from bench.store.untrusted import RefusedError, tame
 from bench.store.verdicts import Row
