@@ -54,6 +54,13 @@ def test_imports_follow_the_arrows(path):
     assert imports(path) <= allowed, f"{room} may import {sorted(allowed)}"
 
 
+def test_unit_tests_lie_in_rooms_and_no_two_files_of_tests_share_a_name():
+    tests = Path(__file__).parents[1]
+    assert {p.name for p in (tests / "unit").iterdir() if any(p.glob("test_*.py"))} <= set(ARROWS)
+    names = [p.name for p in tests.rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)
+
+
 def test_no_room_holds_too_much_of_the_house():
     lines = dict.fromkeys(ARROWS, 0)
     for path in FILES:
