@@ -1,4 +1,4 @@
-"""The test by which chance alone fails no honest model, in plain Python: records are read without SciPy."""
+"""The exact test that keeps honest models from failing by chance, in plain Python: records are read without SciPy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def one_sided(more: int, less: int) -> bool:
 
 
 def _at_most(count: int, of: int) -> float:
-    """The chance of at most ``count`` heads in ``of`` throws of a fair coin, ``count`` below half of them.
+    """Probability of at most ``count`` heads in ``of`` throws of a fair coin, ``count`` below half of them.
 
-    Terms fall by more than the ratio of the first two, so the sum ends once they no longer change it.
+    The terms decrease at least geometrically, so the sum ends once they no longer change it.
     """
     term = total = exp(lgamma(of + 1) - lgamma(count + 1) - lgamma(of - count + 1) - of * log(2))
     for heads in range(count, 0, -1):

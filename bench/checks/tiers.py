@@ -1,7 +1,7 @@
-"""The rules of the ladder, over plain data: a run's tier, the worst case, what breaks first, a source too weak.
+"""The rules of the ladder, over plain data: tier of a run, worst case, first break, weak sources.
 
-Every reader of runs (records, ladders, tables, the leaderboard) takes them from here or from the record, which is
-written by them; docs/threats.md says them in words.
+All readers of runs (records, ladders, tables, the leaderboard) use these rules, directly or through the record;
+docs/threats.md describes them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]  # of images (n,)
 
-TRANSFER = ("T0", "T1", "T1+")  # tiers whose adversary never asks the target and holds nothing of a device
-BROKEN_BELOW = 0.5  # share of the clean accuracy under which a defense is broken
-WEAK = 0.5  # share of the target's right images under which a source is too weak
+TRANSFER = ("T0", "T1", "T1+")  # tiers with an adversary that never queries the target and has no device content
+BROKEN_BELOW = 0.5  # share of the clean accuracy below which a defense is broken
+WEAK = 0.5  # share of the target's correct images below which a source is too weak
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class Met:
     """One run against a deployment.
 
     Attributes:
-        tier: Of the run.
-        adversary: The same text for the same threat and attack.
-        robust: Which images are robust (n,).
+        tier: Tier of the run.
+        adversary: A text that identifies threat and attack.
+        robust: The robust images (n,).
     """
 
     tier: str
@@ -48,7 +48,7 @@ class Faced:
     """One deployment and all runs against it, on the same images.
 
     Attributes:
-        clean: Which images the target gets right before any attack (n,).
+        clean: Images that the target classifies correctly without attack (n,).
         runs: At least one.
     """
 
@@ -58,33 +58,33 @@ class Faced:
 
 @dataclass(frozen=True)
 class Break:
-    """The first tier that breaks a defense, and the share of images that is left up to it."""
+    """The first tier that breaks a defense, and the share of images that remains up to it."""
 
     tier: str
     left: float
 
 
 def on_target(*, source: str, target: str, access: Access) -> bool:
-    """Whether an attack has the gradients of the deployed model itself; the two models are told by their digests."""
+    """Whether an attack has the gradients of the deployed model itself; the digests of the two models decide."""
     return source == target and access is Access.GRADIENTS
 
 
 def tier_of(
     declared: str, *, on_target: bool, keyed: bool, knows: Collection[str], access: Access, for_transfer: bool
 ) -> str:
-    """The tier that a run belongs to, whatever its threat is called.
+    """The tier of a run, whatever the name of its threat.
 
-    T5 where the attack has the gradients of the deployed model itself, and where it has those of an unkeyed defense
-    made again from its mechanism: that is the same model, alone or as a member of an ensemble. T1 with an attack made
-    for transfer is T1+. Every other run belongs to the tier that its threat declares.
+    T5 if the attack has the gradients of the deployed model itself, or those of an unkeyed defense rebuilt from its
+    mechanism, which is the same model, alone or as a member of an ensemble. T1 with an attack designed for transfer is
+    T1+. Every other run has the tier that its threat declares.
 
     Args:
-        declared: By the threat.
+        declared: The threat's declared tier.
         on_target: See :func:`on_target`.
-        keyed: The defense has a key.
-        knows: What the threat declares, values of :class:`Knowledge`.
-        access: What the source answers with.
-        for_transfer: The attack is made for transfer.
+        keyed: Whether the defense has a key.
+        knows: The threat's declared knowledge, values of :class:`Knowledge`.
+        access: What the source returns.
+        for_transfer: Whether the attack is designed for transfer.
     """
     asks = Knowledge.QUERIES in knows or access is not Access.GRADIENTS
     made_alike = not keyed and Knowledge.MECHANISM in knows and not asks
@@ -94,12 +94,12 @@ def tier_of(
 
 
 def place(tier: str) -> int:
-    """Of a tier on the ladder, from 0; one that is not on it comes last."""
+    """Rank of a tier on the ladder, from 0; an unknown tier comes last."""
     return TIERS.index(tier) if tier in TIERS else len(TIERS)
 
 
 def worst(masks: Iterable[Mask]) -> Mask:
-    """Which images are robust in all of at least one run (n,)."""
+    """The images that are robust in all of at least one run (n,)."""
     return reduce(and_, masks)
 
 
@@ -110,19 +110,19 @@ def worst_up_to(runs: Sequence[Met]) -> dict[str, Mask]:
         runs: Against one deployment, on the same images.
 
     Returns:
-        For each tier that has a run, which images are robust in all runs of it and of the tiers below (n,).
+        For each tier with a run, the images that are robust in all runs of it and of the tiers below (n,).
     """
     tiers = sorted({run.tier for run in runs}, key=_order)
     return {tier: worst(run.robust for run in runs if _order(run.tier) <= _order(tier)) for tier in tiers}
 
 
 def most_met(adversaries: Sequence[Collection[str]], left: Sequence[float]) -> list[int]:
-    """Positions of the deployments that may be averaged: they met the same adversaries, and the most.
+    """Positions of the deployments that may be averaged: those with the same adversaries, and the most.
 
-    Where several groups met equally many, the larger group counts, then the one of which less is left.
+    If several groups have equally many, the larger group counts, then the one with the lower worst case.
 
     Args:
-        adversaries: For each deployment, whom it met.
+        adversaries: Adversaries of each deployment.
         left: For each deployment, the share of images in its worst case.
     """
     groups: dict[frozenset[str], list[int]] = {}
@@ -136,9 +136,9 @@ def most_met(adversaries: Sequence[Collection[str]], left: Sequence[float]) -> l
 
 
 def first_break(deployments: Sequence[Faced], *, below: float = BROKEN_BELOW) -> Break | None:
-    """The first tier up to which less than ``below`` of the clean accuracy is left; None where none breaks it.
+    """The first tier up to which less than ``below`` of the clean accuracy remains; None if none breaks it.
 
-    For each tier the mean is over the deployments that met it and, up to it, the same and the most adversaries.
+    For each tier the mean is over the deployments that have, up to it, the same and the most adversaries.
 
     Args:
         deployments: Of one defense, on the same images.
@@ -156,21 +156,21 @@ def first_break(deployments: Sequence[Faced], *, below: float = BROKEN_BELOW) ->
 
 
 def too_weak(*, target_right: int, target_alone: int, source_alone: int) -> bool:
-    """Whether a source says nothing of the target: it is right on less than half as many clean images.
+    """Whether a source is too weak: it classifies less than half as many clean images correctly as the target.
 
     The difference must be significant (exact McNemar test, one-sided), so that a few images do not decide it.
 
     Args:
-        target_right: Clean images that the target gets right.
-        target_alone: Of those, how many the source gets wrong.
-        source_alone: Clean images that the source gets right and the target wrong.
+        target_right: Clean images that the target classifies correctly.
+        target_alone: Those of them that the source misclassifies.
+        source_alone: Clean images that only the source classifies correctly.
     """
     source_right = target_right - target_alone + source_alone
     return source_right < WEAK * target_right and one_sided(target_alone, source_alone)
 
 
 def source_check(name: str) -> str:
-    """What the battery's check of the source called ``name`` is called."""
+    """Name of the battery's check of the source called ``name``."""
     return f"weak source ({name})"
 
 

@@ -1,4 +1,4 @@
-"""`bench ladder`: a defense against every adversary that could meet it."""
+"""`bench ladder`: a defense against every applicable adversary."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _print(record: LadderRecord, path: Path) -> None:
     tiers = Table("tier", "worst case in it", "worst case up to it", "95% interval", title="per-image worst case",
                   title_justify="left")  # fmt: skip
     for tier in record.tiers:
-        own = "no source worth it" if tier.robust_accuracy is None else f"<= {percent(tier.robust_accuracy)}"
+        own = "no usable source" if tier.robust_accuracy is None else f"<= {percent(tier.robust_accuracy)}"
         left, right = tier.interval
         tiers.add_row(tier.tier, own, f"<= {percent(tier.up_to)}", f"{100 * left:.1f} - {percent(right)}")
     console.print(tiers)
@@ -95,5 +95,5 @@ def _cells(rung: Rung) -> tuple[str, ...]:
     return rung.tier, plugin(rung.threat.name, options), rung.attack, percent(rung.source_clean_accuracy), robust
 
 
-# Options by which the rungs of one threat differ.
+# Options that distinguish the rungs of one threat.
 _TELLING = ("members", "base", "query_budget", "queries", "how", "compromised")

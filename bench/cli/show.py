@@ -1,4 +1,4 @@
-"""Records on standard output."""
+"""Records printed to standard output."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
 
 
 def print_keys(record: KeysRecord, path: Path) -> None:
-    """Several keys, and what they say together."""
+    """Several keys, and their combined result."""
     console = make_console()
     table = Table("seed", "run", "clean", "robust", title=f"{len(record.runs)} keys, {record.images} images each",
                   title_justify="left")  # fmt: skip
@@ -62,7 +62,7 @@ def print_keys(record: KeysRecord, path: Path) -> None:
     console.print(table)
     for name, figure, (low, high) in (
         ("mean over keys", record.mean, record.interval),
-        ("worst of them", record.minimum, record.minimum_interval),
+        ("worst key", record.minimum, record.minimum_interval),
     ):
         console.print(f"{name}: <= {percent(figure)} (95% interval {100 * low:.1f} - {percent(high)})")
     console.print(str(path), markup=False)
@@ -86,11 +86,11 @@ def _tier(record: Record) -> str:
 
 
 def _cost(record: Record) -> list[str]:
-    """What each attack took, and how much of the device it used."""
+    """Cost of each attack, and the utilisation of the device."""
     cost, images = record.cost, record.metrics.images
     lines = []
     for part in (part for part in cost.parts if part.forwards):
-        calls = f"{part.forwards / images:.1f} forward, {part.backwards / images:.1f} backward an image"
+        calls = f"{part.forwards / images:.1f} forward, {part.backwards / images:.1f} backward per image"
         model = f", {part.model_seconds:.1f} in the model" if part.model_seconds else ""
         lines.append(f"{part.attack}: {calls}; {part.seconds:.1f} s{model}")
     if not lines:
@@ -98,11 +98,11 @@ def _cost(record: Record) -> list[str]:
     flops = cost.source_forwards * cost.flops_forward + cost.source_backwards * cost.flops_backward
     rate = f", {cost.images_per_second:.1f} images/s" if cost.images_per_second else ""
     share = f", {percent(cost.mfu)} of the matrix-product peak while in the model" if cost.mfu is not None else ""
-    return [*lines, f"{flops / images / 1e9:.3g} GFLOP an image{rate}{share}"]
+    return [*lines, f"{flops / images / 1e9:.3g} GFLOP per image{rate}{share}"]
 
 
 def _reuse(record: Record) -> str:
     cost = record.cost
     parts = [f"{cost.shards_resumed} of {cost.shards} shards resumed"] if cost.shards_resumed else []
-    parts += [f"images of {cost.shards_reused} of {cost.shards} shards were kept already"] if cost.shards_reused else []
+    parts += [f"images of {cost.shards_reused} of {cost.shards} shards were reused"] if cost.shards_reused else []
     return f" ({', '.join(parts)})" if parts else ""

@@ -1,4 +1,4 @@
-"""What plug-ins declare, as a record keeps it: nobody who reads it needs the plug-ins."""
+"""Declarations of plug-ins in the format of a record, so that readers do not need the plug-ins."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bench.store.record import AdversaryAbout, Changed
 
 
 def adversary_about(threat: Threat, attack: PluginSpec) -> AdversaryAbout:
-    """What a threat model and an attack declare, for the record.
+    """Declarations of a threat model and an attack, for the record.
 
     Raises:
-        UnknownNameError: the attack is not installed.
+        UnknownNameError: if the attack is not installed.
     """
     return AdversaryAbout(**threat_about(threat), for_transfer=for_transfer(attack))
 
 
 def threat_about(threat: Threat) -> dict[str, Any]:
-    """What a threat model declares, by the names of the record's fields."""
+    """Declarations of a threat model, by the names of the record's fields."""
     return {
         "tier": threat.tier,
         "knows": sorted(threat.knows),
@@ -33,30 +33,30 @@ def threat_about(threat: Threat) -> dict[str, Any]:
 
 
 def for_transfer(attack: PluginSpec) -> bool:
-    """Whether an attack is made for transfer.
+    """Whether an attack is designed for transfer.
 
     Raises:
-        UnknownNameError: the attack is not installed.
+        UnknownNameError: if the attack is not installed.
     """
     made: bool = registry("attacks").load(attack.name).for_transfer
     return made
 
 
 def recipe_of(defense: PluginSpec) -> str | None:
-    """The name of the profile's recipe that trains a defense, None where none does.
+    """The name of the profile's recipe that trains a defense, None if there is none.
 
     Raises:
-        UnknownNameError: the defense is not installed.
+        UnknownNameError: if the defense is not installed.
     """
     tuning: str | None = registry("defenses").load(defense.name).tuning
     return tuning
 
 
 def changed_of(spec: Spec) -> Changed:
-    """Options whose values are not the plug-in's defaults, for the record.
+    """Options with non-default values, for the record.
 
     Raises:
-        UnknownNameError: a plug-in is not installed.
+        UnknownNameError: if a plug-in is not installed.
     """
     return Changed(
         defense=changed_options("defenses", spec.defense),
@@ -67,21 +67,21 @@ def changed_of(spec: Spec) -> Changed:
 
 
 def changed_options(kind: str, plugin: PluginSpec) -> list[str]:
-    """Names of the options whose values are not the defaults, in their order.
+    """Names of the options with non-default values, in their order.
 
     Args:
-        kind: As the registry calls it, such as ``defenses``.
-        plugin: With all its options.
+        kind: The registry's name of the kind, such as ``defenses``.
+        plugin: The plug-in with all its options.
 
     Raises:
-        UnknownNameError: the plug-in is not installed.
+        UnknownNameError: if the plug-in is not installed.
     """
     default = _defaults(kind, plugin.name)
     return [name for name, value in plugin.options.items() if name not in default or default[name] != value]
 
 
 def _defaults(kind: str, name: str) -> dict[str, Any]:
-    """The options of a plug-in that is given none, as a record holds them: no tuples."""
+    """The default options of a plug-in in the format of a record: no tuples."""
     fields = registry(kind).load(name).model_fields
     given = {
         key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()

@@ -1,4 +1,4 @@
-"""Runs that may end early: which shards are judged, and whose interval is reported."""
+"""Early stopping of runs: which shards are judged, and which interval is reported."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bench.engine.shards import Shard
 
 
 class Enough:
-    """Which shards a run takes: all, or as many in their order as make the interval narrow enough.
+    """The shards of a run: all, or in order until the interval is narrow enough.
 
     Args:
-        spec: Says how narrow, if at all.
-        population: Images in all.
+        spec: Gives the precision, if any.
+        population: Total number of images.
     """
 
     def __init__(self, spec: Spec, population: int) -> None:
         self._rule, self._shards = _rule(spec, population), range(-(-population // spec.shard_size))
 
     def wanted(self, missing: list[int], done: Mapping[int, Shard]) -> Iterator[int]:
-        """The next shards to make, while more are needed; ``done`` grows meanwhile."""
+        """The next shards to make, while more are needed; ``done`` grows in the meantime."""
         for index in missing:
             if self._cut(done) is not None:
                 return
@@ -33,7 +33,7 @@ class Enough:
         return [done[index] for index in (self._shards if cut is None else self._shards[: cut + 1])]
 
     def _cut(self, done: Mapping[int, Shard]) -> int | None:
-        """The first shard after which it is enough, all before it being there."""
+        """The first shard after which the precision is reached, with all earlier shards present."""
         robust = images = 0
         for index in self._shards if self._rule else ():
             if index not in done:
@@ -46,9 +46,9 @@ class Enough:
 
 
 def sequence_of(spec: Spec, n: int, population: int) -> ConfidenceSequence | None:
-    """Whose interval a run reports that may end early, None for one that may not.
+    """The sequence for the interval of a run with early stopping, None for other runs.
 
-    It is for the figure of all images, or, where all were judged, for that of what they are a sample of.
+    The interval is for the accuracy on all images or, if all were judged, on the population that they sample.
     """
     if spec.stop_at is None:
         return None
@@ -56,16 +56,16 @@ def sequence_of(spec: Spec, n: int, population: int) -> ConfidenceSequence | Non
 
 
 def stopped(spec: Spec, n: int, population: int) -> list[str]:
-    """What a reader of the record must know of where a run ended that may end early; empty for one that may not."""
+    """The record's note on where a run with early stopping ended; empty for other runs."""
     if spec.stop_at is None:
         return []
-    held = "holds however often it was looked at"
+    held = "stays valid under repeated inspection"
     if n == population:
         return [f"all {n} images were judged before the interval was {spec.stop_at:g} points to either side; it {held}"]
-    ended = f"the run ended after {n} of {population} images in random order, {spec.stop_at:g} points to either side"
-    return [f"{ended}; the interval is for the figure of all of them and {held}"]
+    ended = f"the run stopped after {n} of {population} images in random order, {spec.stop_at:g} points to either side"
+    return [f"{ended}; the interval is for the accuracy on all of them and {held}"]
 
 
 def _rule(spec: Spec, population: int) -> ConfidenceSequence | None:
-    """When a run may end early: the interval is for the figure of all its ``population`` images."""
+    """The stopping rule of a run: the interval is for the accuracy on all its ``population`` images."""
     return ConfidenceSequence(spec.stop_at, population=population) if spec.stop_at else None

@@ -40,12 +40,12 @@ class Evaluation:
     """A job with its models in memory: makes and judges any shard.
 
     Args:
-        job: What to evaluate; without a list of ids the first images are taken.
+        job: The evaluation; without a list of ids the first images are used.
         means: Device, folders.
-        only_kept: Take adversarial images that are kept and attack nothing.
+        only_kept: Use stored adversarial images and attack nothing.
 
     Raises:
-        InputError: the device is not there, images are missing.
+        InputError: if the device is not available, or images are missing.
     """
 
     def __init__(self, job: Job, means: Means, *, only_kept: bool = False) -> None:
@@ -72,7 +72,7 @@ class Evaluation:
         return range(-(-len(self.chosen) // self.spec.shard_size))
 
     def shard(self, index: int) -> Shard:
-        """Attack and judge the images of one shard; those that cannot be read are ERROR."""
+        """Attack and judge the images of one shard; unreadable ones are ERROR."""
         batch, broken = self.reader.read(index)
         rows = {image.image_id: _unread(image, self.world.test_split.labels[image.position]) for image in broken}
         warnings = [image.why for image in broken]
@@ -90,7 +90,7 @@ class Evaluation:
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
     def effort(self, shards: list[Shard]) -> SourceCost:
-        """Arithmetic of the source for one image, and the peak of the device where this process attacked on it."""
+        """Arithmetic of the source per image, and the peak of the device if this process attacked on it."""
         image = torch.zeros(1, *self.spec.profile.image_shape, device=self.world.device)
         fresh = any(shard.about["meters"] and not (shard.resumed or shard.about["reused"]) for shard in shards)
         return SourceCost(
@@ -106,17 +106,17 @@ class Evaluation:
 
 
 def run(job: Job, means: Means) -> Run:
-    """Make what is missing of a job and write its record; a run that is complete is read back.
+    """Run the missing shards of a job and write its record; a complete run is read back.
 
     Args:
-        job: What to evaluate.
-        means: Device, folders, who is told.
+        job: The evaluation.
+        means: Device, folders, progress.
 
     Returns:
-        Record and verdicts; ``complete`` says whether they were there already.
+        Record and verdicts; ``complete`` says whether they existed already.
 
     Raises:
-        BenchError: bad input, damaged files, a disk that is full; finished shards are kept.
+        BenchError: for bad input, damaged files, or a full disk; finished shards are kept.
     """
     from bench.engine.quick_audit import look  # noqa: PLC0415 (a second to import; only a run needs it)
 
@@ -178,7 +178,7 @@ def _unread(image: Unread, label: int) -> Row:
 
 
 def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int, sha: str) -> Row:
-    if tried.failed[i]:  # what was judged is the clean image: nothing is known of an attacked one
+    if tried.failed[i]:  # the clean image was judged, so the result of an attack is unknown
         verdict = Verdict(Outcome.ERROR, verdict.clean_prediction, None, None)
     return Row(
         image_id,

@@ -1,4 +1,4 @@
-"""From what a user asked for to a Spec in which nothing is left open."""
+"""From a user's request to a Spec in which every default is written out."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SECTIONS = ("profile", "defense", "threat", "attack", "fallback")
 
 
 def resolve(request: Request, keyring: Keyring) -> Job:
-    """What a request asks for, with every default written out, and the defender's key.
+    """The evaluation of a request, with every default written out, and the defender's key.
 
     Raises:
-        InputError: anything that cannot be run; nothing has been written then.
+        InputError: if the request cannot be run; nothing has been written then.
     """
     sections = _split(request.settings)
     defense: Defense = registry("defenses").make(request.defense, sections["defense"])
@@ -84,10 +84,10 @@ def resolve(request: Request, keyring: Keyring) -> Job:
 
 
 def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
-    """The key that a Spec names by fingerprint, from the seed or from the keyring.
+    """The key that a Spec identifies by fingerprint, from the seed or from the keyring.
 
     Raises:
-        KeyringError: the keyring does not hold it.
+        KeyringError: if the keyring does not have it.
     """
     if spec.key is None:
         return None
@@ -95,7 +95,7 @@ def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
 
 
 def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> Profile:
-    """The world, with the models that were asked for, and with the digest of weights that are at hand."""
+    """The profile with the requested models, and with the digest of local weights."""
     chosen = {
         "preprocessing": request.preprocessing or defense.preprocessing(),
         "base": timm_base(request.base) if request.base else None,
@@ -121,7 +121,7 @@ def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> P
 def _pinned(base: Base, weights: Path) -> Base:
     """A base with the SHA-256 of its weights file."""
     if base.pretrained is None:
-        raise InputError(f"base {base.name} is trained here, from nothing; expected no --weights")
+        raise InputError(f"base {base.name} is trained locally from scratch; expected no --weights")
     path = find_weights(base.name, weights, offline=True)
     got = expect_digest(path, base.sha256) if base.sha256 else sha256_of(path)
     return base.model_copy(update={"sha256": got})
@@ -154,13 +154,13 @@ def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
         known = ", ".join(sorted(attack.norms))
         others = [n for n in _loadable(registry("attacks")) if budget.norm in registry("attacks").load(n).norms]
         hint = f", or --attack {' or '.join(others)}" if others else ""
-        raise NotApplicableError(f"attack {name} does not know the norm {budget.norm}; expected one of {known}{hint}")
+        raise NotApplicableError(f"attack {name} does not support norm {budget.norm}; expected one of {known}{hint}")
 
 
 def _check_precision(name: str, attack: Attack, precision: Precision) -> None:
     known = attack.precisions
     if precision not in known:
-        raise InputError(f"attack {name} does not search in {precision}; expected one of {', '.join(sorted(known))}")
+        raise InputError(f"attack {name} does not support {precision}; expected one of {', '.join(sorted(known))}")
 
 
 def _split(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -30,14 +30,14 @@ from bench.store.verdicts import Row, images_digest, rows_digest
 
 @dataclass(frozen=True)
 class SourceCost:
-    """What one image costs the source, and the device's measured peak per second (None where nothing was attacked)."""
+    """Cost of one image for the source, and the device's measured peak per second (None if nothing was attacked)."""
 
     arithmetic: Arithmetic
     peak: float | None
 
 
 def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> Metrics:
-    """Every figure of a record, from its verdicts alone; of a run that may end early, with the sequence's interval."""
+    """All figures of a record, from its verdicts alone; with the sequence's interval for a run with early stopping."""
     n = len(rows)
     outcomes = {outcome: sum(row.outcome is outcome for row in rows) for outcome in Outcome}
     return Metrics(
@@ -66,7 +66,7 @@ def summarise(
     seconds: float,
     provenance: Provenance,
 ) -> Record:
-    """The record of a run whose shards are all there."""
+    """The record of a run with all shards present."""
     rows = [row for shard in shards for row in shard.rows]
     metrics = metrics_of(rows, sequence_of(spec, len(rows), population))
     against = reasons_against(spec, metrics, audit)
@@ -131,17 +131,17 @@ def _rounded(value: float) -> float:
 def _notes(spec: Spec, rows: list[Row], source: Trained, about: list[str]) -> list[str]:
     notes = [f"source: {source.note}", *about]
     if spec.key is not None and spec.key.origin == "seed":
-        notes.append("the defender's key is derived from the public seed: it is no secret (give --key NAME for one)")
+        notes.append("the defender's key is derived from the public seed: it is not secret (give --key NAME for one)")
     if spec.budget.doubt:
         notes.append(spec.budget.doubt)
     if not registry("attacks").load(spec.attack.name).per_image:
-        notes.append(f"{spec.attack.name} draws randomness for a batch: its candidates depend on batch and shard size")
+        notes.append(f"{spec.attack.name} draws random numbers per batch: candidates depend on batch and shard size")
     if spec.protocol is Protocol.PAPER:
         left = sum(row.attack == "none" for row in rows)
         notes.append(f"protocol paper: {left} images that the source misclassifies were left clean, not attacked")
     elif spec.fallback is not None and (count := sum(row.attack == spec.fallback.name for row in rows)):
         notes.append(
-            f"protocol strict: {count} images that {spec.attack.name} handed back clean were attacked with "
+            f"protocol strict: {count} images that {spec.attack.name} returned clean were attacked with "
             f"{spec.fallback.name}"
         )
     return notes

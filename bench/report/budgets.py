@@ -1,4 +1,4 @@
-"""Accuracy against what an attack may spend, from cells: what iterations and queries have in common."""
+"""Accuracy against the attack's effort, from cells: the common part of iterations and queries."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UPPER = "Robust accuracy is an upper bound: a stronger attack can only lower it.
 
 @dataclass(frozen=True)
 class Spending:
-    """What is counted.
+    """The quantity on the x axis.
 
     Attributes:
-        name: Of the column in the data, e.g. ``iterations``.
-        axis: Of the figure.
-        title: Of table and figure.
-        amount: Of a record; None where it spends nothing of the kind.
-        label: Of a record's line.
+        name: Name of the column in the data, e.g. ``iterations``.
+        axis: Label of the figure's axis.
+        title: Title of table and figure.
+        amount: Value for a record; None if it has no such quantity.
+        label: Label of a record's line.
         note: What a reader must know.
     """
 
@@ -48,7 +48,7 @@ class _Point:
 
 
 def spent(cells: Sequence[Cell], spending: Spending) -> Output:
-    """Table and figure; cells that were not run yet are left out, with their commands."""
+    """Table and figure; cells without a run are omitted, with their commands."""
     points = _points(cells, spending)
     records = [record for point in points for record in point.records]
     title = with_facts(spending.title, records)
@@ -63,7 +63,7 @@ def spent(cells: Sequence[Cell], spending: Spending) -> Output:
         Panel(row, [_series([p for p in points if p.row == row], label) for label, _ in labels])
         for row in dict.fromkeys(cell.row for cell in cells)
     ]
-    left = [f"{cell.row} {cell.column} spends no {spending.name} and is left out"
+    left = [f"{cell.row} {cell.column} has no {spending.name} and is omitted"
             for cell in cells if cell.record is not None and spending.amount(cell.record) is None]  # fmt: skip
     return Output(
         table,
@@ -75,17 +75,17 @@ def spent(cells: Sequence[Cell], spending: Spending) -> Output:
 
 
 def lacking(cells: Iterable[Cell]) -> tuple[str, ...]:
-    """Commands of the cells that were not run yet."""
+    """Commands of the cells without a run."""
     return tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None))
 
 
 def against(records: Iterable[Record]) -> tuple[str, ...]:
-    """Why some of the runs may not stand on a leaderboard."""
+    """Why some of the runs are not eligible for a leaderboard."""
     return tuple(f"run {r.run_id} is not eligible: {why.text}" for r in records for why in r.ineligible_because)
 
 
 def with_facts(title: str, records: Sequence[Record]) -> str:
-    """``title`` with profile, budget, protocol and number of images of what it is about."""
+    """``title`` with profile, budget, protocol and number of images of its runs."""
     if not records:
         return title
     kinds: tuple[Iterable[str], ...] = (
@@ -105,7 +105,7 @@ def _points(cells: Sequence[Cell], spending: Spending) -> list[_Point]:
             grouped.setdefault((cell.row, spending.label(cell.record), amount), []).append(cell)
     rows = list(dict.fromkeys(cell.row for cell in cells))
     tiers = {key[1]: cell.record.tier for key, (cell, *_) in grouped.items() if cell.record}
-    labels = sorted(tiers, key=tiers.__getitem__)  # from the adversary who knows least, T0 to T5
+    labels = sorted(tiers, key=tiers.__getitem__)  # in order of increasing knowledge, T0 to T5
     ordered = sorted(grouped, key=lambda key: (rows.index(key[0]), labels.index(key[1]), key[2]))
     return [_point(*key, grouped[key]) for key in ordered]
 

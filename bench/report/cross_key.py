@@ -15,14 +15,14 @@ from bench.store.record import Record
 from bench.store.suites import Cell
 
 _DIAGONAL = (
-    "On the diagonal the adversary holds the device that is judged: white-box, the positive control. Device 0 has the "
-    "key that the runs name."
+    "On the diagonal the adversary has the judged device: white-box, the positive control. Device 0 has the key that "
+    "the runs name."
 )
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """One row of the suite: runs by (device whose model makes the images, device judged)."""
+    """One row of the suite: runs by (source device, judged device)."""
 
     row: str
     runs: dict[tuple[int, int], Record]
@@ -32,13 +32,13 @@ class _Grid:
         return range(max(max(pair) for pair in self.runs) + 1)
 
     def mean(self) -> float | None:
-        """Over what was measured off the diagonal."""
+        """Mean over the measured cells off the diagonal."""
         found = [r.metrics.robust_accuracy for (i, j), r in self.runs.items() if i != j]
         return sum(found) / len(found) if found else None
 
 
 def cross_key(cells: Sequence[Cell]) -> Output:
-    """A matrix for each row of the suite; cells that were not run yet are left out, with their commands."""
+    """One matrix per row of the suite; cells without a run are omitted, with their commands."""
     grids = [grid for row in dict.fromkeys(c.row for c in cells) if (grid := _grid(row, cells)).runs]
     records = [record for grid in grids for record in grid.runs.values()]
     title = with_facts("Images made on one device, judged on another", records)
@@ -49,7 +49,7 @@ def cross_key(cells: Sequence[Cell]) -> Output:
         tuple(_line(grid, i, devices) for grid in grids for i in grid.devices),
         tuple(_data(grid.row, *pair, record) for grid in grids for pair, record in sorted(grid.runs.items())),
     )
-    means = [f"{grid.row}: {percent(mean)}% stand on the mean off the diagonal"
+    means = [f"{grid.row}: {percent(mean)}% remain robust on average off the diagonal"
              for grid in grids if (mean := grid.mean()) is not None]  # fmt: skip
     return Output(
         table,
@@ -69,7 +69,7 @@ def _grid(row: str, cells: Sequence[Cell]) -> _Grid:
 
 
 def _maker(record: Record) -> int | None:
-    """The device whose model made the images; None for a run that is no part of a matrix."""
+    """The device whose model made the images; None for a run that is not part of a matrix."""
     threat, judged = record.spec.threat, record.spec.device
     if threat.name == "white-box":
         return judged

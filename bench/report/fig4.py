@@ -17,14 +17,14 @@ from bench.report.output import Output, Table
 from bench.report.text import with_interval
 from bench.store.suites import Cell
 
-# As the panels stand, from the adversary who knows least.
+# In the order of the panels, by increasing knowledge.
 _ADVERSARIES = ("non-adaptive", "adaptive", "white-box")
 _HEADER = ("row", "adversary", "eps", "robust", "this radius alone", "images x keys")
 _NOTES = (
     "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several.",
     "Carried forward: an image that was fooled at a smaller radius, by the same attack on the same source, counts as "
-    "fooled at every larger one, since its image lies in the larger ball too. `this radius alone` is without that.",
-    "Non-adaptive is what the paper's figure shows; adaptive and white-box are beside it, to show the difference.",
+    "fooled at every larger one, because its image lies in the larger ball too. `this radius alone` excludes that.",
+    "The paper's figure shows non-adaptive; adaptive and white-box are added for comparison.",
     "The values of the paper's figure are not in its text, so none are given.",
 )
 
@@ -46,8 +46,8 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
     """Figure and table from the cells of the suite.
 
     Args:
-        cells: Of the suite: rows under adversaries at radii.
-        profile: Where they were run.
+        cells: Cells of the suite: rows under adversaries at radii.
+        profile: Their profile.
     """
     ran = [cell for cell in cells if cell.record is not None]
     points = list(_points(ran))
@@ -94,7 +94,7 @@ def _sweep(row: str, threat: str, cells: Sequence[Cell]) -> Iterable[Radius]:
 
 
 def _carried(cells: Sequence[Cell]) -> dict[Fraction, tuple[NDArray[np.bool_], NDArray[np.bool_], str]]:
-    """For each radius of one key: who stands against its own images, who against all up to it, and the run.
+    """For each radius of one key: images robust against their own attack, against all up to it, and the run.
 
     Images are carried from one radius to the next while source and norm are the same.
     """

@@ -1,4 +1,4 @@
-"""The picture of some of a run's images, and what it shows in words."""
+"""The picture of some of a run's images, with a text description."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.store.galleries import Gallery, Pictured, Tile
 from bench.store.record import Record
 from bench.store.verdicts import Row
 
-# Of the picture in a run's folder: a submission's may have 2,000,000.
+# Size limit of the picture in a run's folder; the limit for a submission is 2,000,000.
 _MOST_BYTES = 1_500_000
-_MOST_LETTERS = 80  # of an id in the caption; the tiles have it in full
+_MOST_LETTERS = 80  # of an id in the caption; the tiles show it in full
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The figure for print, the smaller picture that stays beside the record, and its description."""
+    """The figure for print, the smaller picture that is stored with the record, and its description."""
 
     figure: Figure
     picture: bytes
@@ -35,9 +35,9 @@ def gallery(record: Record, images: Sequence[Pictured], choice: str) -> Picture:
     """Clean, perturbation and adversarial tiles of ``images``, with labels, predictions and outcomes.
 
     Args:
-        record: Of the run.
-        images: At least one, with the verdicts that the run has of them.
-        choice: How they were chosen, in words.
+        record: Record of the run.
+        images: At least one, with the run's verdicts.
+        choice: Description of how they were selected.
     """
     shots = [_shot(image) for image in images]
     scale = nice_scale(shots)
@@ -72,7 +72,7 @@ def _shot(image: Pictured) -> Shot:
 
 
 def _coloured(pixels: Pixels) -> Pixels:
-    """(H, W, 3), also of an image with one channel."""
+    """(H, W, 3), also for an image with one channel."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 

@@ -11,7 +11,7 @@ from bench.store.suites import Cell
 
 
 def iterations(cells: Sequence[Cell]) -> Output:
-    """A line for each adversary, a panel for each row; places are the attack's option ``steps``."""
+    """One line per adversary, one panel per row; x is the attack's option ``steps``."""
     return spent(cells, _SPENDING)
 
 
@@ -30,6 +30,6 @@ _SPENDING = Spending(
     title="Accuracy against attack iterations",
     amount=_steps,
     label=_label,
-    note="White-box is the positive control. On another source more iterations need not help: an attack can fit the "
-    "source too well to transfer. Every point is a run of its own.",
+    note="White-box is the positive control. On another source more iterations need not help: an attack can overfit "
+    "the source. Every point is a separate run.",
 )

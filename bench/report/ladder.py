@@ -13,14 +13,15 @@ from bench.store.ladders import LadderRecord, Rung
 _HEADER = ("tier", "threat", "attack", "source clean (%)", "robust accuracy (%)", "worst so far (%)", "run")
 _PAPER = "as the paper measured"
 _NOTES = (
-    "Robust accuracy is an upper bound. Worst so far: share of images that stand against every rung down to this one. "
+    "Robust accuracy is an upper bound. Worst so far: share of images that are robust against every rung down to this "
+    "one. "
     "Intervals are 95%.",
-    "Rungs marked 'as the paper measured' (protocol paper) are no part of any worst case.",
+    "Rungs marked 'as the paper measured' (protocol paper) are excluded from every worst case.",
 )
 
 
 def ladder(record: LadderRecord) -> Output:
-    """The rungs with intervals, what the paper measured beside them, and the worst case up to each tier in words."""
+    """The rungs with intervals, the paper's measurements, and the worst case up to each tier as text."""
     rungs = [(rung, False) for rung in record.rungs] + [(rung, True) for rung in record.paper]
     title = f"{named(record.defense)} against the ladder {record.ladder} ({record.profile}, " \
             f"{budget_words(record.budget)}, n = {record.images})"  # fmt: skip

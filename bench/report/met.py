@@ -1,4 +1,4 @@
-"""Runs as the rules of the ladder take them."""
+"""Conversion of runs for the rules of the ladder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bench.store.run import Run
 
 
 def adversary_of(record: Record) -> str:
-    """Same for runs with the same threat and attack, options included; all threats that hold the target are one."""
+    """The same for runs with the same threat and attack, including options; all threats with the target are one."""
     spec = record.spec
     fallback = None if spec.fallback is None else spec.fallback.model_dump(mode="json")
-    threat = "white-box" if record.on_target else spec.threat.model_dump(mode="json")  # whatever it is called
+    threat = "white-box" if record.on_target else spec.threat.model_dump(mode="json")  # whatever its name
     return digest([threat, spec.attack.model_dump(mode="json"), fallback, spec.precision])
 
 
 def met(run: Run) -> Met:
-    """A run as one of those that a deployment met."""
+    """A run as an entry of its deployment's runs."""
     return Met(run.record.tier, adversary_of(run.record), robust(run.rows))

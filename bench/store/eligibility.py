@@ -1,4 +1,4 @@
-"""Why a record may not stand on a leaderboard: a code for programs and a text for people."""
+"""Why a record is not eligible for a leaderboard: a code for programs and a text for readers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.core.nouns import Outcome
 
 
 class Code(StrEnum):
-    """The kinds of reasons; docs/record.md says what each means."""
+    """The kinds of reasons; docs/record.md explains them."""
 
-    ERROR_IMAGES = "error-images"  # of some images nothing is known
+    ERROR_IMAGES = "error-images"  # the result of some images is unknown
     INVALID_CANDIDATES = "invalid-candidates"  # some candidates were out of budget, outside [0, 1] or not finite
     UNRELIABLE = "unreliable"  # a check of the audit failed; the text names it
-    WEAK_SOURCE = "weak-source"  # the source says nothing of the target; still an upper bound
+    WEAK_SOURCE = "weak-source"  # the source says nothing about the target; still an upper bound
 
 
 class Reason(Frozen):
@@ -45,10 +45,10 @@ def reasons_of(
     """All reasons against a run; none for an eligible one.
 
     Args:
-        outcomes: How many images of each.
-        failed: Name and meaning of the checks of the audit that failed.
-        source_check: The name of the check that looks at the source; where it fails, the source is weak.
-        weak: What is said of a source that the verdicts show to be too weak; None for any other.
+        outcomes: Number of images with each outcome.
+        failed: Name and meaning of the failed checks of the audit.
+        source_check: Name of the check of the source; if it fails, the source is weak.
+        weak: Description of a source that the verdicts show to be too weak; None for any other.
     """
     out = [
         Reason(code=code, text=text.format(outcomes[outcome]))

@@ -17,10 +17,10 @@ SHARE = Field(ge=0, le=1)
 
 
 class Rung(Frozen):
-    """One threat with one attack: a run, and its figures for the reader."""
+    """One threat with one attack: a run with its figures."""
 
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    tier: str = Field(description="to which the run belongs, whatever its threat is called")
+    tier: str = Field(description="tier of the run, whatever the name of its threat")
     threat: PluginSpec
     attack: str
     robust_accuracy: float = SHARE
@@ -32,16 +32,16 @@ class Rung(Frozen):
 
 
 class Tier(Frozen):
-    """All rungs of one tier, and all up to it: the share of images that stand against every one."""
+    """All rungs of one tier, and all up to it: the share of images that are robust against every one."""
 
     tier: str
-    robust_accuracy: float | None = Field(ge=0, le=1, description="null where every source is too weak")
+    robust_accuracy: float | None = Field(ge=0, le=1, description="null if every source is too weak")
     up_to: float = SHARE
     interval: tuple[float, float] = Field(description="of up_to, Wilson 95%")
 
 
 class Skipped(Frozen):
-    """A rung that was left out."""
+    """A rung that was omitted."""
 
     threat: PluginSpec
     attack: str
@@ -49,7 +49,7 @@ class Skipped(Frozen):
 
 
 class LadderRecord(Frozen):
-    """A defense against every adversary that could meet it."""
+    """A defense against every applicable adversary."""
 
     schema_version: Literal[2] = 2
     kind: Literal["ladder"] = "ladder"
@@ -63,13 +63,13 @@ class LadderRecord(Frozen):
     clean_accuracy: float = SHARE
     clean_interval: tuple[float, float]
     rungs: list[Rung]
-    paper: list[Rung] = Field(description="as the paper measured; no part of any worst case")
+    paper: list[Rung] = Field(description="as measured in the paper; excluded from every worst case")
     skipped: list[Skipped]
     tiers: list[Tier]
-    broken_below: float = Field(ge=0, le=1, description="share of the clean accuracy under which a defense is broken")
-    first_break: str | None = Field(description="the first tier up to which less than that is left")
+    broken_below: float = Field(ge=0, le=1, description="share of the clean accuracy below which a defense is broken")
+    first_break: str | None = Field(description="the first tier up to which less than that remains")
     eligible: bool
-    seconds: float = Field(ge=0, description="of this command; runs that were there already take none")
+    seconds: float = Field(ge=0, description="of this command; existing runs take none")
 
     @model_validator(mode="after")
     def _adds_up(self) -> LadderRecord:
@@ -84,7 +84,7 @@ class LadderRecord(Frozen):
 
 
 def write_ladder(results: Path, record: LadderRecord) -> Path:
-    """Write the record whole; where it is then."""
+    """Write the record atomically and return its path."""
     return write_document(results / record.ladder_id / "ladder.json", record)
 
 
@@ -92,6 +92,6 @@ def read_ladders(results: Path) -> list[LadderRecord]:
     """All ladders of a results folder, by their ids.
 
     Raises:
-        CorruptArtifactError: one is damaged; the field is named.
+        CorruptArtifactError: if one is damaged; the field is named.
     """
     return [read_document(path, LadderRecord, "ladder") for path in sorted(results.glob("*/ladder.json"))]

@@ -21,14 +21,14 @@ class Metrics(Frozen):
     """Figures computed from the verdicts: counts, and fractions in [0, 1]."""
 
     images: int = Field(ge=1)
-    clean_accuracy: float = Field(ge=0, le=1, description="target right on clean images")
-    robust_accuracy: float = Field(ge=0, le=1, description="verdicts ROBUST; an upper bound on robustness")
+    clean_accuracy: float = Field(ge=0, le=1, description="accuracy of the target on clean images")
+    robust_accuracy: float = Field(ge=0, le=1, description="share of verdicts ROBUST; an upper bound on robustness")
     robust_accuracy_interval: tuple[float, float] = Field(
         description="Wilson 95%, exact at 0 and n; with spec.stop_at that of a confidence sequence"
     )
-    source_clean_accuracy: float = Field(ge=0, le=1, description="source right on clean images")
-    target_alone: int = Field(ge=0, description="clean images that the target gets right and the source wrong")
-    source_alone: int = Field(ge=0, description="clean images that the source gets right and the target wrong")
+    source_clean_accuracy: float = Field(ge=0, le=1, description="accuracy of the source on clean images")
+    target_alone: int = Field(ge=0, description="clean images that only the target classifies correctly")
+    source_alone: int = Field(ge=0, description="clean images that only the source classifies correctly")
     outcomes: dict[Outcome, int]
 
     @model_validator(mode="after")
@@ -44,13 +44,13 @@ class Metrics(Frozen):
 
     @property
     def source_too_weak(self) -> bool:
-        """Whether the source says nothing of the target, on the run's own images."""
+        """Whether the source says nothing about the target, on the run's own images."""
         right = round(self.clean_accuracy * self.images)
         return too_weak(target_right=right, target_alone=self.target_alone, source_alone=self.source_alone)
 
 
 class Digests(Frozen):
-    """What was judged, by content."""
+    """Digests of everything that was judged."""
 
     data: str = Field(pattern=r"^[0-9a-f]{64}$", description="ids, labels and pixels of the images judged, in order")
     target: str = Sha
@@ -59,75 +59,75 @@ class Digests(Frozen):
 
 
 class Part(Frozen):
-    """What one attack cost; counts of images, times in seconds."""
+    """Cost of one attack; counts of images, times in seconds."""
 
     attack: str
     forwards: int = Field(ge=0)
     backwards: int = Field(ge=0)
     padding: int = Field(ge=0, description="rows evaluated only to keep the batch shape")
-    model_seconds: float = Field(ge=0, description="in the model; 0 where the attack does not tell")
+    model_seconds: float = Field(ge=0, description="in the model; 0 if the attack does not report it")
     seconds: float = Field(ge=0)
-    claims: int = Field(ge=0, description="images that the search called fooled; measured again in fp32")
+    claims: int = Field(ge=0, description="images that the search called fooled; confirmed or refuted in fp32")
     refuted: int = Field(ge=0, description="claims that fp32 did not confirm; those images were attacked in fp32")
-    recovered: int = Field(ge=0, description="refuted images that fp32 fooled after all")
-    fooled: int = Field(ge=0, description="images that it fooled the source on; 0 where the attack does not tell")
-    flat: int = Field(ge=0, description="images of its first batch whose gradient is zero")
-    halvings: int = Field(ge=0, description="how often the batch was halved for want of memory")
-    skipped: int = Field(ge=0, description="images the attack cannot run on, for want of classes")
+    recovered: int = Field(ge=0, description="refuted images that were then fooled in fp32")
+    fooled: int = Field(ge=0, description="images that fooled the source; 0 if the attack does not report it")
+    flat: int = Field(ge=0, description="images of its first batch with zero gradient")
+    halvings: int = Field(ge=0, description="number of times the batch was halved because memory ran out")
+    skipped: int = Field(ge=0, description="images that the attack cannot run on because there are too few classes")
 
 
 class Cost(Frozen):
-    """What the adversarial images cost to make, whoever made them, and what was taken over."""
+    """Original cost of the adversarial images, and what was reused."""
 
     parts: list[Part] = Field(description="by attack, in the order in which they ran")
     source_forwards: int = Field(ge=0, description="images forward through the source, in all attacks")
     source_backwards: int = Field(ge=0, description="images backward through the source, in all attacks")
     images_per_second: float | None = Field(ge=0, description="images attacked per second of attack; null for none")
-    flops_forward: int = Field(ge=0, description="of the source, for one image")
-    flops_backward: int = Field(ge=0, description="of the source, for one image, to the image alone")
+    flops_forward: int = Field(ge=0, description="of the source, per image")
+    flops_backward: int = Field(ge=0, description="of the source, per image, to the image alone")
     peak_flops: float | None = Field(gt=0, description="measured matrix-product peak of this device, per second")
     mfu: float | None = Field(
-        ge=0, description="share of the peak used while in the model; null where images were kept already or not timed"
+        ge=0, description="share of the peak used while in the model; null if images were reused or not timed"
     )
-    attack_seconds: float = Field(ge=0, description="time in attacks, of the making")
+    attack_seconds: float = Field(ge=0, description="time in attacks, when the images were made")
     total_seconds: float = Field(ge=0, description="this process, from start to record")
     shards: int = Field(ge=1)
-    shards_resumed: int = Field(ge=0, description="found finished from an earlier, broken run")
-    shards_reused: int = Field(ge=0, description="judged on adversarial images that were kept already")
+    shards_resumed: int = Field(ge=0, description="finished by an earlier, interrupted run")
+    shards_reused: int = Field(ge=0, description="judged on stored adversarial images")
 
 
 class AdversaryAbout(Frozen):
-    """Who attacked: what threat model and attack declare."""
+    """The adversary, as declared by threat model and attack."""
 
     tier: str = Field(max_length=20, description="declared by the threat: T0, T1, T1s, T2, T3, T4 or T5")
     knows: list[str]
-    access: Access = Field(description="what the source answers with")
-    queries: int | None = Field(description="of the target, allowed for each image attacked; null where none is asked")
-    query_budget: int | None = Field(description="of the target, allowed in all before an image is attacked")
-    cost: str = Field(description="what it would cost the attacker")
-    for_transfer: bool = Field(description="the attack is made for transfer")
+    access: Access = Field(description="what the source returns")
+    queries: int | None = Field(description="queries of the target allowed per attacked image; null if there are none")
+    query_budget: int | None = Field(description="queries of the target allowed in total before the attack")
+    cost: str = Field(description="the attacker's cost")
+    for_transfer: bool = Field(description="the attack is designed for transfer")
 
 
 class Changed(Frozen):
-    """Options whose values are not the plug-in's defaults when the run was made, by name."""
+    """Options with values other than the plug-in's defaults when the run was made, by name."""
 
     defense: list[str]
     threat: list[str]
     attack: list[str]
-    fallback: list[str] = Field(description="none where the run has no such attack")
+    fallback: list[str] = Field(description="empty if the run has no such attack")
 
 
 class Found(Frozen):
-    """One sign that was looked for; see docs/audit.md."""
+    """The finding of one check; see docs/audit.md."""
 
     check: str
     status: Literal["pass", "warn", "fail", "skipped"]
-    figure: float | None = Field(description="what was measured; null where nothing could be")
+    figure: float | None = Field(description="measured value; null if nothing could be measured")
     meaning: str
 
 
 class Provenance(Frozen):
-    """Where and with what the run was made."""
+    """Machine and software of the run."""
 
     started: str = Field(description="UTC, ISO 8601")
     command: str
@@ -138,7 +138,7 @@ class Provenance(Frozen):
     device: str
     precision: Literal["fp32"] = Field(description="of the verdicts")
     threads: int
-    key_name: str | None = Field(description="the name the key has in the defender's keyring")
+    key_name: str | None = Field(description="the key's name in the defender's keyring")
 
 
 class Record(Frozen):
@@ -148,18 +148,18 @@ class Record(Frozen):
     kind: Literal["measured"] = "measured"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     spec: Spec
-    tier: str = Field(max_length=20, description="to which the run belongs, whatever the threat is called")
+    tier: str = Field(max_length=20, description="tier of the run, whatever the name of its threat")
     adversary: AdversaryAbout
     changed: Changed
-    recipe: str | None = Field(description="the profile's recipe that trains the defense; null where none does")
+    recipe: str | None = Field(description="the profile's recipe that trains the defense; null if there is none")
     metrics: Metrics
-    eligible: bool = Field(description="may stand on a leaderboard")
+    eligible: bool = Field(description="may appear on a leaderboard")
     ineligible_because: list[Reason]
     notes: list[str] = Field(description="what a reader of the figures must know")
-    warnings: list[str] = Field(description="what the attacks warned of")
-    audit: list[Found] = Field(description="the cheap checks of the battery, on a few images; empty where eps is 0")
+    warnings: list[str] = Field(description="warnings of the attacks")
+    audit: list[Found] = Field(description="the cheap checks of the battery, on a few images; empty if eps is 0")
     reliable: bool = Field(description="no check failed")
-    population: int = Field(ge=1, description="images that a run without an early end would judge")
+    population: int = Field(ge=1, description="images that a run without early stopping would judge")
     digests: Digests
     cost: Cost
     provenance: Provenance
@@ -171,7 +171,7 @@ class Record(Frozen):
 
     @property
     def weak_source(self) -> bool:
-        """Whether the source says nothing of the target."""
+        """Whether the source says nothing about the target."""
         return any(reason.code is Code.WEAK_SOURCE for reason in self.ineligible_because)
 
     @model_validator(mode="before")
@@ -212,7 +212,7 @@ class Record(Frozen):
 
 
 def effective_tier(spec: Spec, adversary: AdversaryAbout, digests: Digests) -> str:
-    """The tier that a run belongs to; see :func:`bench.checks.tiers.tier_of`."""
+    """The tier of a run; see :func:`bench.checks.tiers.tier_of`."""
     return tier_of(
         adversary.tier,
         on_target=on_target(source=digests.source, target=digests.target, access=adversary.access),
@@ -224,7 +224,7 @@ def effective_tier(spec: Spec, adversary: AdversaryAbout, digests: Digests) -> s
 
 
 def reasons_against(spec: Spec, metrics: Metrics, audit: list[Found]) -> list[Reason]:
-    """Why a run may not stand on a leaderboard; a source matters only where images were attacked."""
+    """Why a run is not eligible for a leaderboard; the source only matters if images were attacked."""
     said = (
         f"right on {metrics.source_clean_accuracy:.0%} of the images, the target on {metrics.clean_accuracy:.0%}: "
         "its adversarial images say nothing of the target"
@@ -238,7 +238,7 @@ def reasons_against(spec: Spec, metrics: Metrics, audit: list[Found]) -> list[Re
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write the record whole."""
+    """Write the record atomically."""
     write_document(path, record)
 
 

@@ -1,4 +1,4 @@
-"""Every rung of a ladder against one defense on the same images, and what is left of it at every tier."""
+"""Every rung of a ladder against one defense on the same images, and the result at every tier."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from bench.studies.rungs import Climbed, ladder_record
 
 
 class Step(Frozen):
-    """One rung as it is written down."""
+    """One rung in the record's format."""
 
     threat: str
     attack: str | None = None
@@ -43,7 +43,7 @@ class Step(Frozen):
 
 
 class Ladder(Frozen):
-    """Rungs that count, and those of the paper that stand beside them."""
+    """Rungs that count, and the paper's rungs for comparison."""
 
     name: str
     summary: str
@@ -52,11 +52,11 @@ class Ladder(Frozen):
 
 
 def load_ladder(name: str) -> Ladder:
-    """A ladder by its name or by the path of a YAML file.
+    """A ladder by name or YAML file.
 
     Raises:
-        UnknownNameError: no such ladder or file.
-        InputError: the file does not make a ladder.
+        UnknownNameError: if there is no such ladder or file.
+        InputError: if the file is not a valid ladder.
     """
     folder = resources.files("bench") / "ladders"
     known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
@@ -77,17 +77,17 @@ def load_ladder(name: str) -> Ladder:
 
 
 def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, broken_below: float) -> LadderRecord:
-    """Run what is missing of every rung and put the verdicts together.
+    """Run the missing rungs and combine the verdicts.
 
     Args:
         ladder: The rungs.
-        request: Profile, defense, budget, seed, images; its settings hold for every rung.
+        request: Profile, defense, budget, seed, images; its settings apply to every rung.
         keyring: The defender's.
-        means: Device, folders, who is told.
-        broken_below: Share of the clean accuracy under which a defense counts as broken.
+        means: Device, folders, progress.
+        broken_below: Share of the clean accuracy below which a defense counts as broken.
 
     Raises:
-        BenchError: a run that cannot be made for a reason other than that it makes no sense for this defense.
+        BenchError: if a run fails for a reason other than that it does not apply to this defense.
     """
     began = time.monotonic()
     rungs, skipped, seen = list[Run](), list[Skipped](), dict[tuple[str, str], str]()
@@ -109,16 +109,16 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
         seen[held] = record.spec.threat.name
         rungs.append(ran)
     if not rungs:
-        raise InputError(f"no rung of ladder {ladder.name} makes sense for {request.defense}: {skipped[0].why}")
+        raise InputError(f"no rung of ladder {ladder.name} applies to {request.defense}: {skipped[0].why}")
     climbed = Climbed(ladder.name, rungs, list(_beside(ladder, request, keyring, means)), skipped)
     return ladder_record(climbed, broken_below=broken_below, seconds=time.monotonic() - began)
 
 
 def _check(ladder: Ladder, request: Request, keyring: Keyring) -> None:
-    """Find what cannot be run before anything is.
+    """Find invalid rungs before anything is run.
 
     Raises:
-        InputError: a rung that makes no Spec, or a setting that cannot hold for every rung.
+        InputError: if a rung is invalid, or a setting cannot apply to every rung.
     """
     if wrong := [name for name in request.settings if name.startswith(("threat.", "attack."))]:
         raise InputError(f"setting {wrong[0]!r} belongs to one rung; expected it in the ladder's file (--ladder FILE)")

@@ -1,4 +1,4 @@
-"""The record of a ladder from the runs of its rungs; nothing is run here."""
+"""The record of a ladder, computed from the runs of its rungs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Climbed:
-    """What a ladder ran.
+    """The completed runs of a ladder.
 
     Attributes:
         ladder: Its name.
         rungs: At least one run, all of one deployment on the same images.
-        paper: As the paper measured; no part of any worst case.
-        skipped: What was left out.
+        paper: The paper's measurements; excluded from every worst case.
+        skipped: Omitted rungs.
     """
 
     ladder: str
@@ -40,15 +40,15 @@ class Climbed:
 
 
 def ladder_record(climbed: Climbed, *, broken_below: float, seconds: float) -> LadderRecord:
-    """Rungs by their effective tiers, the per-image worst case up to each, and what breaks the defense first.
+    """Rungs by their effective tiers, the per-image worst case up to each, and the first tier that breaks the defense.
 
     Args:
         climbed: The runs.
-        broken_below: Share of the clean accuracy under which a defense counts as broken.
-        seconds: That it took.
+        broken_below: Share of the clean accuracy below which a defense counts as broken.
+        seconds: Time taken.
 
     Raises:
-        InputError: two rungs judged different images.
+        InputError: if two rungs judged different images.
     """
     ordered = sorted(climbed.rungs, key=lambda ran: place(ran.record.tier))
     met = _met(ordered)
@@ -91,7 +91,7 @@ def _met(ordered: Sequence[Run]) -> list[Met]:
 
 
 def _tiers(rungs: Sequence[Rung], met: Sequence[Met]) -> list[Tier]:
-    """A line for each tier; a rung with a weak source is no figure of its tier."""
+    """One line per tier; rungs with a weak source do not provide its figure."""
     out = []
     for tier, left in worst_up_to(met).items():
         own: list[Mask] = [

@@ -1,4 +1,4 @@
-"""A stranger's record: what its schema does not say."""
+"""Checks of an untrusted record beyond its schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.store.untrusted import RefusedError, check_name, parse_document, tame
 from bench.submissions.verdicts import MOST_ROWS
 
 MOST_BYTES = 4_000_000
-# Fraction() of a text such as 1e999999999 never comes back, so a radius is looked at before it is computed.
+# Fraction() of a text such as 1e999999999 never returns, so a radius is checked before it is computed.
 _RADIUS = re.compile(r"\d{1,18}(\.\d{1,18})?(/\d{1,18})?")
 _EXPONENT = re.compile(r"\s*[+-]?[\d._]*e[+-]?\d{3,}\s*", re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -31,10 +31,10 @@ _KINDS = {"defense": "defenses", "threat": "threats", "attack": "attacks", "fall
 
 
 def parse_record(data: bytes) -> Record:
-    """A record whose texts, names and figures are plausible; its rows are not looked at.
+    """A record with plausible texts, names and figures; its rows are not checked.
 
     Raises:
-        RefusedError: the first field that is not.
+        RefusedError: for the first field that is not plausible.
     """
     record = parse_document(data, Record, "record.json")
     _check_numbers(record.spec)
@@ -84,7 +84,7 @@ def _check_names(record: Record) -> None:
 
 
 def _check_world(record: Record) -> None:
-    """Sizes that no honest run has, and would make others compute for ever."""
+    """Refuse sizes that no honest run has and that would take too long to compute."""
     spec, profile = record.spec, record.spec.profile
     channels, *sides = profile.image_shape
     if not 1 <= channels <= _CHANNELS or not all(1 <= side <= _SIDE for side in sides):
@@ -99,7 +99,7 @@ def _check_world(record: Record) -> None:
     if spec.stop_at is not None and not 1e-3 <= spec.stop_at < 50:
         raise RefusedError("spec.stop_at", f"is {spec.stop_at:g}; expected percentage points from 0.001 to below 50")
     if spec.protocol is Protocol.PAPER and spec.fallback is not None:
-        raise RefusedError("spec.fallback", "is there, but protocol paper has none")
+        raise RefusedError("spec.fallback", "is set, but protocol paper has none")
     made = record.provenance
     try:
         datetime.fromisoformat(made.started)
@@ -110,7 +110,7 @@ def _check_world(record: Record) -> None:
 
 
 def _check_adversary(record: Record) -> None:
-    """What threat, attack and defense declare, where they are installed; else a tier that there is."""
+    """Compare with the declarations of installed plug-ins; otherwise check that the tier exists."""
     said, spec = record.adversary, record.spec
     if said.tier not in TIERS:
         raise RefusedError("adversary.tier", f"is {tame(said.tier, 40)!r}; expected one of {', '.join(TIERS)}")
@@ -150,7 +150,7 @@ def _compare(record: Record, kind: str, expected: dict[str, Any]) -> None:
 
 
 def _check_key(spec: Spec) -> None:
-    """A key that is derived from the seed has one fingerprint."""
+    """Check that a key derived from the seed has its fingerprint."""
     if spec.key is None or spec.key.origin != "seed":
         return
     expected = seeded_key(spec.seed).fingerprint

@@ -1,4 +1,4 @@
-"""Whether a stranger's verdicts are possible, and whether the record says of them what they say themselves."""
+"""Checks that untrusted verdicts are possible, and that the record agrees with them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bench.store.untrusted import RefusedError, tame
 from bench.store.verdicts import Row
 from bench.submissions.verdicts import FILE, Verdicts
 
-_CLOSE = 1e-9  # of figures that two machines compute from the same counts
-_NONE = "none"  # the attack of an image that was judged clean
+_CLOSE = 1e-9  # tolerance for figures computed from the same counts on two machines
+_NONE = "none"  # attack of an image that was judged clean
 
 
 def check_rows(record: Record, verdicts: Verdicts) -> list[Row]:
-    """The rows, once every one of them agrees with itself, with the Spec and with the record.
+    """The rows, after checking that each is consistent and agrees with the Spec and the record.
 
     Raises:
-        RefusedError: the first thing that does not.
+        RefusedError: for the first error.
     """
     for name, got in (("verdicts", verdicts.digest), ("data", verdicts.data_digest)):
         if got != getattr(record.digests, name):
@@ -42,7 +42,7 @@ def check_rows(record: Record, verdicts: Verdicts) -> list[Row]:
 
 
 def _check_images(record: Record, verdicts: Verdicts) -> None:
-    """Labels, classes and which images there are."""
+    """Check labels, classes and the set of images."""
     spec, n = record.spec, record.metrics.images
     for name in ("label", "clean_prediction", "adversarial_prediction", "source_prediction"):
         values = verdicts.numbers[name]
@@ -64,7 +64,7 @@ def _check_images(record: Record, verdicts: Verdicts) -> None:
 
 
 def _check_outcomes(spec: Spec, verdicts: Verdicts) -> None:
-    """Every outcome against the predictions; null is a wrong prediction."""
+    """Check every outcome against the predictions; null is a wrong prediction."""
     label, before, after = (verdicts.numbers[name] for name in ("label", "clean_prediction", "adversarial_prediction"))
     right, still = before == label, after == label
     outcome = _outcomes(verdicts)
@@ -83,7 +83,7 @@ def _check_outcomes(spec: Spec, verdicts: Verdicts) -> None:
 
 
 def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
-    """Within the budget as the judge measures it, but for candidates that were INVALID."""
+    """Check that candidates are within the budget as the judge measures it, except INVALID ones."""
     distance, outcome = verdicts.numbers["distance"], _outcomes(verdicts)
     none = np.isnan(distance)
     counted = ~np.isin(outcome, ["invalid", "error"])
@@ -94,7 +94,7 @@ def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
 
 
 def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
-    """Whose candidate was judged: only where protocol and budget let an image stay clean may there be none."""
+    """Check the attack of each candidate: none only where protocol and budget let an image stay clean."""
     attack, outcome = np.array(verdicts.texts["attack"], dtype=object), _outcomes(verdicts)
     known = [spec.attack.name, *([spec.fallback.name] if spec.fallback else []), _NONE]
     _first(verdicts, ~np.isin(attack, known), "attack", f"is none of {', '.join(known)}")
@@ -125,7 +125,7 @@ def _check_metrics(record: Record, rows: list[Row]) -> None:
 
 
 def _check_standing(record: Record) -> None:
-    """Whether anybody looked; that outcomes and audit give the reasons, the record has checked."""
+    """Whether the audit was run; the record has already checked that outcomes and audit give the reasons."""
     if record.eligible and not record.audit and record.spec.budget.eps > 0:
         raise RefusedError("audit", "is empty; expected the cheap checks of the battery where eps is above 0")
 

@@ -124,7 +124,7 @@ def test_a_transform_without_an_order(study):
         (("--defense", "key-full", "--guesses", "0"), "--guesses is 0; expected 1 or more"),
         (("--defense", "key-fool"), "unknown"),
         (("--defense", "key-full", "--attack", "nope"), "unknown"),
-        (("--defense", "key-full", "--attack", "square", "--norm", "l1"), "does not know the norm l1"),
+        (("--defense", "key-full", "--attack", "square", "--norm", "l1"), "does not support norm l1"),
         (("--defense", "key-full", "--set", "threat.compromised=1"), "belongs to one threat"),
         (("--defense", "key-full", "--limit", "0"), "--limit is 0"),
     ],

@@ -36,7 +36,7 @@ def test_three_keys_mean_minimum_and_interval(cli):
     assert len(prints) == 3
     shown = cli(*argv)
     assert "mean over keys" in shown.out
-    assert "worst of them" in shown.out
+    assert "worst key" in shown.out
     (kept,) = Path("results").glob("*/keys.json")
     assert json.loads(kept.read_text()) == record
 
@@ -59,7 +59,7 @@ def test_a_run_ends_once_its_interval_is_narrow_enough(cli):
     rows = outcomes(record["run_id"])
     earlier = rows.head(n - 20)
     assert not rule.done(int((earlier.outcome == "robust").sum()), n - 20)  # it did not go on for longer than it had to
-    assert any("the run ended after" in note for note in record["notes"])
+    assert any("the run stopped after" in note for note in record["notes"])
     whole = json.loads(cli(*argv, "--json").out)
     first = outcomes(whole["run_id"]).image_id
     assert rows.image_id.tolist() != first.head(n).tolist()  # in random order
@@ -120,4 +120,4 @@ def test_a_source_at_chance_makes_no_headline(cli):
     Path("weak.yaml").write_text("name: weak\nsummary: ''\nrungs: [{threat: non-adaptive, attack: pgd}]\n")
     done = cli("ladder", "--defense", "key-full", "--ladder", "weak.yaml", *base)
     assert "source too weak" in done.out
-    assert "no source worth it" in done.out
+    assert "no usable source" in done.out

@@ -1,4 +1,4 @@
-"""What the board needs of a run, taken out of record and rows once."""
+"""Everything the board needs of a run, extracted once from record and rows."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Fact:
     """One run.
 
     Attributes:
-        evidence: It.
-        tier: Of the record.
-        certain: The source is the target by digest, or the threat says T5; T5 alone may be a model made alike.
-        campaign: Same for runs whose verdicts may be put together: profile, defense, budget, images.
-        adversary: Same for runs with the same threat and attack, options included; all threats are one whose source
-            is the target itself.
-        adversary_title: For people.
-        robust: Which images stand (n,).
-        clean: Which images the target gets right before any attack (n,).
-        weak: The source is so inaccurate that its rows say nothing for the defense.
-        unknown: It has rows of which nothing is known: the attack raised, or a candidate was invalid.
-        against: What rules it out, but for a weak source.
+        evidence: The run.
+        tier: The record's tier.
+        certain: Whether the source is the target by digest, or the threat declares T5; T5 alone may be a rebuilt model.
+        campaign: The same for runs whose verdicts can be combined: profile, defense, budget, images.
+        adversary: The same for runs with the same threat and attack, including options; all threats with the target
+            itself as source are one.
+        adversary_title: Human-readable name.
+        robust: The robust images (n,).
+        clean: Images that the target classifies correctly without attack (n,).
+        weak: Whether the source is so inaccurate that its rows do not support the defense.
+        unknown: Whether it has rows without a known result: the attack raised, or a candidate was invalid.
+        against: Reasons for its exclusion, other than a weak source.
     """
 
     evidence: Evidence
@@ -73,17 +73,17 @@ class Fact:
 
     @property
     def met(self) -> Met:
-        """As the rules of the ladder take it."""
+        """The run in the format of the ladder's rules."""
         return Met(self.tier, self.adversary, self.robust)
 
     @property
     def attacked(self) -> bool:
-        """Whether images were moved at all."""
+        """Whether images were perturbed at all."""
         return self.record.spec.budget.eps > 0
 
 
 def facts_of(evidence: Iterable[Evidence]) -> list[Fact]:
-    """A fact for each run, by run id; the same run twice counts once."""
+    """One fact per run, by run id; duplicates count once."""
     ordered = sorted(evidence, key=lambda e: (e.record.run_id, e.confirmation is None, e.record.digests.verdicts))
     return [_fact(e) for e in {e.record.run_id: e for e in reversed(ordered)}.values()][::-1]
 
@@ -95,7 +95,7 @@ def _fact(evidence: Evidence) -> Fact:
     clean = np.fromiter((row.right for row in rows), np.bool_, count)
     images = sha256("\0".join(row.image_id for row in rows).encode()).hexdigest()
     same = [spec.profile.model_dump(mode="json"), spec.defense.model_dump(mode="json"), str(spec.budget)]
-    # a run that may end early is an experiment of its own: which images it judged hangs on their verdicts
+    # a run with early stopping is a separate experiment: its verdicts determine which images it judged
     alone = None if spec.stop_at is None else [spec.stop_at, record.digests.target]
     return Fact(
         evidence=evidence,
@@ -114,12 +114,12 @@ def _fact(evidence: Evidence) -> Fact:
 
 @cache
 def fixed_interval(count: int, images: int) -> Interval:
-    """Of ``count`` of ``images``; a board asks for the same ones again and again."""
+    """Interval of ``count`` of ``images``, cached because a board repeats the same ones."""
     return interval(count, images)
 
 
 def interval_of(fact: Fact, count: int) -> Interval:
-    """Of ``count`` robust images of the run's; of a confidence sequence where it might have ended early."""
+    """Interval of ``count`` robust images of the run; the confidence sequence's for a run with early stopping."""
     images, spec = len(fact.robust), fact.record.spec
     if spec.stop_at is None:
         return fixed_interval(count, images)
@@ -133,13 +133,13 @@ def over_keys(tables: Sequence[Mask], fact: Fact) -> tuple[float, Interval, floa
     """Mean, interval and smallest share of deployments judged on the same images.
 
     Args:
-        tables: For each deployment, which images stand (n,).
+        tables: For each deployment, the robust images (n,).
         fact: One of the runs.
     """
     shares = [float(table.mean()) for table in tables]
     if len(tables) == 1 or len(tables[0]) < 2:
         mean = sum(shares) / len(shares)
         return mean, interval_of(fact, round(mean * len(tables[0]))), min(shares)
-    # one draw: the bootstrap is for comparison and is not shown
+    # a single sample: the bootstrap is only for comparison and is not shown
     found = across_keys(cast("Sequence[Sequence[bool]]", tables), seed=0, draws=1)
     return found.mean, found.interval, found.minimum

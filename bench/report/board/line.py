@@ -1,4 +1,4 @@
-"""One line of the board from its runs, paper or strict."""
+"""One line of the board, computed from its runs, paper or strict."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench.report.board.names import attack_title, defense_title, threat_title, 
 if TYPE_CHECKING:
     from bench.checks.tiers import Mask
 
-# RobustBench's subset and the paper's split are the usual sizes; a larger sample may not hide behind a smaller one.
+# RobustBench's subset and the paper's split are the usual sizes; larger and smaller samples are kept apart.
 _N_TIERS = ((50_000, "50,000"), (5_000, "5,000 and more"), (1_000, "1,000 and more"))
 _AUDIT: tuple[Literal["fail", "warn", "pass"], ...] = ("fail", "warn", "pass")
 
 
 def n_tier(images: int) -> str:
-    """How many images for each key, roughly."""
+    """The range of the number of images per key."""
     return next((name for least, name in _N_TIERS if images >= least), "under 1,000")
 
 
@@ -39,14 +39,14 @@ def line(
     """A standing without rank.
 
     Args:
-        scope: Its.
-        protocol: Its.
+        scope: Its scope.
+        protocol: Its protocol.
         counted: Runs that make the figure.
-        tables: For each deployment, which images stand (n,).
+        tables: For each deployment, the robust images (n,).
         broken: First tier that breaks the defense.
-        left: Runs of the same deployments that are left out because images of theirs are unknown.
+        left: Runs of the same deployments that are excluded because some of their images are unknown.
         aside: Runs of other deployments.
-        beside: Which images stand in those deployments that may be compared (n,).
+        beside: The robust images of the deployments that may be compared (n,).
     """
     first, images = counted[0], len(tables[0])
     mean, interval, worst = over_keys(tables, first)
@@ -94,7 +94,7 @@ def _by_tier(fact: Fact) -> tuple[int, str, str]:
 def _badges(counted: Sequence[Fact], left: Sequence[Fact]) -> Badges:
     against = [reason for fact in sorted((*counted, *left), key=lambda f: f.run_id) for reason in _against(fact, left)]
     if all(fact.weak for fact in counted):
-        against.append("every source is too inaccurate on clean images to say anything of the defense")
+        against.append("every source is too inaccurate on clean images to say anything about the defense")
     statuses = {found.status for fact in counted for found in fact.record.audit}
     return Badges(
         audit=next((status for status in _AUDIT if status in statuses), "none"),
@@ -111,14 +111,14 @@ def _against(fact: Fact, left: Sequence[Fact]) -> list[str]:
 
 
 def _confirmed(fact: Fact) -> bool:
-    """Judged again here, and these very verdicts."""
+    """Whether the run was judged again here, with exactly these verdicts."""
     confirmation = fact.evidence.confirmation
     verdicts = fact.record.digests.verdicts
     return confirmation is not None and (confirmation.run_id, confirmation.verdicts) == (fact.run_id, verdicts)
 
 
 def by_campaign(facts: Sequence[Fact]) -> dict[str, list[Fact]]:
-    """Runs whose verdicts may be put together, in a fixed order."""
+    """Runs whose verdicts can be combined, in a fixed order."""
     found: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         found[fact.campaign].append(fact)

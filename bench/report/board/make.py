@@ -1,4 +1,4 @@
-"""The board of a set of runs and the published figures."""
+"""Builds the board from a set of runs and the published figures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench.store.evidence import Evidence
 
 
 def make_board(evidence: Sequence[Evidence], *, reported: bool = True) -> Board:
-    """Standings and pages. The same runs, in whatever order, give the same board.
+    """Standings and pages. The same runs, in any order, give the same board.
 
     Args:
         evidence: Runs whose records agree with their verdicts.
-        reported: Published figures stand on it too.
+        reported: Whether to include the published figures.
     """
     facts = facts_of(evidence)
     standings = reported_standings() if reported else []
@@ -37,6 +37,6 @@ def _campaign(facts: Sequence[Fact]) -> list[Standing]:
 
 
 def _order(standing: Standing) -> tuple[str, str, float, str]:
-    """Measured before reported, group by group; inside a group from the best to those without a rank."""
+    """Measured before reported, group by group; within a group from the best to those without a rank."""
     place = float("inf") if standing.rank is None else standing.rank
     return standing.group.kind, standing.group.name, place, standing.standing_id

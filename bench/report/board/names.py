@@ -1,4 +1,4 @@
-"""How defenses, adversaries and worlds are called, for people; every name comes from a record, so it is not trusted."""
+"""Human-readable names of defenses, adversaries and profiles; all names come from records and are not trusted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.core.profile import Profile, load_profile, profile_names
 from bench.core.spec import PluginSpec
 from bench.store.record import Record
 
-# Options of a keyed defense with a short form of their own, in the order in which they are read.
+# Options of a keyed defense with a short form, in display order.
 _SHORT = {"transform": "{}", "block_size": "P = {}", "rank": "rank {}"}
-# What decides which images are judged and how they look; figures over different ones are never ranked together.
+# What determines the judged images and their preprocessing; figures over different ones are never ranked together.
 _WORLD = ("dataset", "classes", "image_shape", "preprocessing")
-_SHOWN = 6  # hexadecimal digits that tell two worlds of one name apart
+_SHOWN = 6  # hexadecimal digits that distinguish two profiles of one name
 
 
 def defense_title(record: Record) -> str:
-    """The defense with the options that matter, and its architecture where that is not the profile's own."""
+    """The defense with the options that matter, and its architecture if it differs from the profile's."""
     defense = record.spec.defense
     options = dict(defense.options)
     zoo = defense.name == "robustbench" and "model" in options
@@ -32,17 +32,17 @@ def defense_title(record: Record) -> str:
 
 
 def adversary_title(record: Record) -> str:
-    """Threat and attack with the options that are not the defaults: "adaptive: transfer"."""
+    """Threat and attack with their non-default options: "adaptive: transfer"."""
     return f"{threat_title(record)}: {attack_title(record)}"
 
 
 def threat_title(record: Record) -> str:
-    """With the options that are not the defaults."""
+    """With the non-default options."""
     return _plugin(record.spec.threat, record.changed.threat)
 
 
 def attack_title(record: Record) -> str:
-    """With the options that are not the defaults, and the precision of its search where that is not float32."""
+    """With the non-default options, and the precision of its search if it is not float32."""
     attack, precision = _plugin(record.spec.attack, record.changed.attack), record.spec.precision
     return attack if precision is Precision.FP32 else f"{attack} in {precision}"
 
@@ -54,12 +54,12 @@ def run_title(record: Record) -> str:
 
 
 def world_of(record: Record) -> str:
-    """The profile's name; with some digits where it is not the world that comes with the package under that name."""
+    """The profile's name; with some digits if it differs from the built-in profile of that name."""
     profile = record.spec.profile
     world = _world(profile)
     own = _shipped(profile.name)
     if own is not None and _world(own) == world:
-        # the user's own folder: which images it holds is known by their digest alone
+        # the user's own folder: its images are known only by their digest
         return f"{profile.name} {record.digests.data[:_SHOWN]}" if profile.dataset == "image-folder" else profile.name
     return f"{profile.name} (changed, {world[:_SHOWN]})"
 
@@ -74,7 +74,7 @@ def _changed(options: dict[str, Any], changed: list[str]) -> list[str]:
 
 
 def _changes(record: Record) -> list[str]:
-    """In what the profile's base and this defense's recipe are not those that come with the package."""
+    """Differences of the profile's base and this defense's recipe from the built-in ones."""
     profile, recipe = record.spec.profile, record.recipe
     own = _shipped(profile.name)
     if own is None:

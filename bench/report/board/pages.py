@@ -19,7 +19,7 @@ RungLines = tuple[RungLine, ...]
 
 
 def run_pages(facts: Sequence[Fact]) -> tuple[RunPage, ...]:
-    """A page for each run, by run id."""
+    """One page per run, by run id."""
     strict: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.record.spec.protocol is Protocol.STRICT:
@@ -49,7 +49,7 @@ def _page(fact: Fact, ladder: RungLines, curves: tuple[Curve, ...]) -> RunPage:
 
 
 def _ladder(facts: Sequence[Fact]) -> RungLines:
-    """Lowest tier first; a run with unknown rows is shown, but takes nothing from the worst case."""
+    """Lowest tier first; a run with unknown rows is shown, but does not affect the worst case."""
     ordered = sorted(facts, key=lambda f: (place(f.tier), f.adversary_title, f.run_id))
     so_far = accumulate((fact.clean if fact.unknown else fact.robust for fact in ordered), lambda a, b: worst([a, b]))
     return tuple(_rung(fact, float(left.mean())) for fact, left in zip(ordered, so_far, strict=True))
@@ -74,7 +74,7 @@ def _deployment(fact: Fact) -> tuple[str, str]:
 
 
 class _Curves:
-    """Runs that differ in eps alone."""
+    """Runs that differ only in eps."""
 
     def __init__(self, facts: Sequence[Fact]) -> None:
         self._keys = {fact.run_id: digest(_but_eps(fact)) for fact in facts}
@@ -87,7 +87,7 @@ class _Curves:
         self._made: dict[str, Curve | None] = {}
 
     def of(self, facts: Sequence[Fact]) -> tuple[Curve, ...]:
-        """Those of these runs, in their order, each once."""
+        """Those of these runs, in their order, without duplicates."""
         found = [self._curve(key, fact) for key, fact in {self._keys[f.run_id]: f for f in facts}.items()]
         return tuple(curve for curve in found if curve is not None)
 
@@ -103,7 +103,7 @@ class _Curves:
 
 
 def _point(eps: float, fact: Fact) -> Point:
-    """Nothing was moved at eps 0, so the clean accuracy is what stands."""
+    """At eps 0 nothing is perturbed, so robust accuracy is the clean accuracy."""
     right = fact.robust if eps else fact.clean
     return Point(
         eps=eps,

@@ -1,4 +1,4 @@
-"""Strict standings: for every scope, the per-image worst case of the deployments that met the most adversaries."""
+"""Strict standings: for every scope, the per-image worst case of the deployments with the most adversaries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.report.board.model import Scope, Standing
 if TYPE_CHECKING:
     from bench.checks.tiers import Mask
 
-# Tiers that may count in a scope, and those of which it needs at least one: without them it is the scope before it.
+# Tiers that count in a scope, and those of which it needs at least one: without them it equals the scope before it.
 _NEW = {
     Scope.TRANSFER: ("T0", "T1", "T1+"),
     Scope.SIBLING: ("T1s",),
@@ -32,10 +32,10 @@ class Deployment:
     """One deployed model and the runs of a scope against it.
 
     Attributes:
-        counted: Runs whose rows are known; all of them where there is no such run.
+        counted: Runs with known rows; all of them if there is no such run.
         left: The others.
-        adversaries: Of ``counted``.
-        worst: Which images stand in all of ``counted`` (n,).
+        adversaries: Adversaries of ``counted``.
+        worst: Images that are robust in all of ``counted`` (n,).
     """
 
     counted: tuple[Fact, ...]
@@ -45,24 +45,24 @@ class Deployment:
 
     @property
     def known(self) -> bool:
-        """Its figure is made of runs without unknown rows."""
+        """Whether its figure is made of runs without unknown rows."""
         return not any(fact.unknown for fact in self.counted)
 
 
 def scope_of(fact: Fact) -> Scope | None:
-    """The scope in which a run's tier is new; None for a tier that is not on the ladder."""
+    """The first scope that includes a run's tier; None for a tier that is not on the ladder."""
     return next((scope for scope, new in _NEW.items() if fact.tier in new), None)
 
 
 def strict_standings(facts: Sequence[Fact]) -> list[Standing]:
-    """A standing for every scope; of a defense without a key that was attacked white-box, one over all its runs.
+    """One standing per scope; for a defense without a key and with a white-box run, one over all its runs.
 
     Args:
         facts: Strict runs of one campaign, with eps above 0.
     """
     broken = broken_by(facts)
     if facts and facts[0].record.spec.key is None and any(fact.certain for fact in facts):
-        # nothing is kept from an adversary, so a figure against one who knows less would only flatter
+        # nothing is hidden from an adversary, so a figure against a weaker one would only overestimate the defense
         found = [_standing(Scope.WHITE_BOX, facts, broken, TIERS)]
     else:
         found = [_standing(scope, facts, broken, _ALL[scope]) for scope in Scope]
@@ -70,7 +70,7 @@ def strict_standings(facts: Sequence[Fact]) -> list[Standing]:
 
 
 def broken_by(facts: Sequence[Fact]) -> str | None:
-    """The first tier that breaks the defense; deployments without a run whose rows are known count where all are so."""
+    """The first tier that breaks the defense; deployments with unknown rows count only if there are no others."""
     deployments = _deployments(facts)
     known = [d for d in deployments if d.known] or deployments
     broken = first_break([Faced(d.counted[0].clean, [fact.met for fact in d.counted]) for d in known])
@@ -90,13 +90,13 @@ def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None, tiers: Se
 
 
 def _new(scope: Scope, deployment: Deployment) -> bool:
-    """A run is there without which this would be a smaller scope."""
+    """Whether a run is present that distinguishes this scope from a smaller one."""
     own = [fact for fact in deployment.counted if fact.tier in _NEW[scope]]
     return any(fact.certain for fact in own) if scope is Scope.WHITE_BOX else bool(own)
 
 
 def _deployments(facts: Iterable[Fact]) -> list[Deployment]:
-    """By target: the same model attacked under two seeds is one deployment that met both attacks."""
+    """By target: a model attacked under two seeds is one deployment with both attacks."""
     by_target: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         by_target[fact.target].append(fact)
@@ -113,7 +113,7 @@ def _deployment(facts: Sequence[Fact]) -> Deployment:
 
 
 def _choose(deployments: Sequence[Deployment]) -> tuple[list[Deployment], list[Deployment]]:
-    """Those that met the same and the most adversaries, and the others; unknown rows go last."""
+    """Those with the same and the most adversaries, and the others; unknown rows go last."""
     known = [d for d in deployments if d.known] or deployments
     best = [known[at] for at in most_met([d.adversaries for d in known], [float(d.worst.mean()) for d in known])]
     return best, [d for d in deployments if d not in best]

@@ -81,7 +81,7 @@ def _adversary(record: Record) -> Rows:
     return (
         ("tier", record.tier),
         ("tier that the threat declares", who.tier),
-        ("attack made for transfer", value(who.for_transfer)),
+        ("attack designed for transfer", value(who.for_transfer)),
         ("knows", value(who.knows)),
         ("source returns", who.access.value),
         ("queries of the target per image", value(who.queries)),

@@ -18,7 +18,7 @@ from bench.store.keystudies import SiblingPair, Substitutes
 from bench.store.run import Run
 from bench.studies.compare import Comparison, compare
 
-# The stock attack and the one that is made for transfer.
+# The stock attack and the one designed for transfer.
 ATTACKS = ("autoattack", "transfer")
 
 
@@ -29,7 +29,7 @@ class PlannedRuns:
     Attributes:
         matrix: By (compromised, judged), row by row.
         substitutes: Keyed and key-free, by attack.
-        notes: What is left out, and why.
+        notes: What is omitted, and why.
     """
 
     matrix: dict[tuple[int, int], Job]
@@ -38,7 +38,7 @@ class PlannedRuns:
 
     @property
     def attacks(self) -> list[PluginSpec]:
-        """Those of the substitutes."""
+        """The runs of the substitutes."""
         return [keyed.spec.attack for keyed, _ in self.substitutes.values()]
 
 
@@ -46,7 +46,7 @@ def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyr
     """Resolve every run.
 
     Raises:
-        InputError: one of them cannot be run for a reason other than that it makes no sense here.
+        InputError: if one of them cannot be run for a reason other than that it does not apply here.
     """
     matrix = {(i, j): _cell(request, i, j, keyring) for i in range(devices) for j in range(devices)}
     pairs: dict[str, tuple[Job, Job]] = {}
