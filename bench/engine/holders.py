@@ -1,4 +1,4 @@
-"""The single list of the holders of models of one deployment, and with which key."""
+"""The single list of the holders of one deployment's models and of their keys."""
 
 from __future__ import annotations
 

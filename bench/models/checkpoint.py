@@ -1,4 +1,4 @@
-"""External weights loaded into a network, or refused with a one-line error that says what does not fit."""
+"""Loading external weights into a network, or refusing them with a one-line error."""
 
 from __future__ import annotations
 

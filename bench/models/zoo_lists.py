@@ -1,4 +1,4 @@
-"""Which robust ImageNet models there are: those of the installed robustbench and those of robustbench.yaml."""
+"""Lists of robust ImageNet models: those of the installed robustbench and those of robustbench.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in one archive, written: the same run gives the same bytes."""
+"""Writing a run as one archive: the same run gives the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An archive of a run, read without trusting its content."""
+"""Reading an archive of a run without trusting its content."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _check_images(record: Record, verdicts: Verdicts) -> None:
             verdicts,
             (values < 0) | (values >= spec.profile.classes),
             name,
-            f"is no class of 0 to {spec.profile.classes - 1}",
+            f"is not a class of 0 to {spec.profile.classes - 1}",
         )
     if n > record.population or (spec.stop_at is None and n != record.population):
         raise RefusedError("population", f"is {record.population}, the run has {n} images")
@@ -75,11 +75,11 @@ def _check_outcomes(spec: Spec, verdicts: Verdicts) -> None:
         verdicts, (outcome == "misclassified") & right, "outcome", "is misclassified, but the clean prediction is right"
     )
     error = outcome == "error"
-    _first(verdicts, error & ~np.isnan(after), "adversarial_prediction", "is there, but the outcome is error")
+    _first(verdicts, error & ~np.isnan(after), "adversarial_prediction", "is set, but the outcome is error")
     unread = np.array([sha is None for sha in verdicts.texts["image_sha256"]])
     _first(verdicts, unread & ~error, "image_sha256", "is null, but the outcome is not error")
     seen = ~np.isnan(before) | ~np.isnan(verdicts.numbers["source_prediction"])
-    _first(verdicts, unread & seen, "clean_prediction", "is there, but the image could not be read")
+    _first(verdicts, unread & seen, "clean_prediction", "is set, but the image could not be read")
 
 
 def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
@@ -90,14 +90,14 @@ def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
     most = np.float32(spec.budget.radius + allowance(spec.budget, math.prod(spec.profile.image_shape)))
     _first(verdicts, counted & none, "distance", "is null, but there is a verdict")
     _first(verdicts, counted & (distance > most), "distance", f"is more than the budget {spec.budget} allows")
-    _first(verdicts, (outcome == "error") & ~none, "distance", "is there, but the outcome is error")
+    _first(verdicts, (outcome == "error") & ~none, "distance", "is set, but the outcome is error")
 
 
 def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
     """Check the attack of each candidate: none only where protocol and budget let an image stay clean."""
     attack, outcome = np.array(verdicts.texts["attack"], dtype=object), _outcomes(verdicts)
     known = [spec.attack.name, *([spec.fallback.name] if spec.fallback else []), _NONE]
-    _first(verdicts, ~np.isin(attack, known), "attack", f"is none of {', '.join(known)}")
+    _first(verdicts, ~np.isin(attack, known), "attack", f"is not one of {', '.join(known)}")
     clean, judged = attack == _NONE, outcome != "error"
     _first(
         verdicts, clean & judged & ~(verdicts.numbers["distance"] == 0), "distance", "is not 0, but no attack is named"
@@ -117,7 +117,7 @@ def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
 
 
 def _check_metrics(record: Record, rows: list[Row]) -> None:
-    """Every figure, computed again from the rows."""
+    """Check every figure by recomputing it from the rows."""
     got = metrics_of(rows, sequence_of(record.spec, len(rows), record.population)).model_dump(mode="json")
     for name, said in record.metrics.model_dump(mode="json").items():
         if not _same(said, got[name]):
@@ -127,7 +127,7 @@ def _check_metrics(record: Record, rows: list[Row]) -> None:
 def _check_standing(record: Record) -> None:
     """Whether the audit was run; the record has already checked that outcomes and audit give the reasons."""
     if record.eligible and not record.audit and record.spec.budget.eps > 0:
-        raise RefusedError("audit", "is empty; expected the cheap checks of the battery where eps is above 0")
+        raise RefusedError("audit", "is empty; expected the cheap checks of the battery because eps is above 0")
 
 
 def _outcomes(verdicts: Verdicts) -> np.ndarray:
