@@ -40,7 +40,7 @@ ORDERS: dict[str, Callable[[Record], Any]] = {
     "run": lambda r: r.run_id,
     "defense": lambda r: (r.spec.defense.name, r.spec.threat.name, r.spec.attack.name, str(r.spec.budget)),
     "threat": lambda r: (r.spec.threat.name, r.spec.attack.name, r.spec.defense.name, str(r.spec.budget)),
-    "tier": lambda r: r.adversary.tier,
+    "tier": lambda r: r.tier,
     "clean": lambda r: r.metrics.clean_accuracy,
     "robust": lambda r: r.metrics.robust_accuracy,
     "images": lambda r: r.metrics.images,
@@ -68,7 +68,7 @@ class Wanted:
             (self.defense, spec.defense.name),
             (self.threat, spec.threat.name),
             (self.attack, spec.attack.name),
-            (self.tier, record.adversary.tier),
+            (self.tier, record.tier),
             (self.protocol, spec.protocol.value),
             (self.eligible, record.eligible),
         )
@@ -166,7 +166,7 @@ def _cells(record: Record) -> tuple[str, ...]:
     spec, metrics = record.spec, record.metrics
     return (
         record.run_id,
-        record.adversary.tier,
+        record.tier,
         spec.defense.name,
         spec.threat.name,
         spec.attack.name,

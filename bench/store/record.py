@@ -226,8 +226,9 @@ def effective_tier(spec: Spec, adversary: AdversaryAbout, digests: Digests) -> s
 def reasons_against(spec: Spec, metrics: Metrics, audit: list[Found]) -> list[Reason]:
     """Why a run is not eligible for a leaderboard; the source only matters if images were attacked."""
     said = (
-        f"right on {metrics.source_clean_accuracy:.0%} of the images, the target on {metrics.clean_accuracy:.0%}: "
-        "its adversarial images say nothing of the target"
+        f"the source is correct on {metrics.source_clean_accuracy:.0%} of the images, the target on "
+        f"{metrics.clean_accuracy:.0%}: "
+        "its adversarial images say nothing about the target"
     )
     return reasons_of(
         metrics.outcomes,
