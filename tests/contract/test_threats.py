@@ -10,6 +10,7 @@ from bench.core.key import Key
 from bench.core.nouns import Access
 from bench.core.plugins import Knowledge
 from bench.core.registry import registry
+from bench.core.tiers import TIERS
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.request import Request
@@ -19,7 +20,6 @@ from bench.engine.world import World
 from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.runs import RunStore
-from bench.studies.ladder import TIERS
 
 SHORT = {f"profile.{r}.steps": 3 for r in ("base.recipe", "recipes.full", "recipes.lora", "recipes.partial")}
 QUICK = {"leaked-weights": {"threat.passes": 0}, "distillation": {"threat.query_budget": 256}}
