@@ -92,7 +92,7 @@ def cli(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 
 @pytest.fixture
 def spawn(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the command as a process of its own; what a test leaves running is ended."""
+    """Start the command as a separate process; processes that a test leaves running are stopped."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*argv: str, **environment: str) -> subprocess.Popen[str]:

@@ -21,7 +21,7 @@ TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 @dataclass(frozen=True)
 class Photo:
-    """One encoded image and what it is."""
+    """One encoded image with its label."""
 
     id: str
     wnid: str

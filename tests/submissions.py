@@ -188,7 +188,7 @@ def put(data: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def members_of(archive: Path) -> dict[str, bytes]:
-    """What an archive holds, without its manifest."""
+    """The members of an archive, without its manifest."""
     with zipfile.ZipFile(archive) as file:
         return {name: file.read(name) for name in file.namelist() if name != "manifest.json"}
 
@@ -202,7 +202,7 @@ def archive_of(
     compression: int = zipfile.ZIP_STORED,
     link: str | None = None,
 ) -> Path:
-    """An archive with a manifest that fits its members, but for what the caller forges."""
+    """An archive with a manifest that fits its members, except for the caller's forgeries."""
     about = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in members.items()}
     named = re.search(rb'"run_id": *"([0-9a-f]{16})"', members.get("record.json", b""))
     run_id = named[1].decode() if named else "0" * 16

@@ -55,7 +55,7 @@ def test_the_paper_has_its_twelve_rows():
 
 
 def test_the_plugins_of_the_contributors_guide_keep_the_contract():
-    """Both are taken as they stand in the text: the attack moves a linear model's images, the transform is tried."""
+    """Both are taken verbatim from the text: the attack moves a linear model's images, the transform is tested."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     names: dict[str, Any] = {"__name__": "guide"}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

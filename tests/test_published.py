@@ -84,7 +84,7 @@ def test_every_figure_of_table_1_follows_from_verdict_files():
 
 
 def test_what_is_read_is_what_the_figures_say():
-    """Every percentage in the first line of a cell stands in the CSV file."""
+    """Every percentage in the first line of a cell is in the CSV file."""
     text = (REPORTS / "table1.md").read_text()
     heads, figures = [], {(x["row"], x["column"]): x for x in lines("table1")}
     names = {"clean": "clean", "l∞ non-adaptive": "linf_non_adaptive", "l∞ adaptive": "linf_adaptive",

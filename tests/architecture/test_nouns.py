@@ -1,4 +1,4 @@
-"""One word for one thing: no two classes share a name, and every noun of docs/architecture.md is where it says."""
+"""One word for one thing: no two classes share a name, and every noun of docs/architecture.md is in the file that it names."""
 
 import ast
 import re

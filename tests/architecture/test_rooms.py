@@ -1,4 +1,4 @@
-"""The rooms and the arrows of docs/architecture.md, held."""
+"""Checks of the rooms and arrows of docs/architecture.md."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""Boards for the tests of the site: a small honest one, and one whose every text was written by an enemy."""
+"""Boards for the tests of the site: a small honest one, and one with hostile text in every field."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def canaries_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def canaries(canaries_site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The canaries are at hand, and gone again for everybody else."""
+    """Register the canaries, and remove them afterwards."""
     monkeypatch.syspath_prepend(str(canaries_site))
     registry.cache_clear()
     yield

@@ -30,7 +30,7 @@ def make(cli):
 
 @pytest.fixture
 def rewrite():
-    """Write a run anew with other rows, as if the judge had given them."""
+    """Rewrite a run with other rows, as if the judge had produced them."""
 
     def call(run_id: str, change) -> None:
         folder = RunStore(Path("results")).run(run_id)

@@ -23,7 +23,7 @@ WRONG = {
 
 @pytest.fixture
 def run(cli, tmp_path, monkeypatch):
-    """`bench run` with a home of its own."""
+    """`bench run` with a separate home."""
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
 
     def call(*argv: str):

@@ -106,7 +106,7 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
 
 @pytest.mark.parametrize("finished", [0, 2])
 def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites, finished):
-    """The processes that the rows are spread over are killed, at once or later; the same command goes on."""
+    """The worker processes are killed, immediately or later; the same command resumes."""
     argv = ("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10", "--keys", "1")
     process = spawn(*argv, "--jobs", "2")
     workers: list[int] = []

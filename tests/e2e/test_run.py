@@ -243,7 +243,7 @@ def test_flags_come_from_a_file_from_the_environment_and_from_the_line(cli, monk
 @pytest.mark.usefixtures("outsiders")
 @pytest.mark.parametrize("attack", ["autoattack", "autoattack-reference"])
 def test_what_autoattack_warns_of_reaches_the_record(cli, attack):
-    """A defense that hands out probabilities for logits."""
+    """A defense that returns probabilities instead of logits."""
     argv = ("run", "--defense", "probabilities", "--threat", "white-box", "--limit", "20", "--attack", attack)
     done = cli(*argv, "--set", "attack.version=custom", "--set", "attack.attacks=[apgd-ce]")
     assert done.code == 1, done.err  # the battery fails it too

@@ -1,4 +1,4 @@
-"""Real runs packed, checked and judged again; archives of strangers refused, each with what is wrong in it."""
+"""Real runs packed, checked and judged again; forged archives refused, each with the invalid field."""
 
 import dataclasses
 import hashlib

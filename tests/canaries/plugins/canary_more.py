@@ -99,7 +99,7 @@ class Jpeg(Canary):
 
 
 class Thermometer(Canary):
-    """Each value as how many of 16 thresholds it passes, by comparison."""
+    """Replace each value by the number of 16 thresholds that it passes, by comparison."""
 
     def wrap(self, base):
         edges = (torch.arange(16) + 0.5) / 16

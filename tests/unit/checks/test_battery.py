@@ -136,7 +136,7 @@ def test_a_draw_among_members_is_found_by_its_answers():
 
 
 def test_members_alone_excuse_nothing():
-    """A module that holds members and answers otherwise, or always with the same one, is no such ensemble."""
+    """A module with members that answers otherwise, or always with the same one, is not a random ensemble."""
     one, other = network(0), network(1)
     images = batch(one, 32).images
     assert find_average(Either(one, other, say=lambda z: z.round()), images) is None

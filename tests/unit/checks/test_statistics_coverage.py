@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, by simulation; `pytest -s` prints the figures of docs/statistics.md."""
+"""How often the intervals cover the truth, by simulation; `pytest -s` prints the figures of docs/statistics.md."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -117,7 +117,7 @@ def test_five_keys(images, monkeypatch):
 
 
 def test_plain_percentiles_would_not_do():
-    """Why the interval to quote is not the plain bootstrap: five keys that differ, and it holds the mean too rarely."""
+    """Why the interval to quote is not the plain bootstrap: with five keys that differ, it covers the mean too rarely."""
     count = Count("plain two-way percentiles, keys that differ")
     tables = studies(0.6, 0.8, 1.0, images=500, repeat=600)
     count.add("", (holds(across_keys(robust, seed=0, draws=400).bootstrap, 0.6) for robust, _ in tables))
@@ -142,7 +142,7 @@ def looks(accuracy: float, shards: int, repeat: int, population: int | None) -> 
 
 
 def follow(counts: np.ndarray, truth: float, limits: Callable[[int, int], Limits], precision: float):
-    """Whether the interval at the stop holds the truth, whether every one until then does, and the images taken."""
+    """Whether the interval at the stop covers the truth, whether every one until then does, and the images taken."""
     for row in counts:
         every = True
         for shard, k in enumerate(row, start=1):

@@ -105,7 +105,7 @@ def test_a_model_of_our_list_from_a_local_file(tmp_path):
 
 
 def saved_like_robustbench(network, path):
-    """Under `module.model.`, with what the training's wrappers leave in such files."""
+    """Under `module.model.`, with leftovers of training wrappers."""
     state = {f"module.model.{name}": tensor for name, tensor in network.state_dict().items()}
     residue = {"module.normalizer.new_mean": torch.ones(3, 1, 1), "module.attacker.model.fc.bias": torch.ones(1000)}
     torch.save({"state_dict": {**state, **residue}, "epoch": 1}, path)

@@ -1,4 +1,4 @@
-"""The site as files: what strangers wrote stays text, nothing leads outside, and the folder holds what it should."""
+"""The site as files: untrusted text stays text, nothing leads outside, and the folder has the expected content."""
 
 from __future__ import annotations
 
