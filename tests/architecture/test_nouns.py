@@ -1,4 +1,4 @@
-"""One word for one thing: no two classes share a name, and every noun of docs/architecture.md is in the file that it names."""
+"""One word for one thing: no two classes share a name, and docs/architecture.md gives the file of every noun."""
 
 import ast
 import re

@@ -19,7 +19,7 @@ TOLERANCE = 1e-3 / 192**0.5  # where RayS ends a bisection; flips that gain less
 
 
 class Labels:
-    """A hyperplane; answers with one-hot rows and counts what it is asked."""
+    """A hyperplane; answers with one-hot rows and counts queries."""
 
     def __init__(self, seed: int) -> None:
         w = torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))

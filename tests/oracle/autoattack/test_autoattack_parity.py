@@ -71,7 +71,7 @@ def test_standard_attack_at_full_effort(model: str, norm: Norm) -> None:
 
 
 def test_first_point_and_last_point_are_the_official_ones() -> None:
-    """Mode budget hands back the official candidate itself, not only its verdict."""
+    """Mode budget returns the official candidate itself, not only its verdict."""
     model, budget = zoo.zoo("robust"), zoo.radius(Norm.LINF, 0.12)
     images, results = zoo.batch(12), list[Finished]()
     effort = Lengths(iterations=15)

@@ -310,7 +310,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     ("few", "many", "side"), [(200, 1600, 96), pytest.param(1000, 50_000, 224, marks=pytest.mark.slow)]
 )
 def test_memory_is_bounded_by_slots_not_by_the_data_set(few: int, many: int, side: int) -> None:
-    """Peak resident memory in MB, each in a process of its own."""
+    """Peak resident memory in MB, each in a separate process."""
     peaks = []
     for count in (few, many):
         argv = [sys.executable, "-W", "ignore", "-c", MEMORY, str(count), str(side)]

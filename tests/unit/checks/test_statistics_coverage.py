@@ -117,7 +117,7 @@ def test_five_keys(images, monkeypatch):
 
 
 def test_plain_percentiles_would_not_do():
-    """Why the interval to quote is not the plain bootstrap: with five keys that differ, it covers the mean too rarely."""
+    """Why the interval to quote is not the plain bootstrap: with five differing keys it covers the mean too rarely."""
     count = Count("plain two-way percentiles, keys that differ")
     tables = studies(0.6, 0.8, 1.0, images=500, repeat=600)
     count.add("", (holds(across_keys(robust, seed=0, draws=400).bootstrap, 0.6) for robust, _ in tables))
