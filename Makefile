@@ -42,12 +42,14 @@ published: install  ## what is committed and computed from results/published: ta
 
 install: $(VENV)/installed
 
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every command would compile torch again.
 # uv takes the torch build that has a torchvision beside it; plain pip may take one that has none.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q bench
 	touch $@
 
 clean:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +130,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     else:
         raise UnknownNameError(f"unknown profile {name!r}{suggestion(name, profile_names())}")
     try:
-        data = yaml.safe_load(text)
+        data = copy.deepcopy(_parsed(text))
     except yaml.YAMLError as error:
         raise InputError(f"profile {name!r} is not readable YAML: {' '.join(str(error).split())}") from None
     for dotted, value in (overrides or {}).items():
@@ -138,6 +140,12 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         return Profile.model_validate(data)
     except ValidationError as error:
         raise InputError(f"profile {name!r}: {first_problem(error)}") from None
+
+
+@cache
+def _parsed(text: str) -> Any:
+    """YAML is slow to parse, and a suite asks for the same profile hundreds of times."""
+    return yaml.safe_load(text)
 
 
 def first_problem(error: ValidationError) -> str:

@@ -19,12 +19,15 @@ class Weights:
 
 
 def weights_of(defense: str, profile: Profile) -> Weights:
-    """Count the profile's base as ``defense`` fine-tunes it; random weights suffice.
+    """Count the profile's base as ``defense`` fine-tunes it, with weights that have a shape and no storage.
 
     Raises:
         NotApplicableError: the defense does not say what it trains.
     """
+    from accelerate import init_empty_weights  # noqa: PLC0415 (seconds to import)
+
     plugin: Defense = registry("defenses").make(defense)
-    network = plugin.trainable(backbone(profile.base, profile.classes, 0), 0)
+    with init_empty_weights():
+        network = plugin.trainable(backbone(profile.base, profile.classes, 0), 0)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Weights(trained, sum(p.numel() for p in network.parameters()))

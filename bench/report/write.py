@@ -6,7 +6,6 @@ import csv
 import io
 from pathlib import Path
 
-from bench.report.figures.style import save
 from bench.report.output import Output, Table
 from bench.store.files import write_whole
 
@@ -38,6 +37,8 @@ def write_output(output: Output, folder: Path, name: str) -> list[Path]:
         write_whole(path, text.encode())
         paths.append(path)
     for suffix, figure in output.figures.items():
+        from bench.report.figures.style import save  # noqa: PLC0415 (matplotlib: only figures need it)
+
         paths += save(figure, folder / (f"{name}-{suffix}" if suffix else name))
     return paths
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from scipy.stats import binomtest
 
 CONFIDENCE = 0.95  # of every interval unless stated otherwise
 
 
+@cache
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Wilson's score interval of a proportion.
 
@@ -16,6 +19,7 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
     return float(ci.low), float(ci.high)
 
 
+@cache  # milliseconds each, and a table asks for the same few again and again
 def exact(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Clopper and Pearson's interval: each limit fails with at most half of 1 - confidence, whatever the proportion.
 
