@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bench.cli.patience import patience
 from bench.cli.session import working
 from bench.cli.takes import JsonFlag, RunArgument, takes
 from bench.core.flags import Flag
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     without=("workers", "train", "backend"),
     examples=("bench results gallery 99ddebf8 --fooled --images 6 --out figures/fooled",),
 )
+@patience("reading the run and its stored images")
 def gallery(
     run: RunArgument,
     resources: Resources,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.leaderboard_check import check
+from bench.cli.patience import patience
 from bench.cli.takes import JsonFlag, takes
 from bench.core.flags import Flag
 from bench.engine.request import Resources
@@ -25,6 +26,7 @@ app.command("check")(check)
 
 @app.command()
 @takes(Resources, only=("results",))
+@patience("checking every record and writing the site")
 def build(
     resources: Resources,
     out: Annotated[str, Flag("Folder of the site.")] = "leaderboard/site",
@@ -53,6 +55,7 @@ def build(
 
 @app.command()
 @takes(Resources, only=("results",))
+@patience("checking every published record")
 def standings(
     resources: Resources,
     out: Annotated[str | None, Flag("Write to this file. Default: standard output.")] = None,

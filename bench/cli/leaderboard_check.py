@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.patience import patience
 from bench.cli.session import working
 from bench.cli.takes import JsonFlag, takes
 from bench.core.flags import Flag
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @takes(Resources, only=("device", "data", "weights", "offline"))
+@patience("reading the archives and loading models")
 def check(
     archives: Annotated[list[Path], typer.Argument(help="Archives of `bench results pack`.", show_default=False)],
     resources: Resources,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+from bench.cli.patience import patience
 from bench.cli.session import working
 from bench.cli.takes import JsonFlag, RunArgument, takes
 from bench.core.flags import Flag
@@ -13,6 +14,7 @@ from bench.engine.request import Resources
 
 
 @takes(Resources, without=("workers", "train", "backend", "rebuild"))
+@patience("checking the run and packing it")
 def pack(
     run: RunArgument,
     resources: Resources,

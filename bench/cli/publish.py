@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.patience import patience
 from bench.cli.takes import JsonFlag, takes
 from bench.engine.request import Resources
 
 
 @takes(Resources, only=("results",))
+@patience("reading and checking the runs")
 def publish(
     resources: Resources,
     runs: Annotated[

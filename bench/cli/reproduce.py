@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.patience import patience
 from bench.cli.session import ended, working
 from bench.cli.takes import JsonFlag, takes
 from bench.core.flags import Flag
@@ -27,6 +28,7 @@ NAMES = (*_SUITES, "table2", "ladders")
     without=("backend",),
     examples=("bench reproduce table1", "bench reproduce fig4 --render-only", "bench reproduce table2 --json"),
 )
+@patience("reading records, then drawing the table or figure")
 def reproduce(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)} (tables and figures of arXiv 2311.16577).")],
     resources: Resources,

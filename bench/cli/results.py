@@ -9,6 +9,7 @@ import typer
 from bench.cli.compare import compare
 from bench.cli.gallery import gallery
 from bench.cli.pack import pack
+from bench.cli.patience import patience
 from bench.cli.publish import publish
 from bench.cli.results_list import show_all
 from bench.cli.session import working
@@ -36,6 +37,7 @@ def show(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> N
 
 @app.command()
 @takes(Resources, without=("workers", "train", "backend"))
+@patience("loading the models of the run")
 def verify(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> None:
     """Judge the kept adversarial images of a run again from scratch and compare every verdict.
 
