@@ -34,18 +34,16 @@ def gallery(
 ) -> None:
     """Draw clean image, perturbation and adversarial image, with labels; from the kept images, nothing is attacked."""
     from bench.engine.gallery import pictured
-    from bench.engine.resolve import defender_key
     from bench.report.figures.style import save
     from bench.report.gallery import gallery as draw
     from bench.store.galleries import write_gallery
-    from bench.store.keyring import Keyring
 
     choice = _choice(ids, images, seed, fooled=fooled)
     with working(resources) as means:
         folder = means.results.find(run)
-        record = folder.read().record
-        found = pictured(folder, defender_key(record.spec, Keyring(means.home.keys)), means, choice)
-    made = draw(record, found, choice.words)
+        judged = folder.read()
+        found = pictured(judged, means, choice)
+    made = draw(judged.record, found, choice.words)
     paths = [write_gallery(folder.path, made.gallery, made.picture)]
     if out:
         paths += save(made.figure, out.with_suffix("") if out.suffix in (".png", ".pdf") else out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,6 +72,7 @@ class Attacker:
         store: Store of adversarial images.
         queries: Query limit of the source per image; None for no limit.
         only_kept: Read stored images and run nothing.
+        recorded: The source's clean predictions by image id, where a run has them; the source is not asked then.
     """
 
     def __init__(
@@ -82,9 +84,10 @@ class Attacker:
         *,
         queries: int | None = None,
         only_kept: bool = False,
+        recorded: Mapping[str, int | None] | None = None,
     ) -> None:
         self._spec, self._source, self._attacks, self._store = spec, source, attacks, store
-        self._queries, self._only_kept = queries, only_kept
+        self._queries, self._only_kept, self._recorded = queries, only_kept, recorded
 
     def attack(self, batch: Batch) -> Candidates:
         """Candidates for every image of a shard.
@@ -96,7 +99,10 @@ class Attacker:
             BenchError: if only stored images were requested and some are missing.
         """
         spec, n = self._spec, len(batch)
-        predictions = predict(self._source.model, batch.images, spec.profile.judge_batch)
+        if self._recorded is None:
+            predictions = predict(self._source.model, batch.images, spec.profile.judge_batch)
+        else:
+            predictions = [self._recorded[image_id] for image_id in batch.ids]
         if spec.budget.eps == 0:  # the ball is a point
             return Candidates(batch.images, ["none"] * n, [False] * n, predictions, [])
         first = self._made(spec.attack, batch)

@@ -10,17 +10,15 @@ from torch import Tensor
 
 from bench.core.ball import distance
 from bench.core.errors import BenchError, CorruptArtifactError, InputError, UnknownNameError
-from bench.core.key import Key
 from bench.core.names import suggestion
 from bench.core.nouns import Batch, Outcome
 from bench.core.progress import stage
 from bench.core.seeds import seed_of
-from bench.engine.candidates import Attacker
-from bench.engine.evaluate import Evaluation
-from bench.engine.job import Job
+from bench.core.spec import Spec
+from bench.engine.kept import KeptImages
 from bench.engine.means import Means
 from bench.store.galleries import Pictured
-from bench.store.runs import RunFolder
+from bench.store.run import Run
 from bench.store.verdicts import Row
 
 MOST = 40  # images per picture
@@ -75,27 +73,25 @@ def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
     return [row for row in fit if row in drawn]
 
 
-def pictured(folder: RunFolder, key: Key | None, means: Means, choice: Choice) -> list[Pictured]:
+def pictured(run: Run, means: Means, choice: Choice) -> list[Pictured]:
     """The chosen images from the kept adversarial images of a run; nothing is attacked.
 
     Raises:
         InputError: see :func:`pick`; the adversarial images are not kept.
         CorruptArtifactError: record or verdicts are damaged, or the images are not those that were judged.
     """
-    run = folder.read()
-    record, rows = run.record, run.rows
-    chosen = pick(rows, choice)
-    places = {row.image_id: i for i, row in enumerate(rows)}
-    evaluation = Evaluation(Job(record.spec, key, tuple(run.by_id)), means, only_kept=True)
+    spec = run.record.spec
+    chosen = pick(run.rows, choice)
+    places = {row.image_id: i for i, row in enumerate(run.rows)}
+    kept = KeptImages(run, means)
     found: dict[str, Pictured] = {}
-    shards = sorted({places[row.image_id] // record.spec.shard_size for row in chosen})
+    shards = sorted({places[row.image_id] // spec.shard_size for row in chosen})
     with stage(means.progress, "read the kept images", len(shards), "shard") as advance:
         for index in shards:
-            batch, _ = evaluation.reader.read(index)
-            images = _kept(evaluation.attacker, batch.to(means.device)).to("cpu")
+            batch, images = _read(kept, index)
             for row in (row for row in chosen if row.image_id in batch.ids):
                 at = batch.ids.index(row.image_id)
-                found[row.image_id] = _checked(evaluation, row, batch.images[at], images[at])
+                found[row.image_id] = _checked(spec, row, batch.images[at], images[at])
             advance(1)
     if missing := [row.image_id for row in chosen if row.image_id not in found]:
         raise InputError(f"image {missing[0]!r} cannot be read; expected the data that the run was made on")
@@ -114,19 +110,19 @@ def _listed(rows: Sequence[Row], ids: Sequence[str]) -> list[Row]:
     return [known[image_id] for image_id in dict.fromkeys(ids)]
 
 
-def _kept(attacker: Attacker, batch: Batch) -> Tensor:
+def _read(kept: KeptImages, index: int) -> tuple[Batch, Tensor]:
     try:
-        return attacker.attack(batch).images
+        return kept.read(index)
     except InputError:
         raise
     except BenchError as error:  # not kept: bad input of this command
         raise InputError(str(error)) from None
 
 
-def _checked(evaluation: Evaluation, row: Row, clean: Tensor, adversarial: Tensor) -> Pictured:
+def _checked(spec: Spec, row: Row, clean: Tensor, adversarial: Tensor) -> Pictured:
     """The pair, if it is the one that was judged."""
     same = hashlib.sha256(clean.numpy().tobytes()).hexdigest() == row.image_sha256
-    far = distance(adversarial[None], clean[None], evaluation.spec.budget.norm).item()
+    far = distance(adversarial[None], clean[None], spec.budget.norm).item()
     if not same or (row.distance is not None and abs(far - row.distance) > _APART):
         which = "kept adversarial image" if same else "image"
         raise CorruptArtifactError(f"{which} {row.image_id!r} is not the one that was judged; expected the data and "

@@ -13,9 +13,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.core.spec import Spec
-from bench.engine.evaluate import Evaluation
-from bench.engine.job import Job
+from bench.engine.kept import KeptImages
 from bench.engine.means import Means
+from bench.store.run import Run
 from bench.store.untrusted import RefusedError, parse_json
 from bench.store.verdicts import Row
 from bench.submissions.archive import shard_name
@@ -25,23 +25,21 @@ _HEADER = 4096  # bytes; ours has about 80
 _FLOAT = 4
 
 
-def kept_images(job: Job, means: Means) -> Iterator[bytes]:
+def kept_images(run: Run, means: Means) -> Iterator[bytes]:
     """The stored adversarial images of each shard as safetensors, float32 (B, C, H, W); only readable ones.
 
     Args:
-        job: Of the run, with the ids of its images in order.
+        run: Record and verdicts.
         means: Where the images are kept.
 
     Raises:
         BenchError: if images are not stored; run the same command again to make them.
     """
-    evaluation = Evaluation(job, means, only_kept=True)
-    for index in evaluation.shards:
-        batch, _ = evaluation.reader.read(index)
-        images = torch.empty(0, *job.spec.profile.image_shape)
-        if len(batch):
-            images = evaluation.attacker.attack(batch.to(means.device)).images.detach().cpu().contiguous()
-        yield save({"images": images})
+    kept = KeptImages(run, means)
+    for index in kept.shards:
+        batch, images = kept.read(index)
+        empty = torch.empty(0, *run.record.spec.profile.image_shape)
+        yield save({"images": images.detach().contiguous() if len(batch) else empty})
 
 
 def check_images(pack: Pack, spec: Spec, rows: Sequence[Row]) -> list[str]:

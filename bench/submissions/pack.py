@@ -8,12 +8,9 @@ from pathlib import Path
 
 from bench.core.errors import InputError
 from bench.core.progress import stage
-from bench.engine.job import Job
 from bench.engine.means import Means
-from bench.engine.resolve import defender_key
 from bench.store.evidence import Evidence
 from bench.store.galleries import DOCUMENT, PICTURE
-from bench.store.keyring import Keyring
 from bench.store.runs import RunFolder
 from bench.submissions.archive import SUFFIX, shard_name, write_pack
 from bench.submissions.intake import RECORD, VERDICTS, read_own
@@ -40,7 +37,7 @@ def pack_run(run: RunFolder, out: Path | None, means: Means, *, with_images: boo
 
     Raises:
         RefusedError: if a check would refuse the run.
-        BenchError: if the images are not stored, the key is not available, or the archive cannot be written.
+        BenchError: if the images are not stored, or the archive cannot be written.
     """
     evidence = read_own(run)
     path = out or Path(f"{evidence.record.run_id}{SUFFIX}")
@@ -59,13 +56,11 @@ def _members(
         yield name, run.file(name) or b""
     if not with_images:
         return
-    from bench.submissions.images import kept_images  # noqa: PLC0415 (models: only images need them)
+    from bench.submissions.images import kept_images  # noqa: PLC0415 (only images need torch)
 
-    spec = evidence.record.spec
-    key = defender_key(spec, Keyring(means.home.keys))
-    total = -(-len(evidence.rows) // spec.shard_size)
+    total = -(-len(evidence.rows) // evidence.record.spec.shard_size)
     with stage(means.progress, "pack images", total, "shard") as advance:
-        for index, data in enumerate(kept_images(Job(spec, key, tuple(evidence.by_id)), means)):
+        for index, data in enumerate(kept_images(evidence, means)):
             shards.append(index)
             yield shard_name(index), data
             advance(1)
