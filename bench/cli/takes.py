@@ -64,7 +64,7 @@ def takes(
                 if isinstance(option, Option):
                     check_bounds(option, given[name])
             made = {kind.__name__.lower(): _object(kind, by_kind[kind], given, fixed or {}) for kind in kinds}
-            command(**made, **{name: given[name] for name in own})
+            command(**made, **{name: _own_value(option, given[name]) for name, option in own.items()})
 
         wrapper.__name__, wrapper.__module__ = command.__name__, command.__module__
         wrapper.__doc__ = _help(command, examples)
@@ -86,6 +86,12 @@ def _own(command: Command, made: Collection[str]) -> dict[str, Any]:
             default = MISSING if parameter.default is parameter.empty else parameter.default
             own[name] = Option(name, found[0], default, found[1]) if found else hints[name]
     return own
+
+
+def _own_value(option: Any, value: Any) -> Any:
+    """Paths are text on the command line."""
+    wants_path = isinstance(option, Option) and Path in (option.type, *get_args(option.type))
+    return Path(value) if wants_path and isinstance(value, str) else value
 
 
 def _object(kind: type[Any], options: Mapping[str, Option], given: Mapping[str, Any], fixed: Mapping[str, Any]) -> Any:
