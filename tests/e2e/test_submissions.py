@@ -30,7 +30,7 @@ from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.record import write_record
 from bench.store.run import Run
-from bench.store.runs import RunStore
+from bench.store.runs import RunFolder, RunStore
 from bench.store.untrusted import RefusedError
 from bench.store.verdicts import images_digest, read_rows, rows_digest, write_rows
 from bench.submissions.check import check_archive, confirm
@@ -63,7 +63,8 @@ def archives(runs, shared_home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("archives")
     means = Means(RunStore(runs["white"].parent), Home(shared_home))
     return {
-        name: pack_run(run, folder / f"{name}.bench.zip", means, with_images=True).path for name, run in runs.items()
+        name: pack_run(RunFolder(run), folder / f"{name}.bench.zip", means, with_images=True).path
+        for name, run in runs.items()
     }
 
 
@@ -100,7 +101,7 @@ def test_real_runs_are_packed_checked_and_confirmed(archives, runs, means, tmp_p
 
 
 def test_the_same_run_gives_the_same_bytes(archives, runs, means, tmp_path):
-    again = pack_run(runs["keyed"], tmp_path / "b.zip", means, with_images=True)
+    again = pack_run(RunFolder(runs["keyed"]), tmp_path / "b.zip", means, with_images=True)
     assert again.shards == 3
     assert again.path.read_bytes() == archives["keyed"].read_bytes()
     with zipfile.ZipFile(again.path) as file:
@@ -113,7 +114,7 @@ def test_the_same_run_gives_the_same_bytes(archives, runs, means, tmp_path):
 def test_a_picture_comes_along_with_its_pixels_alone(tmp_path, means):
     folder = write_run(tmp_path / "own")
     add_picture(folder, note="hidden")
-    packed = pack_run(folder, tmp_path / "a.zip", means)
+    packed = pack_run(RunFolder(folder), tmp_path / "a.zip", means)
     done = check_archive(packed.path, means, judge=False, into=RunStore(tmp_path / "taken"))
     assert any(text.startswith("picture: ") for text in done.checked)
     (evidence,) = read_all(tmp_path / "taken")[0]
@@ -127,7 +128,7 @@ def test_a_picture_comes_along_with_its_pixels_alone(tmp_path, means):
 
 
 def test_without_images_clean_predictions_alone_are_judged(runs, means, tmp_path):
-    packed = pack_run(runs["keyed"], tmp_path / "a.zip", means)
+    packed = pack_run(RunFolder(runs["keyed"]), tmp_path / "a.zip", means)
     done = check_archive(packed.path, means, into=RunStore(tmp_path / "taken"))
     assert (done.exit_code, done.confirmed) == (0, False)
     assert "clean images, labels and clean predictions: 24 compared" in done.checked
@@ -178,7 +179,7 @@ def test_a_run_of_ones_own_is_confirmed_when_it_is_verified(runs, means):
 def test_what_the_intake_refuses_is_not_packed(tmp_path, means):
     folder = write_run(tmp_path / "bad", spec={"budget": "linf:1/0"})
     with pytest.raises(RefusedError, match=r"spec\.budget"):
-        pack_run(folder, tmp_path / "a.zip", means)
+        pack_run(RunFolder(folder), tmp_path / "a.zip", means)
     assert not (tmp_path / "a.zip").exists()
 
 
