@@ -16,6 +16,8 @@ from bench.core.nouns import Batch
 # Minimum effects, in addition to significance: the probability that a test image beats a training image, and points
 # of robust accuracy.
 _ODDS, _POINTS = 0.7, 0.15
+_CONFIDENT = "more confident on a test image than on"
+_SENSITIVE = "more sensitive to a shift of a test image than of"
 
 
 def check_memory(lab: Lab, *, attack: bool = True) -> Finding:
@@ -29,13 +31,13 @@ def check_memory(lab: Lab, *, attack: bool = True) -> Finding:
     if fresh is None:
         return skipped("memory", "no training images are available for comparison with the test images")
     theirs, their_drop = _margins(lab, fresh)
-    signs = {"surer of": rank(own, theirs)}
-    if signs["surer of"][0] > 0.5:  # a model that has memorised its training images is more sensitive on others
-        signs["more hurt by a shift of"] = rank(own_drop, their_drop)
+    signs = {_CONFIDENT: rank(own, theirs)}
+    if signs[_CONFIDENT][0] > 0.5:  # a model that has memorised its training images is more sensitive on others
+        signs[_SENSITIVE] = rank(own_drop, their_drop)
     name = max(signs, key=lambda n: signs[n][0])
     odds = signs[name][0]
     fail = any(chance > _ODDS and p < LEVEL / 2 for chance, p in signs.values())
-    what = f"in {odds:.0%} of pairs the target is {name} a test image than a training image"
+    what = f"in {odds:.0%} of pairs the target is {name} a training image"
     if attack and not fail:
         robust, other = _robust(lab)
         what = (f"{what}, and {robust[0]} of {robust[1]} correct test images survive the attack that {other[0]} of "
