@@ -32,7 +32,7 @@ def gallery(
     out: Annotated[Path | None, Flag("Also write OUT.png and OUT.pdf, for print.", env="")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Draw clean image, perturbation and adversarial image, with labels; from the kept images, nothing is attacked."""
+    """Draw clean image, perturbation and adversarial image, with labels; uses stored images, nothing is attacked."""
     from bench.engine.gallery import pictured
     from bench.report.figures.style import save
     from bench.report.gallery import gallery as draw
@@ -56,10 +56,10 @@ def gallery(
 
 
 def _choice(ids: str | None, images: int | None, seed: int, *, fooled: bool) -> Choice:
-    """What the flags ask for.
+    """The selection given by the flags.
 
     Raises:
-        InputError: they contradict each other.
+        InputError: if they contradict each other.
     """
     from bench.core.errors import InputError
     from bench.core.selection import read_ids

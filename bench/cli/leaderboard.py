@@ -1,4 +1,4 @@
-"""`bench leaderboard`: the static site from records; what others hand in."""
+"""`bench leaderboard`: the static site from records, and checks of submissions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from bench.engine.request import Resources
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-app = typer.Typer(
-    no_args_is_help=True, help="Build the leaderboard's site, write its standings; check what others hand in."
-)
+app = typer.Typer(no_args_is_help=True, help="Build the leaderboard's site, write its standings, check submissions.")
 app.command("check")(check)
 
 
@@ -32,7 +30,7 @@ def build(
     out: Annotated[str, Flag("Folder of the site.")] = "leaderboard/site",
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the leaderboard from the records in a results folder and the published figures."""
+    """Build the leaderboard from the records in a results folder and the published figures."""
     from bench.core.errors import InputError
     from bench.report.board import make_board
     from bench.report.site.build import files
@@ -60,7 +58,7 @@ def standings(
     resources: Resources,
     out: Annotated[str | None, Flag("Write to this file. Default: standard output.")] = None,
 ) -> None:
-    """The standings of the published runs (RESULTS/published) and of the published figures, as CSV."""
+    """Print the standings of the published runs (RESULTS/published) and of the published figures as CSV."""
     from bench.report.board import make_board
     from bench.report.board.table import standings_csv
     from bench.store.files import write_whole
@@ -78,7 +76,7 @@ def standings(
 
 
 def _told(made: Mapping[str, bytes], out: str, runs: int, standings: int, refused: int) -> dict[str, object]:
-    """What was written, for people and for programs."""
+    """Summary of what was written, as text or as JSON."""
     from bench.report.site.build import table_weight
 
     raw, packed = table_weight(made)
@@ -98,5 +96,5 @@ def _told(made: Mapping[str, bytes], out: str, runs: int, standings: int, refuse
 def _sentence(told: dict[str, object]) -> str:
     return (
         "{index}: {pages} pages from {runs} runs, {standings} standings, {refused} refused\n"
-        "{files} files, {bytes:,} bytes; the table with what it loads: {table_bytes:,} bytes, {table_bytes_gzip:,} gzip"
+        "{files} files, {bytes:,} bytes; the table with its assets: {table_bytes:,} bytes, {table_bytes_gzip:,} gzip"
     ).format(**told)

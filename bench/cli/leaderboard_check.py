@@ -1,4 +1,4 @@
-"""`bench leaderboard check`: archives that strangers hand in."""
+"""`bench leaderboard check`: checks of submitted archives."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def check(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check archives: what they hold, every figure, and the verdicts where the model is available here.
+    """Check archives: their content, every figure, and the verdicts if the model is available here.
 
-    Ends with 0 where all are accepted, 1 where a verdict disagreed, 2 where an archive was refused.
+    Exit code 0 if all are accepted, 1 if a verdict disagreed, 2 if an archive was refused.
     """
     from bench.store.runs import RunStore
     from bench.submissions.check import check_archive
@@ -67,8 +67,8 @@ def _print(one: Checked) -> None:
     if one.refused:
         print(f"{one.archive}: refused: {one.refused.field}: {one.refused.text}")
         return
-    ends = f"{len(one.disagreements)} disagreements" if one.disagreements else "taken"
-    print(f"{one.archive}: run {one.run_id}: {ends}{', every verdict stands' if one.confirmed else ''}")
+    ends = f"{len(one.disagreements)} disagreements" if one.disagreements else "accepted"
+    print(f"{one.archive}: run {one.run_id}: {ends}{', every verdict confirmed' if one.confirmed else ''}")
     for sign, lines in (("differs", one.disagreements), ("checked", one.checked), ("not checked", one.unchecked)):
         for line in lines:
             print(f"  {sign:<12} {line}")

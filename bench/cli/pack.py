@@ -25,7 +25,7 @@ def pack(
     out: Annotated[Path | None, Flag("The archive. Default: RUN.bench.zip in the working folder.", env="")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Pack record, verdicts and, where asked for, adversarial images into one archive to submit."""
+    """Pack record, verdicts and, if requested, adversarial images into one archive for submission."""
     from bench.submissions.pack import pack_run
 
     with working(resources) as means:

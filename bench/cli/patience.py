@@ -1,4 +1,4 @@
-"""A command that takes a while says on standard error what it does."""
+"""Messages of slow commands on standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AFTER = 2.0  # seconds
 
 @contextmanager
 def patience(what: str) -> Iterator[None]:
-    """Print ``what`` if the work inside is not done after two seconds; also a decorator of a command."""
+    """Print ``what`` if the enclosed work is not done after two seconds; also usable as a decorator of a command."""
     timer = threading.Timer(_AFTER, lambda: print(f"{what} ...", file=sys.stderr, flush=True))
     timer.daemon = True
     timer.start()

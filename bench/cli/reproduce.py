@@ -1,4 +1,4 @@
-"""`bench reproduce`: a published table or figure, made again from records."""
+"""`bench reproduce`: a published table or figure, reproduced from records."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bench.report.output import Output
     from bench.studies.reproduce import Filled
 
-_SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of a suite of that name
-_BESIDE_THE_PAPER = ("table1", "fig4")  # they say on which profile
+_SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of the suite of that name
+_BESIDE_THE_PAPER = ("table1", "fig4")  # they state their profile
 NAMES = (*_SUITES, "table2", "ladders")
 
 
@@ -43,9 +43,9 @@ def reproduce(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run what is missing of a table or figure, then write it as Markdown, CSV, LaTeX, PNG and PDF.
+    """Run the missing parts of a table or figure, then write it as Markdown, CSV, LaTeX, PNG and PDF.
 
-    table2 counts weights and ends with exit code 1 where a figure differs from the paper's.
+    table2 counts weights, with exit code 1 if a figure differs from the paper's.
     """
     from bench.core.errors import UnknownNameError
     from bench.core.names import suggestion
@@ -94,7 +94,7 @@ def _table2(out: Path, *, as_json: bool) -> None:
 
 
 def _ladders(results: Path, out: Path, profile: str, *, as_json: bool) -> None:
-    """A chart for each ladder that is there."""
+    """One chart per ladder."""
     from bench.core.errors import InputError
     from bench.report.ladder import ladder
     from bench.store.ladders import read_ladders
@@ -138,9 +138,9 @@ def _said(output: Output, filled: Filled, path: Path) -> None:
 
     console = make_console()
     there = sum(cell.record is not None for cell in filled.cells)
-    console.print(f"{there} of {len(filled.cells)} runs are there, {filled.ran} of them made now", markup=False)
+    console.print(f"{there} of {len(filled.cells)} runs exist, {filled.ran} of them made now", markup=False)
     if filled.left:
-        console.print(f"the others were not tried: {filled.left}", markup=False)
+        console.print(f"the others were not attempted: {filled.left}", markup=False)
     if output.commands:
         console.print(f"{len(output.commands)} commands fill the empty cells, the first of them (all in {path}):",
                       markup=False)  # fmt: skip

@@ -1,4 +1,4 @@
-"""`bench results`: records that are there."""
+"""`bench results`: the existing records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.cli.session import working
 from bench.cli.takes import JsonFlag, RunArgument, takes
 from bench.engine.request import Resources
 
-app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, picture, pack and publish records.")
+app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, draw, pack and publish records.")
 app.command("list")(show_all)
 app.command("compare")(compare)
 app.command("gallery")(gallery)
@@ -27,7 +27,7 @@ app.command("publish")(publish)
 @app.command()
 @takes(Resources, only=("results",))
 def show(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> None:
-    """One record."""
+    """Show one record."""
     from bench.cli.show import print_record
     from bench.store.runs import RunStore
 
@@ -39,9 +39,9 @@ def show(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> N
 @takes(Resources, without=("workers", "train", "backend"))
 @patience("loading the models of the run")
 def verify(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> None:
-    """Judge the kept adversarial images of a run again from scratch and compare every verdict.
+    """Judge the stored adversarial images of a run again from scratch and compare every verdict.
 
-    Where all of them stand, `confirmation.json` beside the record says so, and the leaderboard shows it.
+    If all agree, `confirmation.json` is written next to the record, and the leaderboard shows it.
     """
     from bench.engine.resolve import defender_key
     from bench.engine.verify import verify as check
@@ -58,7 +58,7 @@ def verify(run: RunArgument, resources: Resources, as_json: JsonFlag = False) ->
     else:
         for text in found.disagreements:
             print(text)
-        agree = "differs" if found.disagreements else "every verdict stands"
+        agree = "differs" if found.disagreements else "every verdict confirmed"
         print(f"run {record.run_id}: {found.images} images judged again, {agree}")
     if found.disagreements:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The stored adversarial images of a run, found without any model."""
+"""The stored adversarial images of a run, located without any model."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from bench.store.run import Run
 
 
 class KeptImages:
-    """Clean images of a run with the adversarial ones that were made of them.
+    """Clean images of a run with their adversarial images.
 
-    Record and verdicts hold what finding them takes: the digest of the source and its clean predictions. So neither
-    models nor the defender's key are needed.
+    Record and verdicts contain everything needed to locate them: the digest of the source and its clean predictions. So
+    neither models nor the defender's key are needed.
 
     Args:
         run: Record and verdicts.
         means: Data, and where the images are stored.
 
     Raises:
-        InputError: images of the run are not in the data.
+        InputError: if images of the run are not in the data.
     """
 
     def __init__(self, run: Run, means: Means) -> None:
@@ -52,11 +52,11 @@ class KeptImages:
         """The readable images of a shard, and their adversarial images (B, C, H, W) float32.
 
         Raises:
-            BenchError: the adversarial images are not stored.
+            BenchError: if the adversarial images are not stored.
         """
         batch, _ = self._reader.read(index)
         return batch, self._attacker.attack(batch).images if len(batch) else batch.images
 
 
 def _never(images: Tensor) -> Tensor:
-    raise BenchError(f"the source was asked about {len(images)} images; stored images are read without it")
+    raise BenchError(f"the source was called on {len(images)} images; stored images are read without it")

@@ -93,7 +93,7 @@ def test_ids_and_presets_are_part_of_what_was_judged(cli, tmp_path, weights):
         assert table.image_id.tolist() == [p.id for p in wanted]
     assert len({m["digests"]["data"] for m in made.values()}) == 3
     verify = ("results", "verify", made["timm-eval"]["run_id"], "--weights", str(weights))
-    assert "every verdict stands" in cli(*verify, "--data", str(tmp_path)).out
+    assert "every verdict confirmed" in cli(*verify, "--data", str(tmp_path)).out
     other = tmp_path / "other"
     class_folders(other / "val", [*photos(3), *photos(5)[4:]])
     (other / "val" / wanted[0].wnid).mkdir()

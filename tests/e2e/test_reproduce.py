@@ -68,11 +68,11 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
     argv = ("reproduce", "table1", "--suite", "table1.yaml", "--jobs", "2")
     done = cli(*argv)
     assert done.code == 0, done.err
-    assert "15 of 15 runs are there, 15 of them made now" in done.out
+    assert "15 of 15 runs exist, 15 of them made now" in done.out
     first = files("table1")
     assert set(first) == {f"table1.{kind}" for kind in ("md", "csv", "tex", "png", "pdf")}
     again = cli(*argv)
-    assert "15 of 15 runs are there, 0 of them made now" in again.out
+    assert "15 of 15 runs exist, 0 of them made now" in again.out
     assert files("table1") == first
     lines = {(line["row"], line["column"]): line for line in read_csv("table1")}
     for (_, column), line in lines.items():
@@ -125,7 +125,7 @@ def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites, fin
     before = {p: p.read_bytes() for p in Path("results").glob("*/record.json")}
     again = cli(*argv, "--jobs", "1")
     assert again.code == 0, again.err
-    assert f"7 of 7 runs are there, {7 - len(before)} of them made now" in again.out
+    assert f"7 of 7 runs exist, {7 - len(before)} of them made now" in again.out
     assert all(path.read_bytes() == kept for path, kept in before.items())
 
 
@@ -175,7 +175,7 @@ def test_cells_that_fail_stay_empty_and_the_others_go_on(cli, suites):
     done = cli("reproduce", "table1", "--suite", "table1.yaml", "--keys", "1", "--limit", "5", "--jobs", "1")
     assert done.code == 1
     assert "failed: key-full-p4 linf_non_adaptive: " in done.out
-    assert "2 of 7 runs are there, 2 of them made now" in done.out
+    assert "2 of 7 runs exist, 2 of them made now" in done.out
     text = Path("reports/digits/table1.md").read_text()
     assert "## Empty cells" in text
 

@@ -63,7 +63,7 @@ def test_the_demo_from_nothing_to_a_verified_record(cli):
     assert "complete already" in again.err
     assert again.out == done.out
 
-    assert "every verdict stands" in cli("results", "verify", run_id[:6]).out
+    assert "every verdict confirmed" in cli("results", "verify", run_id[:6]).out
     assert run_id in cli("results", "list").out
     assert record_of(cli("results", "show", run_id, "--json"))["run_id"] == run_id
 

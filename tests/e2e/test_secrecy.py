@@ -73,7 +73,7 @@ def test_verify_needs_the_defenders_key(cli, home):
     # The audit may doubt a model trained for a few steps.
     assert done.code == (0 if record["reliable"] else 1), done.err
     run_id = record["run_id"]
-    assert "every verdict stands" in cli("results", "verify", run_id).out
+    assert "every verdict confirmed" in cli("results", "verify", run_id).out
     (home / "keys" / "fay.key").unlink()
     done = cli("results", "verify", run_id)
     assert done.code == 2

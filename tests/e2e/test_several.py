@@ -66,7 +66,7 @@ def test_a_run_ends_once_its_interval_is_narrow_enough(cli):
     both = rows.merge(outcomes(whole["run_id"]), on="image_id")
     assert (both.outcome_x == both.outcome_y).all()
     assert low <= whole["metrics"]["robust_accuracy"] <= high
-    assert "every verdict stands" in cli("results", "verify", record["run_id"]).out
+    assert "every verdict confirmed" in cli("results", "verify", record["run_id"]).out
 
 
 def test_a_run_that_is_never_precise_enough_judges_all(cli):

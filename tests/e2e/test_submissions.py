@@ -158,7 +158,7 @@ def test_the_commands(archives, runs, means, tmp_path, capsys, home):
 
     code, out = call("check", archives["white"], bad, archives["keyed"], "--into", tmp_path / "taken")
     assert code == 2  # and the others were checked
-    assert out.count("taken, every verdict stands") == 2
+    assert out.count("accepted, every verdict confirmed") == 2
     assert "bad.zip: refused: archive: " in out
     code, out = call("check", archives["white"], "--no-rejudge", "--json")
     assert (code, json.loads(out)[0]["refused"]) == (0, None)
