@@ -20,7 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from bench.core.progress import Advance
+from bench.api.notebook import NotebookBars, in_notebook
+from bench.core.progress import Advance, Silent
+from bench.core.progress import Progress as Listener
 
 _EVERY = 5.0  # seconds between plain lines
 
@@ -83,8 +85,14 @@ class Lines:
 
 
 @contextmanager
-def listener() -> Iterator[Bars | Lines]:
-    """Bars on a terminal, lines elsewhere."""
+def listener(*, show: bool = True) -> Iterator[Listener]:
+    """Bars on a terminal or in a notebook, lines elsewhere; nothing where it is not to ``show``."""
+    if not show:
+        yield Silent()
+        return
+    if in_notebook():
+        yield NotebookBars()
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines()

@@ -26,11 +26,9 @@ def working(
         quiet: Show nothing.
     """
     from bench.api.progress import listener
-    from bench.core.progress import Silent
     from bench.engine.means import Means
 
-    with listener() as bars:
-        progress = Silent() if quiet else bars
+    with listener(show=not quiet) as progress:
         argv = ("bench", *sys.argv[1:])
         yield Means.of(resources, progress, argv=argv, key_name=key_name, training=training)
 

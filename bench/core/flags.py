@@ -24,7 +24,7 @@ class Flag:
         least: The smallest valid number.
         most: The largest valid number.
         switch: Whether the flag has no opposite ``--no-...``.
-        parse: Converts text or number to the field's value, if its type alone does not determine that.
+        parse: Converts what a user gives to the field's value, if its type alone does not determine that.
     """
 
     help: str
@@ -33,7 +33,7 @@ class Flag:
     least: float | None = None
     most: float | None = None
     switch: bool = False
-    parse: Callable[[str], Any] | None = None
+    parse: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Option:
     def name(self) -> str:
         """The flag without dashes, e.g. ``batch-size``."""
         return self.flag.name or self.field.replace("_", "-")
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the field may be left out."""
+        return self.default is not MISSING
 
     @property
     def env(self) -> str | None:
@@ -127,4 +132,4 @@ def _parsed(option: Option, value: Any) -> Any:
     check_bounds(option, value)
     if value is None or option.flag.parse is None:
         return value
-    return option.flag.parse(value if isinstance(value, str) else str(value))
+    return option.flag.parse(value)

@@ -49,7 +49,7 @@ class Choice:
         return f"drawn at random{' among the fooled' if self.fooled else ''} with seed {self.seed}"
 
 
-def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
+def pick(rows: Sequence[Row], choice: Choice, *, most: int | None = MOST) -> list[Row]:
     """The verdicts of the selected images; random ones in the run's order.
 
     An image's turn is drawn from the seed and its id alone.
@@ -58,8 +58,9 @@ def pick(rows: Sequence[Row], choice: Choice) -> list[Row]:
         InputError: an id is not in the run or has no adversarial image; there are fewer images, or too many are asked.
     """
     wanted = choice.count if choice.ids is None else len(choice.ids)
-    if not 1 <= wanted <= MOST:
-        raise InputError(f"{wanted} images were requested; expected 1 to {MOST} in one picture")
+    if wanted < 1 or (most is not None and wanted > most):
+        room = f"to {most} in one picture" if most else "or more"
+        raise InputError(f"{wanted} images were requested; expected 1 {room}")
     if choice.ids is not None:
         return _listed(rows, choice.ids)
     fit = [row for row in rows if row.outcome is not Outcome.ERROR]
@@ -80,8 +81,22 @@ def pictured(run: Run, means: Means, choice: Choice) -> list[Pictured]:
         InputError: see :func:`pick`; the adversarial images are not kept.
         CorruptArtifactError: record or verdicts are damaged, or the images are not those that were judged.
     """
+    return read_pictures(run, pick(run.rows, choice), means)
+
+
+def read_pictures(run: Run, chosen: Sequence[Row], means: Means) -> list[Pictured]:
+    """Some images of a run, clean and adversarial, from its kept adversarial images.
+
+    Args:
+        run: The run.
+        chosen: Its rows of the images.
+        means: Device, folders, progress.
+
+    Raises:
+        InputError: the adversarial images are not kept, or an image cannot be read.
+        CorruptArtifactError: the images are not those that were judged.
+    """
     spec = run.record.spec
-    chosen = pick(run.rows, choice)
     places = {row.image_id: i for i, row in enumerate(run.rows)}
     kept = KeptImages(run, means)
     found: dict[str, Pictured] = {}

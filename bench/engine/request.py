@@ -6,8 +6,9 @@ This module has no slow imports, so that ``--help`` is fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ from bench.core.budget import Norm, parse_norm
 from bench.core.errors import InputError
 from bench.core.flags import Flag, build
 from bench.core.nouns import Precision, Protocol
+
+_ROUNDING = 1e-15  # of a quotient of small integers as a float
 
 
 def parse_protocol(name: str) -> Protocol:
@@ -39,6 +42,19 @@ def parse_precision(name: str, device: str = "cpu") -> Precision:
     if name not in list(Precision):
         raise InputError(f"unknown precision {name!r}; expected one of {', '.join(Precision)}, auto")
     return Precision(name)
+
+
+def _named(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Parse the text of whatever is given."""
+    return lambda value: parse(str(value))
+
+
+def radius_text(eps: str | float | Fraction) -> str:
+    """A radius as text; the float 4 / 255 is 4/255 again, not its 17 decimals."""
+    if isinstance(eps, float):
+        near = Fraction(eps).limit_denominator(100_000)
+        return str(near) if abs(near - Fraction(eps)) < _ROUNDING else repr(eps)
+    return str(eps)
 
 
 def _has_bf16(device: str) -> bool:
@@ -75,15 +91,15 @@ class Request:
         str | None, Flag("Attack, e.g. autoattack or pgd; see `bench list attacks`. Default: the threat's.")
     ] = None
     profile: ProfileField = "digits"
-    norm: Annotated[Norm, Flag("Norm of the perturbation: linf, l2 or l1.", parse=parse_norm)] = Norm.LINF
+    norm: Annotated[Norm, Flag("Norm of the perturbation: linf, l2 or l1.", parse=_named(parse_norm))] = Norm.LINF
     eps: Annotated[
-        str | None, Flag("Radius on the [0, 1] pixel scale, e.g. 4/255. Default: the profile's.", parse=str)
+        str | None, Flag("Radius on the [0, 1] pixel scale, e.g. 4/255. Default: the profile's.", parse=radius_text)
     ] = None
     protocol: Annotated[
         Protocol,
         Flag(
             "strict attacks every image; paper leaves images that the source misclassifies clean (arXiv 2311.16577).",
-            parse=parse_protocol,
+            parse=_named(parse_protocol),
         ),
     ] = Protocol.STRICT
     seed: Annotated[int, Flag("Random seed, e.g. 0.")] = 0
@@ -95,7 +111,10 @@ class Request:
     batch_size: Annotated[int | None, Flag("Images per batch of the attack, e.g. 128. Default: the profile's.")] = None
     precision: Annotated[
         Precision,
-        Flag("Arithmetic of the attack: fp32, tf32, bf16 or auto. Verdicts are always fp32.", parse=parse_precision),
+        Flag(
+            "Arithmetic of the attack: fp32, tf32, bf16 or auto. Verdicts are always fp32.",
+            parse=_named(parse_precision),
+        ),
     ] = Precision.FP32
     key: Annotated[
         str | None,

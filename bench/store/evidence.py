@@ -37,7 +37,7 @@ class Shown:
     caption: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence(Run):
     """A run with the other files of its folder.
 

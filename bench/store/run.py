@@ -14,7 +14,7 @@ from bench.store.verdicts import Row
 _UNKNOWN = (Outcome.INVALID, Outcome.ERROR)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A record with its verdicts.
 
@@ -29,6 +29,14 @@ class Run:
     rows: tuple[Row, ...]
     complete: bool = field(default=True, compare=False)
     folder: Path | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        spec, (low, high) = self.record.spec, self.interval
+        return (
+            f"Run {self.id}: {spec.defense.name} under {spec.threat.name}, {spec.attack.name}, {spec.budget}, "
+            f"{len(self.rows)} images, clean {self.clean_accuracy:.1%}, robust <= {self.robust_accuracy:.1%} "
+            f"(95% interval {low:.1%} to {high:.1%}){'' if self.record.eligible else ', not eligible'}"
+        )
 
     @property
     def id(self) -> str:

@@ -60,7 +60,7 @@ class Difference:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """All pairs of the runs, with what a reader must know."""
 
@@ -68,6 +68,10 @@ class Comparison:
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        lines = [*map(repr, self.runs), *(f"differs: {d.field}: {' | '.join(d.values)}" for d in self.differences)]
+        return "\n".join([*lines, *(pair.sentence for pair in self.pairs), *(f"warning: {w}" for w in self.warnings)])
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
