@@ -16,6 +16,7 @@ from bench.core.nouns import Outcome, Verdict
 from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
+from bench.core.spec import Spec
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.declared import adversary_about
 from bench.engine.early_stop import Enough
@@ -25,12 +26,14 @@ from bench.engine.judge import judge
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
+from bench.engine.resolve import defender_key
 from bench.engine.shards import Reader, Shard, Unread, choose
 from bench.engine.summarise import SourceCost, summarise
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
 from bench.store.files import check_writable
+from bench.store.keyring import Keyring
 from bench.store.run import Run
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row
@@ -105,6 +108,35 @@ class Evaluation:
         return attacks
 
 
+class ShardWork:
+    """Attack and judge any shard of a job: what a backend maps over the shard numbers.
+
+    It can be sent to another process as data: Spec, ids and means, without models and without the key. The first call
+    there makes or loads the models; the key comes from the seed, or from the keyring by its fingerprint.
+
+    Args:
+        spec: What is evaluated.
+        ids: The ids of the Spec's list of images.
+        means: Device, folders.
+        evaluation: With its models in memory, in this process.
+    """
+
+    def __init__(
+        self, spec: Spec, ids: tuple[str, ...] | None, means: Means, evaluation: Evaluation | None = None
+    ) -> None:
+        self._spec, self._ids, self._means, self._evaluation = spec, ids, means, evaluation
+
+    def __call__(self, index: int) -> Shard:
+        """The verdicts of a shard, by its number."""
+        if self._evaluation is None:
+            key = defender_key(self._spec, Keyring(self._means.home.keys))
+            self._evaluation = Evaluation(Job(self._spec, key, self._ids), self._means)
+        return self._evaluation.shard(index)
+
+    def __reduce__(self) -> tuple[type[ShardWork], tuple[Spec, tuple[str, ...] | None, Means]]:
+        return ShardWork, (self._spec, self._ids, self._means.quiet)
+
+
 def run(job: Job, means: Means) -> Run:
     """Run the missing shards of a job and write its record; a complete run is read back.
 
@@ -120,6 +152,7 @@ def run(job: Job, means: Means) -> Run:
     """
     from bench.engine.quick_audit import look  # noqa: PLC0415 (a second to import; only a run needs it)
 
+    backend: Backend = registry("backends").make(means.backend)
     check_writable(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
     if folder.complete:
@@ -129,7 +162,8 @@ def run(job: Job, means: Means) -> Run:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     evaluation = Evaluation(job, means)
     with folder.locked():
-        shards = _collect(evaluation, folder, means)
+        work = ShardWork(spec, job.ids, means, evaluation)
+        shards = _collect(evaluation, folder, means, lambda items: backend.map(work, items))
         record = summarise(
             spec,
             shards,
@@ -148,18 +182,20 @@ def run(job: Job, means: Means) -> Run:
     return Run(record, tuple(rows), complete=False, folder=folder.path)
 
 
-def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Shard]:
+def _collect(
+    evaluation: Evaluation, folder: RunFolder, means: Means, made: Callable[[Iterable[int]], Iterator[Shard]]
+) -> list[Shard]:
+    """The shards that count: those that were finished earlier, and the missing ones as they are ``made``."""
     done: dict[int, Shard] = {}
     for index in evaluation.shards:
         kept = folder.shard(index)
         if kept is not None:
             done[index] = Shard(index, *kept, resumed=True)
-    backend: Backend = registry("backends").make(means.backend)
     enough = Enough(evaluation.spec, len(evaluation.chosen))
     missing = [index for index in evaluation.shards if index not in done]
     before = sum(len(shard.rows) for shard in done.values())
     with stage(means.progress, "attack and judge", len(evaluation.chosen), "image", done=before) as advance:
-        for shard in _run(backend, evaluation.shard, enough.wanted(missing, done), advance):
+        for shard in _counted(made(enough.wanted(missing, done)), advance):
             folder.write_shard(shard.index, shard.rows, shard.about)
             done[shard.index] = shard
             for text in shard.about["warnings"] if any(r.image_sha256 is None for r in shard.rows) else []:
@@ -167,8 +203,8 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means) -> list[Sh
     return enough.taken(done)
 
 
-def _run(backend: Backend, work: Callable[[int], Shard], items: Iterable[int], advance: Advance) -> Iterator[Shard]:
-    for shard in backend.map(work, items):
+def _counted(shards: Iterable[Shard], advance: Advance) -> Iterator[Shard]:
+    for shard in shards:
         yield shard
         advance(len(shard.rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.core.plugins import TrainingMeans
@@ -48,6 +48,11 @@ class Means:
     key_name: str | None = None
     argv: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Silent)
+
+    @property
+    def quiet(self) -> Means:
+        """The same without a listener, for another process."""
+        return replace(self, progress=Silent(), training=replace(self.training, progress=Silent()))
 
     @classmethod
     def of(

@@ -7,14 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
 import torch
 
 from bench.core.errors import BenchError
-from bench.core.progress import Silent
 from bench.engine.means import Means
 
 Task = Any  # the caller defines its meaning
@@ -47,13 +46,12 @@ def spread(
         BenchError: if a process died; completed tasks are kept.
     """
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
-    quiet = replace(means, progress=Silent(), training=replace(means.training, progress=Silent()))
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(parts), list[_Worker]()
     try:
         for _ in range(min(jobs, len(parts))):
             here, there = spawn.Pipe()
-            process = spawn.Process(target=_serve, args=(there, work, quiet, threads), daemon=True)
+            process = spawn.Process(target=_serve, args=(there, work, means.quiet, threads), daemon=True)
             with _quiet():
                 process.start()
             there.close()

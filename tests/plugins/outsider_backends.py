@@ -1,0 +1,15 @@
+"""A backend of an outsider: every shard in a process of its own, last shard first."""
+
+import multiprocessing
+
+from bench.core.plugins import Backend
+
+
+class Processes(Backend):
+    """One new process per shard, which gets the work as bytes."""
+
+    def map(self, work, items):
+        """Results, last item first."""
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            for item in reversed(list(items)):
+                yield pool.apply(work, (item,))
