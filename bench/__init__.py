@@ -1,6 +1,6 @@
-"""bench: judge key-based adversarial defenses against a whole ladder of adversaries.
+"""bench: evaluate key-based adversarial defenses against a ladder of adversaries.
 
-What it offers to Python is imported when it is first used, so that ``import bench`` is fast; see docs/api.md.
+The Python API is imported on first use, so that ``import bench`` is fast; see docs/api.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # else every name would be known to a type checker
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""`bench.ladder`: a defense against every adversary that could meet it."""
+"""`bench.ladder`: a defense against every applicable adversary."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class LadderResult:
-    """What is left of a defense at every tier.
+    """The result of a defense at every tier.
 
     Attributes:
-        record: As it is written to ``ladder.json``.
-        path: Of that file.
+        record: The content of ``ladder.json``.
+        path: Path of that file.
     """
 
     record: LadderRecord
@@ -70,8 +70,8 @@ def ladder(
         **options: The options below.
 
     Raises:
-        InputError: anything that cannot be run.
-        BenchError: damaged files or a full disk; finished runs are kept.
+        InputError: if the request cannot be run.
+        BenchError: for damaged files or a full disk; finished runs are kept.
     """
     request, resources = configured({"defense": defense, "threat": "", **options})
     argv = ("bench", "ladder", "--defense", defense, "--ladder", rungs)

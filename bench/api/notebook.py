@@ -14,13 +14,13 @@ _EVERY = 0.2  # seconds between updates
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
+    """Whether this process is a notebook kernel."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class NotebookBars:
-    """One bar for each task; only the last bar and the last note stay."""
+    """One bar per task; only the last bar and the last note remain."""
 
     def __init__(self) -> None:
         display = import_module("IPython.display")
@@ -29,7 +29,7 @@ class NotebookBars:
         self._line: Any = display.display(self._markup(""), display_id=True)
 
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Advance:
-        """A bar with the count and the time that is left."""
+        """A bar with the count and the remaining time."""
         count, start, last = done, time.monotonic(), 0.0
 
         def advance(n: int = 1, done: bool = False) -> None:
@@ -43,7 +43,7 @@ class NotebookBars:
         return advance
 
     def note(self, text: str) -> None:
-        """One line under the bar."""
+        """One line below the bar."""
         self._note = text
         self._show(text, None, None)
 

@@ -1,4 +1,4 @@
-"""Keyword arguments to the one configuration."""
+"""Conversion of keyword arguments to the configuration."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def configured(options: Mapping[str, Any]) -> tuple[Request, Resources]:
-    """What is evaluated and with what, from keyword arguments.
+    """Request and resources from keyword arguments.
 
     Raises:
-        InputError: an unknown name (near ones are given), a missing one, or a value that cannot be taken.
+        InputError: for an unknown name (similar ones are suggested), a missing one, or an invalid value.
     """
     _check_names(options, names_of(Request, Resources))
     resources = resources_of({name: options[name] for name in options if name in names_of(Resources)})
@@ -43,7 +43,7 @@ def _check_names(options: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def documented(*kinds: type[Any], without: Collection[str] = ()) -> Callable[[Function], Function]:
-    """Show the keyword arguments of ``kinds`` in the signature and the help of a function that takes them all."""
+    """Add the keyword arguments of ``kinds`` to the signature and the help of a function that accepts them all."""
 
     def decorate(function: Function) -> Function:
         options = {name: option for kind in kinds for name, option in options_of(kind).items() if name not in without}

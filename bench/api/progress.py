@@ -86,7 +86,7 @@ class Lines:
 
 @contextmanager
 def listener(*, show: bool = True) -> Iterator[Listener]:
-    """Bars on a terminal or in a notebook, lines elsewhere; nothing where it is not to ``show``."""
+    """Bars on a terminal or in a notebook, lines elsewhere; no output unless ``show``."""
     if not show:
         yield Silent()
         return

@@ -1,4 +1,4 @@
-"""`bench.load`, `bench.results` and `bench.compare`: runs that are there already."""
+"""`bench.load`, `bench.results` and `bench.compare`: existing runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def load(run: str | Path, *, results: str | Path = "results", **options: Any) -> LocalRun:
-    """Read a run back: record and verdicts, checked against each other.
+    """Read a run with its record and verdicts, checked against each other.
 
     Args:
         run: The run id or its first digits, or the path of the run's folder.
-        results: Folder of records, where ``run`` is an id.
+        results: Folder of records, if ``run`` is an id.
         **options: Folders and device for reading images: ``data``, ``weights``, ``device``, ``offline``.
 
     Raises:
-        UnknownNameError: no run begins with these digits, or several do.
-        CorruptArtifactError: record or verdicts are damaged.
+        UnknownNameError: if no run starts with these digits, or several do.
+        CorruptArtifactError: if record or verdicts are damaged.
     """
     path = Path(run)
     if (path / "record.json").is_file():
@@ -40,7 +40,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     """One row per complete run of a results folder; accuracies in [0, 1].
 
     Raises:
-        CorruptArtifactError: a record is damaged.
+        CorruptArtifactError: if a record is damaged.
     """
     import pandas as pd  # noqa: PLC0415 (slow)
 
@@ -81,20 +81,20 @@ def _line(store: RunStore, run_id: str) -> dict[str, Any]:
 
 
 def pd_time(text: str) -> Any:
-    """A time of a record as pandas knows it; NaT for one that cannot be read."""
+    """A record's time as a pandas timestamp; NaT if it cannot be read."""
     import pandas as pd  # noqa: PLC0415 (slow)
 
     return pd.to_datetime(text, utc=True, errors="coerce")
 
 
 def compare(*runs: Run | str | Path, results: str | Path = "results") -> Comparison:
-    """Compare runs on the same images: paired difference, exact McNemar test, Holm over all pairs.
+    """Compare runs on the same images: paired difference, exact McNemar test, Holm's correction over all pairs.
 
     Args:
         *runs: Two or more runs, or ids of runs, or their folders.
-        results: Folder of records, where a run is given by its id.
+        results: Folder of records, if a run is given by its id.
 
     Raises:
-        InputError: the runs cannot be compared; the first reason is named.
+        InputError: if the runs cannot be compared; the first reason is given.
     """
     return compare_runs([run if isinstance(run, Run) else load(run, results=results) for run in runs])

@@ -1,4 +1,4 @@
-"""`bench.evaluate`: one evaluation, as a run whose verdicts and images can be looked at."""
+"""`bench.evaluate`: one evaluation, returned as a run with its verdicts and images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Images:
     """Images of a run as they were judged.
 
     Attributes:
-        ids: Of the images (n).
+        ids: Image ids (n).
         labels: The true classes (n,), int64.
         clean: Pixels (n, H, W, C), float32 in [0, 1].
         adversarial: Pixels (n, H, W, C), float32.
@@ -49,10 +49,10 @@ class Images:
 
 @dataclass(frozen=True, repr=False)
 class LocalRun(Run):
-    """A run of this machine: its verdicts as a table, its images from the cache.
+    """A local run: its verdicts as a table, its images from the cache.
 
     Attributes:
-        resources: Folders and device with which images are read.
+        resources: Folders and device for reading images.
     """
 
     resources: Resources = field(default_factory=Resources, compare=False)
@@ -69,17 +69,17 @@ class LocalRun(Run):
     def images(
         self, ids: Sequence[str] | None = None, *, count: int = 12, seed: int = 0, fooled: bool = False
     ) -> Images:
-        """Clean and adversarial images, from the kept adversarial images; nothing is attacked.
+        """Clean and adversarial images, from the stored adversarial images; nothing is attacked.
 
         Args:
             ids: These images, in this order; None for random ones.
             count: Number of random images.
-            seed: Of the draw.
-            fooled: Draw among the images that fooled the target.
+            seed: Random seed of the selection.
+            fooled: Select only among images that fooled the target.
 
         Raises:
-            InputError: an id is not in the run, there are fewer images, or the adversarial images are not kept.
-            CorruptArtifactError: the images are not those that were judged.
+            InputError: if an id is not in the run, there are too few images, or the adversarial images are not stored.
+            CorruptArtifactError: if the images are not those that were judged.
         """
         import numpy as np  # noqa: PLC0415
 
@@ -101,7 +101,7 @@ class LocalRun(Run):
 def evaluate(defense: str, threat: str, *, progress: bool = True, **options: Any) -> LocalRun:
     """Attack one defense under one threat model and judge every image.
 
-    What is complete already is read back; what was interrupted resumes.
+    A complete run is read back; an interrupted one resumes.
 
     Args:
         defense: See ``bench list defenses``.
@@ -113,8 +113,8 @@ def evaluate(defense: str, threat: str, *, progress: bool = True, **options: Any
         The run, with its record and verdicts.
 
     Raises:
-        InputError: anything that cannot be run; nothing has been written then.
-        BenchError: damaged files or a full disk; finished shards are kept.
+        InputError: if the request cannot be run; nothing has been written then.
+        BenchError: for damaged files or a full disk; finished shards are kept.
     """
     request, resources = configured({"defense": defense, "threat": threat, **options})
     job = resolve(request, Keyring(Home.default().keys))

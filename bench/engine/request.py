@@ -17,7 +17,7 @@ from bench.core.errors import InputError
 from bench.core.flags import Flag, build
 from bench.core.nouns import Precision, Protocol
 
-_ROUNDING = 1e-15  # of a quotient of small integers as a float
+_ROUNDING = 1e-15  # tolerance for a quotient of small integers as a float
 
 
 def parse_protocol(name: str) -> Protocol:
@@ -45,12 +45,12 @@ def parse_precision(name: str, device: str = "cpu") -> Precision:
 
 
 def _named(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """Parse the text of whatever is given."""
+    """Parse the text of any value."""
     return lambda value: parse(str(value))
 
 
 def radius_text(eps: str | float | Fraction) -> str:
-    """A radius as text; the float 4 / 255 is 4/255 again, not its 17 decimals."""
+    """A radius as text; the float 4 / 255 becomes 4/255, not its 17 decimals."""
     if isinstance(eps, float):
         near = Fraction(eps).limit_denominator(100_000)
         return str(near) if abs(near - Fraction(eps)) < _ROUNDING else repr(eps)
