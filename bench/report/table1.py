@@ -8,16 +8,15 @@ from typing import Any
 
 from bench.checks.tiers import TRANSFER, Faced, first_break, most_met, place, worst
 from bench.report.accuracy import Accuracy, accuracy, clean, difference, robust, same_images
-from bench.report.board.names import adversary_title
 from bench.report.figures.table import draw_table
 from bench.report.met import met
 from bench.report.output import Output, Table
 from bench.report.reported import reported
+from bench.report.table1_notes import PAPER_PROFILE, notes_under
 from bench.report.text import EMPTY, bound, percent, signed, with_interval
 from bench.store.record import Record
 from bench.store.suites import Cell
 
-PAPER_PROFILE = "imagenet"  # where a reported figure is the same experiment
 # Columns of the suite, as the paper has them; the last is of models that are judged white-box.
 _ATTACKS = {
     "linf_non_adaptive": "l∞ non-adaptive",
@@ -27,22 +26,6 @@ _ATTACKS = {
     "linf_white_box": "l∞ white-box",
 }
 _HEADER = ("row", "clean", *_ATTACKS.values(), "strict worst case", "first broken by", "source clean", "images x keys")
-_NOTES = (
-    "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several "
-    "(docs/statistics.md). Robust accuracy is an upper bound: a stronger attack can only lower it.",
-    "Attack columns: protocol paper, images that the source misclassifies left clean. Never compare them with the "
-    "strict columns, which attack every image.",
-    "Strict worst case: share of images that stand against every strict run up to the tiers named; mean over keys. "
-    "First broken by: the first tier up to which less than half of the clean accuracy is left.",
-    "Several keys are devices of one maker; the models that the adversary trains are shared by them, so the interval "
-    "over keys is for these adversary's models.",
-    "† White-box: the adversary attacks the model that is judged. The reported rows of adversarially trained models "
-    "are white-box on 5,000 images (RobustBench), whatever the paper's caption says.",
-)
-_MAKE = (
-    "All runs at once: `bench reproduce table1 --profile imagenet --data DIR`, after `bench train` has made the models "
-    "or with `--train`; `bench plan configs/imagenet/table1.yaml` says how long that takes."
-)
 
 
 @dataclass
@@ -85,31 +68,12 @@ def table1(cells: Sequence[Cell], profile: str) -> Output:
     title = f"Table I of arXiv 2311.16577 on {profile}"
     table = Table(title, _HEADER, body, tuple(entry for line in lines for entry in line.data))
     ran = dict.fromkeys(cell.record.run_id for cell in cells if cell.record)
-    notes = [*_NOTES, *_attacks(cells), _MAKE if profile == PAPER_PROFILE else _elsewhere(profile, cells)]
     return Output(
         table,
         {"": draw_table(table)} if ran else {},
-        tuple(notes),
+        notes_under(cells, profile),
         tuple(ran),
         tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
-    )
-
-
-def _attacks(cells: Sequence[Cell]) -> list[str]:
-    """What ran in every column, with the options that are not the defaults."""
-    by_column: dict[str, dict[str, None]] = {}
-    for cell in cells:
-        if cell.record is not None:
-            by_column.setdefault(cell.column, {})[adversary_title(cell.record)] = None
-    said = [f"{column}: {' or '.join(titles)}" for column, titles in by_column.items()]
-    return [f"Runs by column of the suite: {'; '.join(said)}."] if said else []
-
-
-def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:
-    budgets = dict.fromkeys(str(c.record.spec.budget) for c in cells if c.record)
-    return (
-        f"Profile {profile} is another data set, model and radius ({', '.join(budgets)}) than the paper's ImageNet, "
-        "4/255 and 0.5: the reported figure stands beside for orientation, and no difference is given."
     )
 
 

@@ -1,0 +1,49 @@
+"""What stands under Table I: how to read it, what ran, and what a profile other than the paper's changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.board.names import adversary_title
+from bench.store.suites import Cell
+
+PAPER_PROFILE = "imagenet"  # where a reported figure is the same experiment
+_NOTES = (
+    "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several "
+    "(docs/statistics.md). Robust accuracy is an upper bound: a stronger attack can only lower it.",
+    "Attack columns: protocol paper, images that the source misclassifies left clean. Never compare them with the "
+    "strict columns, which attack every image.",
+    "Strict worst case: share of images that stand against every strict run up to the tiers named; mean over keys. "
+    "First broken by: the first tier up to which less than half of the clean accuracy is left.",
+    "Several keys are devices of one maker; the models that the adversary trains are shared by them, so the interval "
+    "over keys is for these adversary's models.",
+    "† White-box: the adversary attacks the model that is judged. The reported rows of adversarially trained models "
+    "are white-box on 5,000 images (RobustBench), whatever the paper's caption says.",
+)
+_MAKE = (
+    "All runs at once: `bench reproduce table1 --profile imagenet --data DIR`, after `bench train` has made the models "
+    "or with `--train`; `bench plan configs/imagenet/table1.yaml` says how long that takes."
+)
+
+
+def notes_under(cells: Sequence[Cell], profile: str) -> tuple[str, ...]:
+    """The notes of a table of these cells, run in this profile."""
+    return (*_NOTES, *_attacks(cells), _MAKE if profile == PAPER_PROFILE else _elsewhere(profile, cells))
+
+
+def _attacks(cells: Sequence[Cell]) -> list[str]:
+    """What ran in every column, with the options that are not the defaults."""
+    by_column: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if cell.record is not None:
+            by_column.setdefault(cell.column, {})[adversary_title(cell.record)] = None
+    said = [f"{column}: {' or '.join(titles)}" for column, titles in by_column.items()]
+    return [f"Runs by column of the suite: {'; '.join(said)}."] if said else []
+
+
+def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:
+    budgets = dict.fromkeys(str(c.record.spec.budget) for c in cells if c.record)
+    return (
+        f"Profile {profile} is another data set, model and radius ({', '.join(budgets)}) than the paper's ImageNet, "
+        "4/255 and 0.5: the reported figure stands beside for orientation, and no difference is given."
+    )
