@@ -1,4 +1,4 @@
-"""Runs on the same images, side by side: may they be compared, what differs, and by how much."""
+"""Comparison of runs on the same images: whether it is valid, what differs, and by how much."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.core.errors import InputError
 from bench.core.spec import PluginSpec, Spec
 from bench.store.run import Run
 
-LEVEL = 0.05  # p-values up to this (after Holm, where there are several) are called a difference
+LEVEL = 0.05  # p-values up to this (after Holm's correction for several) count as a difference
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Pair:
 
     @property
     def needed(self) -> int | None:
-        """Images to see a difference of this size at 80% power, where this one is not significant and not 0."""
+        """Images needed to detect a difference of this size at 80% power, if this one is not significant and not 0."""
         if self.p_holm <= LEVEL or not self.table.difference:
             return None
         return needed_images(self.table.difference, self.table.discordance)
 
     @property
     def sentence(self) -> str:
-        """What the pair shows, in plain words."""
+        """The result of the pair as a sentence."""
         table, (low, high) = self.table, (100 * x for x in self.interval)
         if not table.discordance:
             return f"{self.a} and {self.b} agree on every image (95% interval {low:+.1f} to {high:+.1f} points)."
@@ -48,13 +48,13 @@ class Pair:
         if self.needed is None:
             return f"{text}."
         if self.needed <= table.n:
-            return f"{text}; to see a difference of this size somewhat more than these {table.n} images are needed."
-        return f"{text}; to see a difference of this size about {self.needed:,} images are needed."
+            return f"{text}; to detect a difference of this size somewhat more than these {table.n} images are needed."
+        return f"{text}; to detect a difference of this size about {self.needed:,} images are needed."
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of the Spec in which the runs differ, with each run's value in words."""
+    """A field of the Spec in which the runs differ, with each run's value as text."""
 
     field: str
     values: tuple[str, ...]
@@ -62,7 +62,7 @@ class Difference:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """All pairs of the runs, with what a reader must know."""
+    """All pairs of the runs, with notes for the reader."""
 
     runs: tuple[Run, ...]
     pairs: tuple[Pair, ...]
@@ -78,7 +78,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     """Every pair of runs on the same images: exact McNemar test, paired interval, Holm over the pairs.
 
     Raises:
-        InputError: the runs cannot be compared; the first reason is named.
+        InputError: if the runs cannot be compared; the first reason is given.
     """
     if len(runs) < 2:
         raise InputError(f"{len(runs)} run to compare; expected two or more")
@@ -104,7 +104,7 @@ def _table(a: Run, b: Run) -> PairedTable:
 
 
 def _check_spec(a: Run, b: Run) -> None:
-    """Refuse what makes two robust accuracies different quantities."""
+    """Refuse differences that make two robust accuracies different quantities."""
     for name, what_a, what_b in zip(
         ("protocol", "budget", "data set", "image shape", "preprocessing"),
         _world(a.record.spec),
@@ -120,14 +120,14 @@ def _check_spec(a: Run, b: Run) -> None:
 
 def _world(spec: Spec) -> tuple[str, ...]:
     profile = spec.profile
-    how = profile.preprocessing.model_dump(mode="json", exclude={"name"})  # a preset by another name is the same
+    how = profile.preprocessing.model_dump(mode="json", exclude={"name"})  # equal presets may have different names
     done = ", ".join(f"{k} {v}" for k, v in how.items())
     shape = f"{list(profile.image_shape)} and {profile.classes} classes"
     return spec.protocol.value, str(spec.budget), profile.dataset, shape, done
 
 
 def _check_images(a: Run, b: Run) -> None:
-    """Refuse runs on other images: other ids, labels or pixels. Their order may differ."""
+    """Refuse runs with different images: other ids, labels or pixels. Their order may differ."""
     if a.record.digests.data == b.record.digests.data:
         return
     ids_a, ids_b = set(a.by_id), set(b.by_id)
@@ -153,7 +153,7 @@ def _overlap(a: Run, b: Run, common: int) -> str:
 
 
 def _differences(specs: list[Spec]) -> tuple[Difference, ...]:
-    """Every field in which not all Specs are the same; a plug-in with its options is one field."""
+    """Every field in which the Specs differ; a plug-in with its options is one field."""
     flat = [_flat(spec) for spec in specs]
     fields = dict.fromkeys(name for values in flat for name in values)
     rows = ((name, tuple(values.get(name, "none") for values in flat)) for name in fields)
@@ -191,7 +191,7 @@ def _warnings(runs: Sequence[Run], differences: tuple[Difference, ...]) -> tuple
             said.append(f"run {run.id}: {run.unknown} images are INVALID or ERROR and count as not robust")
     subjects = [d.field for d in differences if d.field in ("defense", "threat", "attack", "precision")]
     if len(subjects) > 1:
-        said.append(f"the runs differ in {' and '.join(subjects)}: what is found cannot be put down to one of them")
+        said.append(f"the runs differ in {' and '.join(subjects)}: the difference cannot be attributed to one of them")
     if any(run.record.spec.key is not None for run in runs):
         said.append("a keyed defense is judged under one key: the intervals are over images, not over keys")
     return tuple(said)
