@@ -5,6 +5,7 @@ The Python API is imported on first use, so that ``import bench`` is fast; see d
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,10 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     def __getattr__(name: str) -> object:
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found: object = getattr(import_module(_HOMES[name]), name)
+        with warnings.catch_warnings():  # of torch and tqdm, about themselves
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            found: object = getattr(import_module(_HOMES[name]), name)
         globals()[name] = found
         return found
 

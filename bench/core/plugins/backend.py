@@ -17,4 +17,8 @@ class Backend(Plugin, kind="backend"):
 
     @abstractmethod
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results as they become available, in any order."""
+        """Results as they become available, in any order.
+
+        ``work`` and the items can be pickled, and ``work`` then makes the models on its first call there; so a backend
+        with workers sends ``work`` once to each of them. In this process ``work`` has its models in memory.
+        """
