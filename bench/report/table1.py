@@ -1,4 +1,4 @@
-"""Table I of arXiv:2311.16577, measured beside reported, with what the paper lacks: the strict worst case."""
+"""Table I of arXiv:2311.16577, measured next to reported, with the strict worst case that the paper lacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.report.text import EMPTY, bound, percent, signed, with_interval
 from bench.store.record import Record
 from bench.store.suites import Cell
 
-# Columns of the suite, as the paper has them; the last is of models that are judged white-box.
+# Columns of the suite, as in the paper; the last is of models that are judged white-box.
 _ATTACKS = {
     "linf_non_adaptive": "l∞ non-adaptive",
     "linf_adaptive": "l∞ adaptive",
@@ -30,7 +30,7 @@ _HEADER = ("row", "clean", *_ATTACKS.values(), "strict worst case", "first broke
 
 @dataclass
 class _Line:
-    """One row of the table while it is put together."""
+    """One row of the table under construction."""
 
     name: str
     cells: list[Cell]
@@ -39,11 +39,11 @@ class _Line:
     data: list[dict[str, Any]] = field(default_factory=list)
 
     def column(self, name: str) -> list[Cell]:
-        """Its cells that were run, one for each key."""
+        """Its completed cells, one per key."""
         return [cell for cell in self.cells if cell.column == name and cell.record is not None]
 
     def by_device(self) -> dict[int, list[Cell]]:
-        """All cells that were run, by whose device was judged."""
+        """All completed cells, by judged device."""
         out: dict[int, list[Cell]] = {}
         for cell in self.cells:
             if cell.record is not None:
@@ -52,11 +52,11 @@ class _Line:
 
 
 def table1(cells: Sequence[Cell], profile: str) -> Output:
-    """The table from the cells of the suite; empty cells show the reported figure alone.
+    """The table from the cells of the suite; empty cells show only the reported figure.
 
     Args:
-        cells: Of the suite, in its order.
-        profile: Where they were run; a difference to the paper is given where that is the paper's own.
+        cells: Cells of the suite, in its order.
+        profile: Their profile; a difference to the paper is given only for the paper's own.
     """
     paper = {row["row"]: row for row in reported("table1")}
     names = dict.fromkeys(cell.row for cell in cells)
@@ -109,7 +109,7 @@ def _attack(line: _Line, column: str) -> str:
 
 
 def _reported(line: _Line, column: str) -> str:
-    """The paper's figure; its white-box rows stand in the column of that name."""
+    """The paper's figure; its white-box rows are in the column of that name."""
     white_row = any(cell.column == "linf_white_box" for cell in line.cells)
     if white_row:
         return line.paper.get("linf_non_adaptive", "") if column == "linf_white_box" else ""
@@ -117,7 +117,7 @@ def _reported(line: _Line, column: str) -> str:
 
 
 def _cell(line: _Line, found: Accuracy | None, said: str, *, upper: bool) -> str:
-    """Measured, reported and difference, a line for each."""
+    """Measured, reported and difference, one line each."""
     parts = [with_interval(found.mean, found.interval, upper=upper)] if found else [EMPTY]
     if said:
         parts.append(f"paper {said}" if line.comparable else f"(ImageNet {said})")
@@ -139,7 +139,7 @@ def _faced(devices: dict[int, list[Cell]]) -> dict[int, Faced]:
 
 
 def _worst(line: _Line, devices: dict[int, list[Cell]]) -> str:
-    """The strict worst case over the transfer tiers, or over all where none of them makes sense."""
+    """The strict worst case over the transfer tiers, or over all if none of them applies."""
     faced = {device: faced.runs for device, faced in _faced(devices).items()}
     transfer = {device: own for device, runs in faced.items() if (own := [r for r in runs if r.tier in TRANSFER])}
     counted = transfer or faced
@@ -158,7 +158,7 @@ def _worst(line: _Line, devices: dict[int, list[Cell]]) -> str:
 
 
 def _broken(devices: dict[int, list[Cell]]) -> str:
-    """The first tier up to which too little is left, and how much."""
+    """The first tier up to which too little remains, and how much."""
     faced = list(_faced(devices).values())
     broken = first_break(faced)
     if broken is None:

@@ -1,4 +1,4 @@
-"""What stands under Table I: how to read it, what ran, and what a profile other than the paper's changes."""
+"""The notes under Table I: reading guide, runs, and differences of a profile other than the paper's."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from bench.report.board.names import adversary_title
 from bench.store.suites import Cell
 
-PAPER_PROFILE = "imagenet"  # where a reported figure is the same experiment
+PAPER_PROFILE = "imagenet"  # on which a reported figure is the same experiment
 _NOTES = (
     "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several "
     "(docs/statistics.md). Robust accuracy is an upper bound: a stronger attack can only lower it.",
     "Attack columns: protocol paper, images that the source misclassifies left clean. Never compare them with the "
     "strict columns, which attack every image.",
-    "Strict worst case: share of images that stand against every strict run up to the tiers named; mean over keys. "
-    "First broken by: the first tier up to which less than half of the clean accuracy is left.",
-    "Several keys are devices of one maker; the models that the adversary trains are shared by them, so the interval "
-    "over keys is for these adversary's models.",
-    "† White-box: the adversary attacks the model that is judged. The reported rows of adversarially trained models "
+    "Strict worst case: share of images that are robust in every strict run up to the tiers named; mean over keys. "
+    "First broken by: the first tier up to which less than half of the clean accuracy remains.",
+    "Several keys are devices of one maker; they share the adversary's models, so the interval over keys is for these "
+    "models only.",
+    "† White-box: the adversary attacks the judged model itself. The reported rows of adversarially trained models "
     "are white-box on 5,000 images (RobustBench), whatever the paper's caption says.",
 )
 _MAKE = (
-    "All runs at once: `bench reproduce table1 --profile imagenet --data DIR`, after `bench train` has made the models "
-    "or with `--train`; `bench plan configs/imagenet/table1.yaml` says how long that takes."
+    "All runs at once: `bench reproduce table1 --profile imagenet --data DIR`, after `bench train` has trained the "
+    "models, or with `--train`; `bench plan configs/imagenet/table1.yaml` estimates the time."
 )
 
 
@@ -32,7 +32,7 @@ def notes_under(cells: Sequence[Cell], profile: str) -> tuple[str, ...]:
 
 
 def _attacks(cells: Sequence[Cell]) -> list[str]:
-    """What ran in every column, with the options that are not the defaults."""
+    """The runs in every column, with their non-default options."""
     by_column: dict[str, dict[str, None]] = {}
     for cell in cells:
         if cell.record is not None:
@@ -45,5 +45,5 @@ def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:
     budgets = dict.fromkeys(str(c.record.spec.budget) for c in cells if c.record)
     return (
         f"Profile {profile} is another data set, model and radius ({', '.join(budgets)}) than the paper's ImageNet, "
-        "4/255 and 0.5: the reported figure stands beside for orientation, and no difference is given."
+        "4/255 and 0.5: the reported figure is shown for orientation, without a difference."
     )
