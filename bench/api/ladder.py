@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api.options import configured, documented
+from bench.api.options import configured, documented, flags_of
 from bench.api.progress import listener
 from bench.engine.means import Means
 from bench.engine.request import Request, Resources
@@ -74,7 +74,7 @@ def ladder(
         BenchError: for damaged files or a full disk; finished runs are kept.
     """
     request, resources = configured({"defense": defense, "threat": "", **options})
-    argv = ("bench", "ladder", "--defense", defense, "--ladder", rungs)
+    argv = ("bench", "ladder", "--ladder", rungs, *flags_of({"defense": defense, **options}))
     with listener(show=progress) as told:
         means = Means.of(resources, told, argv=argv, key_name=request.key)
         keyring = Keyring(Home.default().keys)

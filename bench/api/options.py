@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -34,6 +35,19 @@ def resources_of(options: Mapping[str, Any]) -> Resources:
     """
     _check_names(options, names_of(Resources))
     return build(Resources, options)
+
+
+def flags_of(options: Mapping[str, Any]) -> list[str]:
+    """The flags of a command that ask for the same, for the record; folders and device are not part of it."""
+    words: list[str] = []
+    for name, option in options_of(Request).items():
+        value = options.get(name)
+        if name == "settings":
+            for dotted, setting in (value or {}).items():
+                words += ["--set", f"{dotted}={json.dumps(setting)}"]
+        elif value is not None:
+            words += [f"--{option.name}", str(option.flag.parse(value) if option.flag.parse else value)]
+    return words
 
 
 def _check_names(options: Mapping[str, Any], known: Collection[str]) -> None:

@@ -76,11 +76,11 @@ def _line(store: RunStore, run_id: str) -> dict[str, Any]:
         "high": high,
         "source_clean_accuracy": metrics.source_clean_accuracy,
         "eligible": record.eligible,
-        "started": pd_time(record.provenance.started),
+        "started": _when(record.provenance.started),
     }
 
 
-def pd_time(text: str) -> Any:
+def _when(text: str) -> Any:
     """A record's time as a pandas timestamp; NaT if it cannot be read."""
     import pandas as pd  # noqa: PLC0415 (slow)
 

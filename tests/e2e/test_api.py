@@ -34,7 +34,11 @@ def test_the_examples_of_the_documentation_run_in_their_order(home, capsys):
     assert record.provenance.command.startswith("bench run --profile digits --defense key-lora --threat adaptive")
     assert names["again"].complete
     assert set(names["runs"]["run_id"]) == {run.id, names["plain"].id}
-    assert list(names["ladder"].rungs["threat"]) == ["non-adaptive", "white-box"]
+    ladder = names["ladder"]
+    assert list(ladder.rungs["threat"]) == ["non-adaptive", "white-box"]
+    assert bench.load(ladder.rungs["run_id"][0]).record.provenance.command == (
+        "bench ladder --ladder rungs.yaml --defense key-lora --limit 40"
+    )
 
 
 def test_the_example_notebook_runs(home, tmp_path, monkeypatch):
