@@ -17,6 +17,7 @@ from bench.core.errors import BenchError, InputError, UnknownNameError
 from bench.core.names import KINDS, suggestion
 from bench.core.plugins import BASES, Plugin
 from bench.core.plugins.contract import missing
+from bench.core.plugins.plugin import adapted
 from bench.core.profile import first_problem
 
 T = TypeVar("T", bound=Plugin)
@@ -39,6 +40,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._points: dict[str, EntryPoint] = {p.name: p for p in entry_points(group=f"bench.{kind}")}
+        self._adaptations: dict[str, Any] = {}
 
     def names(self) -> list[str]:
         """Every registered name, whether or not it can be imported."""
@@ -55,12 +57,20 @@ class Registry(Generic[T]):
         if name not in self._points:
             raise UnknownNameError(f"unknown {one} {name!r}{suggestion(name, self._points)}")
         try:
-            plugin: type[T] = _whole(self._points[name].load(), BASES[self.kind])
+            plugin: type[T] = _whole(self._adapted(name), BASES[self.kind])
         except BenchError as error:
             raise InputError(f"{one} {name!r} cannot be used: {error}") from error
         except Exception as error:
             raise InputError(f"{one} {name!r} cannot be imported ({type(error).__name__}: {error})") from error
         return plugin
+
+    def _adapted(self, name: str) -> Any:
+        """The registered class; one that inherits from ``Plugin`` alone gets the base of its kind, once."""
+        if name not in self._adaptations:
+            plugin, base = self._points[name].load(), BASES[self.kind]
+            bare = isinstance(plugin, type) and issubclass(plugin, Plugin) and not issubclass(plugin, base)
+            self._adaptations[name] = adapted(plugin, base) if bare else plugin
+        return self._adaptations[name]
 
     def make(self, name: str, options: dict[str, Any] | None = None) -> T:
         """A plug-in with validated options.

@@ -58,8 +58,8 @@ def test_a_mistyped_attribute_of_a_threat_is_refused_before_training(run, tmp_pa
 @pytest.mark.parametrize(
     ("attack", "said"),
     [
-        ("baseless", "Baseless does not inherit from Attack; expected a class below bench.core.plugins.Attack"),
-        ("foreign", "Foreign does not inherit from Attack"),
+        ("baseless", "Baseless has no norms, which Attack requires"),
+        ("foreign", "Foreign does not inherit from Attack; expected a class below bench.core.plugins.Attack"),
         ("function", "function does not inherit from Attack"),
         ("idle", "Idle has no norms and no perturb, which Attack requires"),
     ],

@@ -68,9 +68,13 @@ class Terms:
         for name in names:
             if name.startswith("_") or name in self.declared or name in dir(self.base):
                 continue
-            near = difflib.get_close_matches(name, sorted(self.declared), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"begin the name of a helper with an underscore: _{name}"
+            near = self.near(name)
+            hint = f"did you mean {near}?" if near else f"begin the name of a helper with an underscore: _{name}"
             raise InputError(f"{self.kind} {who} sets {name!r}, which no {self.kind} has; {hint}")
+
+    def near(self, name: str) -> str | None:
+        """The declared name that ``name`` may be a slip of."""
+        return next(iter(difflib.get_close_matches(name, sorted(self.declared), n=1)), None)
 
     def refuse_options(self, who: str, options: Iterable[str]) -> None:
         """Refuse an option that would hide a class attribute or a method.

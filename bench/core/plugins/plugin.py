@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.errors import PydanticUserError
@@ -40,8 +41,8 @@ class Contract(ModelMetaclass):
         Raises:
             InputError: if it sets what its base does not declare, or to a value that the base does not allow.
         """
-        terms: Terms | None = next((b.__terms__ for b in bases if isinstance(b, Contract)), None)
-        held = {n: value for base in bases if not isinstance(base, Contract) for n, value in vars(base).items()}
+        terms: Terms | None = next((b.__terms__ for b in bases if isinstance(b, Contract) and b.__terms__), None)
+        held = {n: value for base in bases for n, value in _unchecked(base).items()}
         held |= namespace  # now, because pydantic adds to it
         try:
             with warnings.catch_warnings():  # instead of the warning, an option that hides an attribute is refused
@@ -63,6 +64,16 @@ class Contract(ModelMetaclass):
         return cls
 
 
+def _unchecked(base: type) -> dict[str, Any]:
+    """The namespace of a class that no terms were applied to: a mixin, or a plug-in that inherits from ``Plugin``."""
+    if not isinstance(base, Contract):
+        return dict(vars(base))
+    if base.__terms__ is not None:
+        return {}
+    own = [c for c in reversed(base.__mro__) if isinstance(c, Contract) and c.__module__ != __name__]
+    return {name: value for c in own for name, value in vars(c).items()}
+
+
 class Plugin(BaseModel, metaclass=Contract):
     """Common base: frozen, its fields are its options, unknown options are refused."""
 
@@ -71,6 +82,19 @@ class Plugin(BaseModel, metaclass=Contract):
     def options(self) -> dict[str, Any]:
         """The options, including defaults, as JSON-compatible data: part of the run's identity."""
         return self.model_dump(mode="json")
+
+
+def adapted(plugin: type[Plugin], base: type[Plugin]) -> type[Plugin]:
+    """A plug-in that inherits from ``Plugin`` alone, below the base of its kind: with its defaults and its checks.
+
+    Raises:
+        InputError: if it sets what the base does not declare, or to a value that the base does not allow.
+    """
+    helpers = {name for name, value in _unchecked(plugin).items() if isinstance(value, FunctionType | property)}
+    about = {"__module__": plugin.__module__, "__doc__": plugin.__doc__, "__qualname__": plugin.__qualname__}
+    terms = base.__terms__
+    adds = tuple(sorted(name for name in helpers if terms and not terms.near(name)))
+    return cast("type[Plugin]", Contract(plugin.__name__, (plugin, base), about, adds=adds))
 
 
 def _check(cls: type[BaseModel], terms: Terms, held: dict[str, Any]) -> None:

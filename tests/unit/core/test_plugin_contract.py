@@ -8,8 +8,9 @@ from pydantic import Field
 from bench.core.budget import Norm
 from bench.core.errors import InputError
 from bench.core.nouns import Access
-from bench.core.plugins import BASES, Attack, Dataset, Defense, Knowledge, Threat, Transform
+from bench.core.plugins import BASES, Attack, Dataset, Defense, Knowledge, Plugin, Threat, Transform
 from bench.core.plugins.contract import missing
+from bench.core.plugins.plugin import adapted
 
 KNOWS = frozenset({Knowledge.PRETRAINED})
 
@@ -150,3 +151,41 @@ def test_defaults_are_those_of_the_cautious():
     assert sorted(attack.precisions) == ["fp32"]
     assert attack.check(None) is None
     assert attack.calls(10, None) is None
+
+
+def bare(**more):
+    """A defense that inherits from Plugin alone, as plug-ins did before the bases."""
+
+    class Old(Plugin):
+        """An old plug-in."""
+
+        keyed: ClassVar[bool] = False
+        how: str = "fine"
+
+        def check(self, profile) -> None: ...
+        def recipe(self, profile):
+            return {"how": self.how}
+
+        def train(self, kit, folder) -> None: ...
+        def load(self, kit, folder): ...
+        def helper(self):
+            return 1
+
+    return type("Older", (Old,), {"__module__": __name__, **more}) if more else Old
+
+
+def test_a_plug_in_that_inherits_from_plugin_alone_gets_the_defaults_of_its_kind():
+    plugin = adapted(bare(), Defense)(how="odd")
+    assert isinstance(plugin, Defense)
+    assert plugin.options() == {"how": "odd"}
+    assert (plugin.keyed, plugin.ready, plugin.helper()) == (False, False, 1)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ({"redy": True, "__annotations__": {"redy": ClassVar[bool]}}, "sets 'redy', .* did you mean ready"),
+    ({"trian": lambda self, kit, folder: None}, "sets 'trian', which no defense has; did you mean train"),
+    ({"keyed": "yes", "__annotations__": {"keyed": ClassVar[str]}}, "sets keyed to 'yes'; expected bool"),
+])  # fmt: skip
+def test_its_slips_are_refused_all_the_same(more, message):
+    with pytest.raises(InputError, match=message):
+        adapted(bare(**more), Defense)
