@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from bench.core.errors import InputError
 
-_DIGITS = 18  # of numerator and denominator; longer ones are mistakes
+_DIGITS = 30  # of numerator and denominator: any float's decimals fit; longer ones are mistakes
 _HUGE = re.compile(r"e[+-]?[\d_]{3}", re.IGNORECASE)  # a Fraction of such a text takes too long
 
 
@@ -41,7 +41,7 @@ def parse_eps(text: str) -> Fraction:
     """Parse a radius written as a fraction or a decimal: ``4/255``, ``0.5``, ``0``.
 
     Raises:
-        InputError: if the text is not a number, is negative, or has more than 18 digits.
+        InputError: if the text is not a number, is negative, or has more than 30 digits.
     """
     text = text.strip()
     try:

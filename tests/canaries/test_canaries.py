@@ -10,12 +10,12 @@ from bench.core.budget import Norm
 # The first sentence of the list of broken defenses: name, the check that must fail, words of its sentence.
 EIGHT = [
     ("canary-folded-key", "key", "undefended model's logits"),
-    ("canary-wrong-key", "weak source (adaptive)", "say nothing of the target"),
+    ("canary-wrong-key", "weak source (adaptive)", "say nothing about the target"),
     ("canary-scaled-logits", "saturation", "cross-entropy's gradient underflows at"),
     ("canary-quantised", "gradient", "is zero at"),
     ("canary-k-wta", "jumps", "the output jumps"),
-    ("canary-noisy", "repetition", "get another answer"),
-    ("canary-resized", "repetition", "get another answer"),
+    ("canary-noisy", "repetition", "change their answer"),
+    ("canary-resized", "repetition", "change their answer"),
     ("canary-train-mode", "batch", "depends on the rest of the batch"),
     ("canary-adapting", "state", "hidden state"),
     ("canary-remembering", "state", "hidden state"),
@@ -38,25 +38,25 @@ MORE = [
     ("canary-bytes", "range", "255 times"),
     ("canary-jpeg", "gradient", "is zero at"),
     ("canary-thermometer", "gradient", "is missing at"),
-    ("canary-one-hot", "outputs", "a label is handed out"),
+    ("canary-one-hot", "outputs", "returns labels, not logits"),
     ("canary-straight-through", "rise", "does not describe the model"),
     ("canary-partly-cut", "rise", "does not describe the model"),
     ("canary-flipped", "rise", "no better than random at 16"),
-    ("canary-watchful", "mode", "knows the attack"),
+    ("canary-watchful", "mode", "detects the attack"),
     ("canary-cached", "state", "hidden state"),
     ("canary-near-cache", "gradient", "is zero at"),
-    ("canary-memorised", "memory", "has seen the test images"),
-    ("canary-exact-test", "memory", "has seen the test images"),
+    ("canary-memorised", "memory", "was trained on the test images"),
+    ("canary-exact-test", "memory", "was trained on the test images"),
     ("canary-exact-test", "jumps", "the output jumps"),
-    ("canary-offset", "outputs", "rounding eats"),
+    ("canary-offset", "outputs", "rounding destroys"),
     ("canary-coarse-logits", "jumps", "the output jumps"),
     ("canary-pixel-hash", "jumps", "the output jumps"),
-    ("canary-writing", "state", "writes into the images"),
+    ("canary-writing", "state", "writes to its input images"),
     ("canary-smooth-vote", "gradient", "is missing at"),
 ]
 # Named by what stands around them: only the whole battery sees them.
 DEEP = [
-    ("canary-disguised-key", "key", "of the answers are its mistake"),
+    ("canary-disguised-key", "key", "of the answers repeat its mistake"),
     ("canary-nearest-test", "large eps", "does not follow the model"),
 ]
 

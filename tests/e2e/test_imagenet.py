@@ -71,7 +71,7 @@ def test_the_same_images_in_every_layout_are_the_same_record(cli, tmp_path, weig
     assert first["metrics"]["images"] == 4
     chosen = first["spec"]["profile"]["preprocessing"]
     assert chosen == {"name": "timm-eval", "resize": 248, "interpolation": "bicubic", "crop": 224}
-    assert any("not whole: 6 images; expected 50,000" in note for note in first["notes"])
+    assert any("incomplete: 6 images; expected 50,000" in note for note in first["notes"])
     table = rows["parquet"]
     assert table.image_id.tolist() == sorted(p.id for p in photos(6))[:4]
     assert table.label.tolist() == [p.label for p in sorted(photos(6), key=lambda p: p.id)[:4]]

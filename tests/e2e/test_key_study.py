@@ -110,7 +110,7 @@ def test_a_transform_without_an_order(study):
     assert found["distance"] == found["estimation"] == []
     assert found["keys"]["right"] == found["matrix"][0]["clean_accuracy"]
     assert any("no order" in text for text in found["notes"])
-    assert any("no pixel shuffle" in text for text in found["notes"])
+    assert any("is not a pixel shuffle" in text for text in found["notes"])
     assert any("first layer of device 0: the transform is not affine" in text for text in found["notes"])
     assert {layer["kind"] for layer in found["first_layers"]} == {"other models"}  # the base and the key-free one fold
 

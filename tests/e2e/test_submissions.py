@@ -7,6 +7,7 @@ import os
 import struct
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bench.cli.leaderboard_check import check
 from bench.cli.pack import pack
 from bench.core.errors import BenchError
 from bench.core.nouns import Outcome
+from bench.engine.declared import changed_of
 from bench.engine.evaluate import run as evaluate
 from bench.engine.means import Means
 from bench.engine.request import Request
@@ -218,7 +220,7 @@ def test_a_fooled_image_called_robust_is_found_by_judging_again(archives, means,
     ("change", "text"),
     [
         (lambda rows: [dataclasses.replace(rows[0], image_sha256="0" * 64), *rows[1:]], "the clean image differs"),
-        (lambda rows: [dataclasses.replace(rows[0], image_id="digits-none"), *rows[1:]], "not in the data"),
+        (lambda rows: [dataclasses.replace(rows[0], image_id="digits-none"), *rows[1:]], "not in the local data"),
         (lambda rows: rows[::-1], "not those selected by the spec"),
         (lambda rows: [dataclasses.replace(r, distance=r.distance * 0.5) for r in rows], "distance"),
     ],
@@ -248,6 +250,8 @@ def spec_of(path: Path, archive: Path, **values) -> Path:
 
     spec = Record.model_validate(record).spec.model_copy(update=values)
     record["spec"], record["run_id"] = spec.model_dump(mode="json"), spec.run_id
+    with suppress(BenchError):  # of a plug-in that is not installed
+        record["changed"] = changed_of(spec).model_dump(mode="json")
     return archive_of(path, {**members, "record.json": json.dumps(record).encode()})
 
 
@@ -266,7 +270,7 @@ def test_what_cannot_be_judged_again_says_why(archives, means, tmp_path):
         "by another recipe": {"profile": profile.model_copy(update={"recipes": {**profile.recipes, "lora": lora}})},
         "is not installed": {"defense": defense.model_copy(update={"name": "mine"})},
         "may name a file": {"defense": defense.model_copy(update={"options": path})},
-        "models are made for a check": {"defense": defense.model_copy(update={"options": rank})},
+        "the limit for models trained in a check": {"defense": defense.model_copy(update={"options": rank})},
         "not in the keyring": {"key": key.model_copy(update={"fingerprint": "0" * 16, "origin": "keyring"})},
         "says otherwise": {"key": None},
     }
@@ -328,7 +332,7 @@ def hostile(members: dict[str, bytes], folder: Path) -> dict[str, tuple[Path, st
         forged = text.replace(said, f'"robust_accuracy": {value}')
         swap(value, "metrics.robust_accuracy", {"record.json": forged.encode()})
     better = put(record, ("metrics", "clean_accuracy"), 0.123)
-    swap("accuracy", "metrics.clean_accuracy", {"record.json": json.dumps(better).encode()})
+    swap("accuracy", "metrics", {"record.json": json.dumps(better).encode()})
     for name in ("data", "verdicts"):
         swap(f"digest-{name}", f"digests.{name}",
              {"record.json": json.dumps(put(record, ("digests", name), "0" * 64)).encode()})  # fmt: skip

@@ -104,7 +104,8 @@ def _mean_interval(table: KeysByImages, confidence: float) -> tuple[float, float
     error = float(t.ppf(tail, keys - 1)) ** 2 * by_key / cells
     error += float(t.ppf(tail, images - 1)) ** 2 * max(by_image - rest, 0.0) / cells
     z2 = float(norm.ppf(tail)) ** 2
-    n = min(mean * (1 - mean) * z2 / error, cells)  # at most the number of independent cells
+    most = mean * (1 - mean) * z2
+    n = min(most / error, cells) if error > most / cells else cells  # at most the number of independent cells
     low, high = proportion_confint(mean * n, n, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
 
