@@ -1,5 +1,7 @@
 """Intervals and tests against published examples, statsmodels and their own symmetries."""
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,7 +142,17 @@ def test_holm_step_by_step():
     assert holm([0.2]) == pytest.approx([0.2])
 
 
-@settings(max_examples=20)  # statsmodels collects garbage in every call
+@pytest.fixture(scope="module")
+def no_garbage_of_others():
+    """statsmodels collects garbage in every call of Holm's method, seconds long where many tests ran before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("no_garbage_of_others")
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.randoms())
 def test_holm_is_its_definition(p_values, random):
     adjusted = holm(p_values)

@@ -72,6 +72,12 @@ def test_keys_that_differ_are_a_t_interval_over_keys():
     assert found.between_keys == pytest.approx(by_key.std(ddof=1), rel=0.02)
 
 
+def test_a_table_in_which_neither_keys_nor_images_differ_is_worth_its_cells():
+    found = across_keys([[False, True], [True, False]], seed=0)
+    assert found.interval == pytest.approx(wilson(2, 4))
+    assert found.between_keys == 0
+
+
 @pytest.mark.parametrize("value", [True, False])
 def test_all_or_none_is_as_certain_as_one_keys_images(value):
     found = across_keys(np.full((5, 200), value), seed=0)
