@@ -194,7 +194,8 @@ def test_perf_times_the_engine_beside_the_official_package(cli):
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cli, spawn, forget_images):
-    argv = (*ADAPTIVE, "--attack", "pgd", "--set", "attack.steps=60", "--set", "profile.shard_size=50")
+    argv = (*ADAPTIVE, "--attack", "pgd", "--limit", "200", "--set", "attack.steps=60",
+            "--set", "profile.shard_size=20")  # fmt: skip
     whole = record_of(cli(*argv, "--results", "whole", "--json"))
     run_id = whole["run_id"]
     forget_images()
@@ -217,7 +218,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cli, spawn, forget_im
 
 
 def test_the_same_command_gives_the_same_images_and_another_seed_others(cli, forget_images):
-    argv = ("run", "--defense", "plain", "--threat", "white-box", "--eps", "0.04", "--limit", "40", "--json")
+    argv = ("run", "--defense", "plain", "--threat", "white-box", "--eps", "0.04", "--limit", "40",
+            "--set", "attack.queries=300", "--json")  # fmt: skip
     first = record_of(cli(*argv, "--results", "a"))
     forget_images()
     second = record_of(cli(*argv, "--results", "b"))
