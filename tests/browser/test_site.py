@@ -161,7 +161,7 @@ def test_other_images_are_not_paired(visit, root):
 @pytest.mark.parametrize("address", ["#a=../../x&b=<b>", "#a=0000000000000000", "", "#a=%00"])
 def test_an_address_that_names_no_run_is_explained(visit, root, address):
     page = visit(f"{root}compare.html{address}")
-    assert re.search(r"Choose two runs|does not have", page.inner_text("#message"))
+    assert re.search(r"Choose two runs|is not on this board", page.inner_text("#message"))
     assert page.locator("#fields").is_hidden()
 
 
