@@ -141,10 +141,10 @@ class Attacker:
         """What is kept, and why it is made again where it is damaged."""
         try:
             return self._store.read(address), []
-        except CorruptArtifactError as error:
+        except CorruptArtifactError:
             if self._only_kept:
                 raise
-            return None, [f"{error}; made again"]
+            return None, [f"the stored adversarial images at {address[:12]} were damaged; they were made again"]
 
     def _address(self, which: PluginSpec, batch: Batch) -> str:
         pixels = hashlib.sha256("\n".join(batch.ids).encode())

@@ -217,6 +217,23 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cli, spawn, forget_im
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_damaged_adversarial_images_are_named_and_made_again(cli, home, forget_images):
+    forget_images()
+    argv = ("run", "--defense", "plain", "--threat", "white-box", "--attack", "pgd", "--set", "attack.steps=3",
+            "--limit", "20", "--json")  # fmt: skip
+    first = record_of(cli(*argv, "--results", "a"))
+    (path,) = (home / "cache" / "adversarial").rglob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    again = record_of(cli(*argv, "--results", "b"))
+    assert again["digests"] == first["digests"]
+    assert again["warnings"] == [
+        f"the stored adversarial images at {path.stem[:12]} were damaged; they were made again"
+    ]
+    assert again["cost"]["shards_reused"] == 0
+    assert record_of(cli(*argv, "--results", "c"))["cost"]["shards_reused"] == 1
+
+
 def test_the_same_command_gives_the_same_images_and_another_seed_others(cli, forget_images):
     argv = ("run", "--defense", "plain", "--threat", "white-box", "--eps", "0.04", "--limit", "40",
             "--set", "attack.queries=300", "--json")  # fmt: skip
