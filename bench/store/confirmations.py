@@ -1,4 +1,4 @@
-"""Confirmation that a run was judged again here: written beside its record, only by local commands."""
+"""What a check here found of a run: confirmed, or only stated; written beside its record, only by local commands."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ DOCUMENT = "confirmation.json"
 _MOST = 1_000_000  # bytes
 
 
-def write_confirmation(folder: Path, record: Record, unchecked: list[str]) -> Confirmation:
-    """Write that all verdicts of ``record`` were confirmed when its images were judged again.
+def write_confirmation(folder: Path, record: Record, unchecked: list[str], *, confirmed: bool = True) -> Confirmation:
+    """Write whether all verdicts of ``record`` were confirmed when its images were judged again.
 
     Args:
         folder: Folder of the run.
-        record: The confirmed record.
+        record: The checked record.
         unchecked: What could not be checked, one line each.
+        confirmed: False for a run from outside that is only stated.
     """
     confirmation = Confirmation(
+        state="confirmed" if confirmed else "stated",
         run_id=record.run_id,
         verdicts=record.digests.verdicts,
-        images=record.metrics.images,
+        images=record.metrics.images if confirmed else 0,
         version=__version__,
         unchecked=unchecked,
     )
@@ -53,6 +55,9 @@ def parse_confirmation(data: bytes, record: Record) -> Confirmation | None:
     found = parse_document(data, Confirmation, DOCUMENT, prefix="confirmation.")
     if (found.run_id, found.verdicts) != (record.run_id, record.digests.verdicts):
         return None
-    if found.images != record.metrics.images:
-        raise RefusedError("confirmation.images", f"is {found.images}; the run has {record.metrics.images}")
+    judged = record.metrics.images if found.state == "confirmed" else 0
+    if found.images != judged:
+        raise RefusedError(
+            "confirmation.images", f"is {found.images}; expected {judged} for a run that is {found.state}"
+        )
     return found

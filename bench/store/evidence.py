@@ -13,13 +13,17 @@ from bench.store.run import Run
 
 
 class Confirmation(Frozen):
-    """Confirmation that a run was judged again here: only written locally, never taken from an archive."""
+    """What a check here found of a run: only written locally, never taken from an archive."""
 
     schema_version: Literal[1] = 1
     kind: Literal["confirmation"] = "confirmation"
+    state: Literal["confirmed", "stated"] = Field(
+        "confirmed",
+        description="confirmed: judged again here, with the same verdicts; stated: from outside, not confirmed",
+    )
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    verdicts: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the verdicts that were confirmed")
-    images: int = Field(ge=1, description="adversarial images judged again")
+    verdicts: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the verdicts that were checked")
+    images: int = Field(ge=0, description="adversarial images judged again; 0 for a run that is only stated")
     version: str
     unchecked: list[str] = Field(description="what could not be checked, one line each")
 
@@ -42,9 +46,25 @@ class Evidence(Run):
     """A run with the other files of its folder.
 
     Attributes:
-        confirmation: Present if it was judged again here.
+        confirmation: What a check here found of it; None for a run that was made here and not judged again.
         gallery: Present if a picture was made.
     """
 
     confirmation: Confirmation | None = None
     gallery: Shown | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was judged again here, with exactly these verdicts."""
+        return self._found == "confirmed"
+
+    @property
+    def stated(self) -> bool:
+        """Whether it comes from outside and was not confirmed: it is listed, never ranked and never averaged."""
+        return self._found == "stated"
+
+    @property
+    def _found(self) -> str | None:
+        found, record = self.confirmation, self.record
+        same = found and (found.run_id, found.verdicts) == (record.run_id, record.digests.verdicts)
+        return found.state if found and same else None

@@ -164,7 +164,7 @@ def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path
     """Copy an accepted run, rewritten from what was read, so that nothing else is copied."""
     record = evidence.record
     there = into.run(record.run_id)
-    if os.path.lexists(there.path):
+    if known := os.path.lexists(there.path):
         same = False
         with suppress(BenchError):
             same = Run(record, evidence.rows) == there.read()
@@ -172,8 +172,8 @@ def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path
             raise RefusedError("run_id", f"{record.run_id} is in {into.root} already, with another record")
     else:
         _write(evidence, folder, there, into)
-    if out.confirmed:
-        write_confirmation(there.path, record, out.unchecked)
+    if out.confirmed or not known:  # a run that is here already keeps what is known of it
+        write_confirmation(there.path, record, out.unchecked, confirmed=out.confirmed)
     return there.path
 
 

@@ -135,7 +135,9 @@ def test_without_images_clean_predictions_alone_are_judged(runs, means, tmp_path
     assert (done.exit_code, done.confirmed) == (0, False)
     assert "clean images, labels and clean predictions: 24 compared" in done.checked
     assert any(text.startswith("adversarial verdicts: not checked: the archive holds no") for text in done.unchecked)
-    assert not (done.written / "confirmation.json").exists()
+    (evidence,) = read_all(tmp_path / "taken")[0]
+    assert (evidence.confirmed, evidence.stated, evidence.confirmation.images) == (False, True, 0)
+    assert any(text.startswith("adversarial verdicts: not checked") for text in evidence.confirmation.unchecked)
 
 
 def test_without_judging_again_no_model_is_loaded(archives, tmp_path, monkeypatch):

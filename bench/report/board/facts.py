@@ -84,7 +84,7 @@ class Fact:
 
 def facts_of(evidence: Iterable[Evidence]) -> list[Fact]:
     """One fact per run, by run id; duplicates count once."""
-    ordered = sorted(evidence, key=lambda e: (e.record.run_id, e.confirmation is None, e.record.digests.verdicts))
+    ordered = sorted(evidence, key=lambda e: (e.record.run_id, not e.confirmed, e.stated, e.record.digests.verdicts))
     return [_fact(e) for e in {e.record.run_id: e for e in reversed(ordered)}.values()][::-1]
 
 

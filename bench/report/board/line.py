@@ -98,7 +98,7 @@ def _badges(counted: Sequence[Fact], left: Sequence[Fact]) -> Badges:
     statuses = {found.status for fact in counted for found in fact.record.audit}
     return Badges(
         audit=next((status for status in _AUDIT if status in statuses), "none"),
-        verification="confirmed" if all(_confirmed(fact) for fact in counted) else "recomputed",
+        verification="confirmed" if all(fact.evidence.confirmed for fact in counted) else "recomputed",
         eligible=not against,
         against=tuple(dict.fromkeys(against)),
         weak_source=any(fact.weak for fact in counted),
@@ -108,13 +108,6 @@ def _badges(counted: Sequence[Fact], left: Sequence[Fact]) -> Badges:
 def _against(fact: Fact, left: Sequence[Fact]) -> list[str]:
     out = " (left out of the figure)" if fact in left else ""
     return [f"run {fact.run_id}{out}: {reason}" for reason in fact.against]
-
-
-def _confirmed(fact: Fact) -> bool:
-    """Whether the run was judged again here, with exactly these verdicts."""
-    confirmation = fact.evidence.confirmation
-    verdicts = fact.record.digests.verdicts
-    return confirmation is not None and (confirmation.run_id, confirmation.verdicts) == (fact.run_id, verdicts)
 
 
 def by_campaign(facts: Sequence[Fact]) -> dict[str, list[Fact]]:

@@ -42,6 +42,8 @@ def _verification(page: RunPage) -> Badge:
         return Badge(
             "recomputed", "plain", "the figures follow from the verdicts; the images were not judged again here"
         )
+    if not page.evidence.confirmed:
+        return Badge("stated", "warn", f"taken from outside and not confirmed; {'; '.join(seen.unchecked)}")
     rest = f"; not checked: {'; '.join(seen.unchecked)}" if seen.unchecked else ""
     return Badge("confirmed", "good", f"{seen.images:,} adversarial images were judged again here{rest}")
 
