@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]  # of images (n,)
+    Shares = NDArray[np.float64]  # of members, for images (n,)
 
 TRANSFER = ("T0", "T1", "T1+")  # tiers with an adversary that never queries the target and has no device content
 BROKEN_BELOW = 0.5  # share of the clean accuracy below which a defense is broken
@@ -101,6 +102,29 @@ def place(tier: str) -> int:
 def worst(masks: Iterable[Mask]) -> Mask:
     """The images that are robust in all of at least one run (n,)."""
     return reduce(and_, masks)
+
+
+def best_single(masks: Sequence[Mask]) -> Mask:
+    """The images that are robust in the strongest one of at least one run, the run with the fewest robust images (n,).
+
+    It is the *best single attack*: an adversary without feedback chooses one attack for all images. :func:`worst` is
+    the *worst case of k tries an image*, with k the number of runs; both are shown together.
+    """
+    return min(masks, key=lambda mask: int(mask.sum()))
+
+
+def worst_expected(shares: Iterable[Shares]) -> Shares:
+    """For models that draw one of several members: per image, the lowest expected accuracy of at least one run (n,).
+
+    Its mean is the worst case of the expected accuracy of k tries an image. A member's share is the probability that a
+    fresh draw is right, so no run counts the luck of its own draws.
+
+    Args:
+        shares: For each run, the share of members that are right on each image (n,), 0 where that is unknown.
+    """
+    import numpy as np  # noqa: PLC0415 (slow, and records do without)
+
+    return reduce(np.minimum, shares)
 
 
 def worst_up_to(runs: Sequence[Met]) -> dict[str, Mask]:

@@ -7,7 +7,19 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from bench.checks.chance import LEVEL, one_sided
-from bench.checks.tiers import Faced, Met, first_break, most_met, place, tier_of, too_weak, worst, worst_up_to
+from bench.checks.tiers import (
+    Faced,
+    Met,
+    best_single,
+    first_break,
+    most_met,
+    place,
+    tier_of,
+    too_weak,
+    worst,
+    worst_expected,
+    worst_up_to,
+)
 from bench.core.nouns import Access
 from bench.core.plugins import Knowledge
 
@@ -72,6 +84,19 @@ class TestWorstCase:
         assert (
             shares[-1] == worst(run.robust for run in runs).mean() == len(set.intersection(*(r for _, r in drawn))) / 10
         )
+
+
+class TestSeveralAttacks:
+    def test_one_attack_for_all_images_leaves_at_least_what_the_best_for_each_leaves(self):
+        masks = [mask(0, 1, 2, 3), mask(2, 3, 4), mask(3, 4, 5)]
+        assert np.flatnonzero(best_single(masks)).tolist() == [2, 3, 4]
+        assert np.flatnonzero(worst(masks)).tolist() == [3]
+        assert best_single(masks[:1]).tolist() == masks[0].tolist()
+
+    def test_of_drawn_members_the_lowest_share_counts_on_each_image(self):
+        shares = [np.array([1.0, 0.5, 0.0]), np.array([0.25, 0.75, 1.0])]
+        assert worst_expected(shares).tolist() == [0.25, 0.5, 0.0]
+        assert worst_expected(shares).mean() == 0.25
 
 
 class TestFirstBreak:
