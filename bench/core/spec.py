@@ -14,11 +14,25 @@ from bench.core.profile import Profile
 from bench.core.selection import IdList
 
 
+def unset(value: object) -> bool:
+    """Whether a part of a Spec is left out of every written form: it has no value.
+
+    A part that is added to the Spec later is declared so, and Specs without it keep their run ids.
+    """
+    return value is None
+
+
 class PluginSpec(Frozen):
     """A plug-in by name with every option written out."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    code: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        exclude_if=unset,
+        description="SHA-256 of its source files; left out for a plug-in of this package",
+    )
 
 
 class KeySpec(Frozen):
@@ -49,6 +63,12 @@ class Spec(Frozen):
     shard_size: int = Field(ge=1)
     device: int = Field(0, ge=0, description="number of the device to judge; the key named below belongs to number 0")
     key: KeySpec | None = Field(description="null if the defense has no key")
+    images: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        exclude_if=unset,
+        description="SHA-256 of ids, labels and contents of the selected images; left out if unknown",
+    )
 
     @property
     def run_id(self) -> str:
