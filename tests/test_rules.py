@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.checks.suites import Scope
 from bench.checks.tiers import TRANSFER
 from bench.core.nouns import Protocol
 from bench.core.registry import registry
 from bench.report.board import make_board
-from bench.report.board.model import Scope
 from bench.report.board.payload import payload
 from bench.report.table1 import table1
 from bench.store.evidence import Evidence

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from bench.checks.suites import Scope
 from bench.checks.tiers import place
 from bench.core.canonical import digest
 from bench.report.board.facts import Fact, over_keys
-from bench.report.board.model import Badges, Group, Scope, Standing
+from bench.report.board.model import Badges, Group, Standing
 from bench.report.board.names import attack_title, defense_title, threat_title, world_of
 
 if TYPE_CHECKING:

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
+from bench.checks.suites import Scope
 from bench.store.evidence import Evidence
 
 Interval = tuple[float, float]
-
-
-class Scope(StrEnum):
-    """Upper limit on what the adversaries of a standing have; figures of two scopes are never ranked together."""
-
-    TRANSFER = "transfer"  # T0, T1, T1+: the pre-trained model, mechanism and data
-    SIBLING = "sibling device"  # and T1s
-    QUERIES = "queries"  # and T2, T3
-    LEAKED = "leaked weights"  # and T4
-    WHITE_BOX = "white-box"  # only T5: the positive control of a keyed defense, the headline of an unkeyed one
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from bench.checks.suites import Scope
 from bench.report.board.facts import Fact
 from bench.report.board.line import line
-from bench.report.board.model import Scope, Standing
+from bench.report.board.model import Standing
 from bench.report.board.strict import scope_of
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
+from bench.checks.suites import Scope
 from bench.core.canonical import digest
 from bench.report.board.facts import fixed_interval
 from bench.report.board.line import n_tier
-from bench.report.board.model import Badges, Group, Scope, Standing
+from bench.report.board.model import Badges, Group, Standing
 from bench.report.reported import reported
 
 _PROFILE = "imagenet"

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.checks.suites import Scope
 from bench.checks.tiers import Faced, first_break, most_met, worst
 from bench.core.tiers import TIERS
 from bench.report.board.facts import Fact
 from bench.report.board.line import line
-from bench.report.board.model import Scope, Standing
+from bench.report.board.model import Standing
 
 if TYPE_CHECKING:
     from bench.checks.tiers import Mask

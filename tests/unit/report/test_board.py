@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from bench.checks.statistics import ConfidenceSequence, across_keys, interval
+from bench.checks.suites import Scope
 from bench.core.nouns import Outcome
 from bench.report.board import make_board
-from bench.report.board.model import Scope
 from bench.report.board.payload import payload, run_payload
 from bench.report.board.ranks import ranked
 from bench.store.evidence import Confirmation

@@ -1,0 +1,181 @@
+"""The fixed suite of each scope: the tries, threat with attack, that every ranked defense has to face.
+
+A run satisfies a try only with packaged plug-ins whose options are at least as strong as their published defaults. The
+plug-in classes of this package say what the defaults are; docs/leaderboard.md describes the rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import Any, Literal
+
+from bench.core.errors import BenchError
+from bench.core.nouns import Precision
+from bench.core.plugins import Plugin
+from bench.core.registry import registry
+from bench.core.spec import PluginSpec, Spec
+
+_PACKAGE = "bench."  # of the modules of packaged plug-ins
+MORE: Literal["more"] = "more"  # a number that may be raised
+# Options that only add strength: the other values that are as strong as the default. All others must be the default.
+_STRONGER: Mapping[str, Mapping[str, Any]] = {
+    "autoattack": {
+        "version": ("plus",),
+        "mode": ("budget",),
+        "iterations": MORE,
+        "queries": MORE,
+        "targets": MORE,
+        "restarts": MORE,
+    },
+    "transfer": {"steps": MORE, "samples": MORE},
+    "square": {"queries": MORE},
+    "query-score": {"queries": MORE},
+}
+
+
+class Scope(StrEnum):
+    """Upper limit on what the adversaries of a figure have; figures of two scopes are never ranked together."""
+
+    TRANSFER = "transfer"  # T0, T1, T1+: the pre-trained model, mechanism and data
+    SIBLING = "sibling device"  # and T1s
+    QUERIES = "queries"  # and T2, T3
+    LEAKED = "leaked weights"  # and T4
+    WHITE_BOX = "white-box"  # only T5: the positive control of a keyed defense, the headline of an unkeyed one
+
+
+@dataclass(frozen=True)
+class Try:
+    """One attack of a suite under one threat.
+
+    Attributes:
+        threat: Name of the threat; ``white-box`` is satisfied by any run whose source is the target.
+        attack: Name of the attack.
+        fixed: Options of the attack with their only value.
+    """
+
+    threat: str
+    attack: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Human-readable form: "adaptive: autoattack (mode = budget)"."""
+        said = ", ".join(f"{name} = {value}" for name, value in self.fixed.items())
+        return f"{self.threat}: {self.attack}" + (f" ({said})" if said else "")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A strict run as far as suites are concerned; ``on_target`` if its source is the target itself."""
+
+    spec: Spec
+    on_target: bool
+
+
+def _both(threat: str) -> tuple[Try, Try]:
+    """The two attacks that need no answers of the target: made for transfer, and AutoAttack to its full length."""
+    return Try(threat, "transfer"), Try(threat, "autoattack", {"mode": "budget"})
+
+
+_TRANSFER = (*_both("non-adaptive"), *_both("adaptive"))
+_QUERIES = (*_TRANSFER, Try("query-score", "square"))
+SUITES: Mapping[Scope, tuple[Try, ...]] = {
+    Scope.TRANSFER: _TRANSFER,
+    Scope.SIBLING: (*_TRANSFER, *_both("cross-key")),
+    Scope.QUERIES: _QUERIES,
+    Scope.LEAKED: (*_QUERIES, Try("leaked-weights", "autoattack", {"mode": "budget"})),
+    Scope.WHITE_BOX: (Try("white-box", "autoattack"),),
+}
+
+
+def missing(scope: Scope, runs: Iterable[Ran]) -> list[str]:
+    """What the runs against one deployment lack of the suite of a scope, one line for each try; empty if nothing.
+
+    Args:
+        scope: Defenses without a key have only the scope white-box.
+        runs: On the same images, within the same budget.
+    """
+    found = list(runs)
+    return [text for one in SUITES[scope] if (text := _lack(one, found))]
+
+
+def satisfied(scope: Scope, run: Ran) -> Try | None:
+    """The try of a suite that a run satisfies; None if it satisfies none."""
+    return next((one for one in SUITES[scope] if _meant(one, run) and not weaknesses(one, run.spec)), None)
+
+
+def weaknesses(one: Try, spec: Spec) -> list[str]:
+    """Why a run with the threat and the attack of a try is weaker than the try asks for; empty if it is not."""
+    out = _weaker("attacks", spec.attack, one.fixed)
+    if one.threat != "white-box":
+        out += _weaker("threats", spec.threat, {})
+    if spec.precision is not Precision.FP32:
+        out.append(f"the search is in {spec.precision}, needs {Precision.FP32}")
+    if spec.stop_at is not None:
+        out.append("it may stop early, needs all images")
+    return out
+
+
+def _lack(one: Try, runs: list[Ran]) -> str | None:
+    meant = [weaknesses(one, run.spec) for run in runs if _meant(one, run)]
+    if not meant:
+        return f"{one.name}: not run"
+    least = min(meant, key=len)
+    return f"{one.name}: {'; '.join(least)}" if least else None
+
+
+def _meant(one: Try, run: Ran) -> bool:
+    same = run.on_target if one.threat == "white-box" else run.spec.threat.name == one.threat
+    return same and run.spec.attack.name == one.attack
+
+
+def _weaker(kind: str, plugin: PluginSpec, fixed: Mapping[str, Any]) -> list[str]:
+    default = _defaults(kind, plugin.name)
+    if default is None:
+        return [f"{plugin.name} is not a plug-in of this package"]
+    stronger, given, out = _STRONGER.get(plugin.name, {}), {**default, **plugin.options}, []
+    for name, value in given.items():
+        if name not in default:
+            out.append(f"{name} is unknown")
+        elif name in fixed:
+            out += [] if _same(value, fixed[name]) else [f"{name} is {_said(value)}, needs {_said(fixed[name])}"]
+        elif not _as_strong(value, default[name], stronger.get(name)):
+            more = " or more" if stronger.get(name) == MORE else ""
+            out.append(f"{name} is {_said(value)}, needs {_said(default[name])}{more}")
+    return out
+
+
+def _as_strong(value: Any, default: Any, rule: Any) -> bool:
+    """Whether a value is the default or one that only adds strength."""
+    if _same(value, default):
+        return True
+    if rule == MORE:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and (default is None or value >= default)
+    return rule is not None and value in rule
+
+
+def _same(value: Any, other: Any) -> bool:
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _defaults(kind: str, name: str) -> dict[str, Any] | None:
+    """The published defaults of a packaged plug-in in the format of a record; None for any other plug-in."""
+    try:
+        plugin: type[Plugin] = registry(kind).load(name)
+    except BenchError:
+        return None
+    return _options(plugin) if plugin.__module__.startswith(_PACKAGE) else None
+
+
+@cache
+def _options(plugin: type[Plugin]) -> dict[str, Any]:
+    return plugin().options()
