@@ -46,28 +46,33 @@ class Pgd(Attack):
 
     def _climb(self, adversary: Adversary, batch: Batch) -> Tensor:
         best, best_loss = batch.images, torch.full((len(batch),), -torch.inf, device=batch.images.device)
+        seen = best_loss
         for restart in range(self.restarts):
             x = random_start(batch.images, self._noise(adversary, batch, restart), adversary.budget)
             for step in range(self.steps + 1):
-                loss, gradient = self._ascent(adversary, x, batch.labels)
+                loss, gradient, lead = self._ascent(adversary, x, batch.labels)
                 better = loss > best_loss
                 best = torch.where(better.view(-1, 1, 1, 1), x, best)
                 best_loss = torch.where(better, loss, best_loss)
+                seen = torch.where(better, lead, seen)
                 if step < self.steps:
                     move = self.relative_step * adversary.budget.radius * steepest(gradient, adversary.budget.norm)
                     x = project(x + move, batch.images, adversary.budget)
+        if adversary.precision is Precision.FP32:
+            known = zip(batch.ids, seen.tolist(), best_loss.isfinite().tolist(), strict=True)
+            adversary.margins.update({image_id: value for image_id, value, found in known if found})
         return best
 
-    def _ascent(self, adversary: Adversary, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _ascent(self, adversary: Adversary, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, its gradient, and the margin of the logits."""
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             with numerics(adversary.precision, x.device.type):
                 logits = adversary.source(x).float()
-            loss = (
-                margin(logits, labels) if self.loss == "margin" else F.cross_entropy(logits, labels, reduction="none")
-            )
+            lead = margin(logits, labels)
+            loss = lead if self.loss == "margin" else F.cross_entropy(logits, labels, reduction="none")
             (gradient,) = torch.autograd.grad(loss.sum(), x)
-        return loss.detach(), gradient
+        return loss.detach(), gradient, lead.detach()
 
     def _noise(self, adversary: Adversary, batch: Batch, restart: int) -> Tensor:
         seeds = [seed_of(adversary.seed, image, "pgd", restart) for image in batch.ids]

@@ -55,7 +55,7 @@ class Rays(Attack):
             search.answered(_labels(adversary, search, batch.images.shape[1:], meter) != search.label)
             done = (search.radius <= adversary.budget.radius) | (search.asked >= limit) | search.over
             if bool(done.any()):
-                _hand_back(search.kept(done), batch, adversary.budget, out, meter)
+                _hand_back(search.kept(done), batch, adversary, out, meter)
                 search = search.kept(~done)
                 room = slots - len(search)
                 search, taken = search.joined(self._opened(adversary, batch, taken, room)), taken + room
@@ -84,9 +84,11 @@ def _labels(adversary: Adversary, search: RaySearch, shape: torch.Size, meter: M
     return labels
 
 
-def _hand_back(done: RaySearch, batch: Batch, budget: Budget, out: Tensor, meter: Meter) -> None:
-    """Write the candidates of finished images to ``out`` (B, C, H, W)."""
+def _hand_back(done: RaySearch, batch: Batch, adversary: Adversary, out: Tensor, meter: Meter) -> None:
+    """Write the candidates of finished images to ``out`` (B, C, H, W), and which of them fooled the source."""
+    budget = adversary.budget
     near = done.radius <= budget.radius
+    adversary.margins.update({batch.ids[row]: float("inf") for row in done.row[near].tolist()})
     found = done.found().view(-1, *out.shape[1:])
     inside = project(found, batch.images[done.row], budget)
     out[done.row] = torch.where(near.view(-1, 1, 1, 1), found, inside)

@@ -61,4 +61,5 @@ class SquareAttack(Attack):
         results: list[Finished] = []
         attacks = build(["square"], adversary.budget, Lengths(queries=limit - _BEFORE))
         adversary.meters.update(run_sequence(attacks, asked, [batch], hashed, conduct, results.append))
+        adversary.margins.update({result.guest.id: result.seen for result in results})
         return collected(batch, results)

@@ -101,6 +101,8 @@ class Adversary:
         precision: Precision of the search; a candidate counts only as judged in float32.
         queries: Query limit of the source per attacked image; None for no limit.
         meters: Where an attack may report the cost of its parts, by name.
+        margins: Where an attack may report, by image id, what the source answered at the returned candidate in the
+            attack's own calls: the largest wrong logit minus the correct one, positive where it was fooled; infinite if the attack sees labels only.
     """
 
     source: Model
@@ -110,6 +112,7 @@ class Adversary:
     precision: Precision = Precision.FP32
     queries: int | None = None
     meters: dict[str, Meter] = field(default_factory=dict)
+    margins: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

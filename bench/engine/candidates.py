@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from bench.core.plugins import Attack
 from bench.core.spec import PluginSpec, Spec
 from bench.engine.judge import predict
 from bench.engine.query_oracle import QueryOracle
-from bench.store.candidates import CandidateStore, Made
+from bench.store.candidates import LABELS_ONLY, CandidateStore, Made
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Candidates:
     """The images to judge for a shard, and their origin.
 
     ``images`` (B, C, H, W); ``attacks`` is the attack that made each candidate (``none``: the clean image);
-    ``failed`` marks images whose attack raised; ``made`` has one entry for each attack that ran.
+    ``failed`` marks images whose attack raised; ``made`` has one entry for each attack that ran. ``margins`` is what
+    the attack saw at each candidate (:attr:`Adversary.margins`), None if it did not report it.
     """
 
     images: Tensor
@@ -36,6 +38,7 @@ class Candidates:
     failed: list[bool]
     source_predictions: list[int | None]
     made: list[Made]
+    margins: list[float | None]
 
 
 class CountedSource(nn.Module):
@@ -104,13 +107,15 @@ class Attacker:
         else:
             predictions = [self._recorded[image_id] for image_id in batch.ids]
         if spec.budget.eps == 0:  # the ball is a point
-            return Candidates(batch.images, ["none"] * n, [False] * n, predictions, [])
+            return Candidates(batch.images, ["none"] * n, [False] * n, predictions, [], [None] * n)
         first = self._made(spec.attack, batch)
         images, names, failed, made = first.images, [spec.attack.name] * n, first.failed.tolist(), [first]
+        margins = list(first.margins) or [None] * n
         if spec.protocol is Protocol.PAPER:
             wrong = [p != y for p, y in zip(predictions, batch.labels.tolist(), strict=True)]
             images = torch.where(torch.tensor(wrong, device=images.device).view(-1, 1, 1, 1), batch.images, images)
             names = ["none" if w else name for w, name in zip(wrong, names, strict=True)]
+            margins = [None if w else margin for w, margin in zip(wrong, margins, strict=True)]
         elif spec.fallback is not None:
             clean = (images == batch.images).flatten(1).all(1).tolist()
             left = [i for i in range(n) if clean[i] and not failed[i]]
@@ -120,9 +125,9 @@ class Attacker:
                     images.index_put((torch.tensor(left, device=images.device),), second.images),
                     [first, second],
                 )
-                for i, bad in zip(left, second.failed.tolist(), strict=True):
-                    names[i], failed[i] = spec.fallback.name, bad
-        return Candidates(images, names, failed, predictions, made)
+                for i, bad, margin in zip(left, second.failed.tolist(), second.margins or [None] * n, strict=False):
+                    names[i], failed[i], margins[i] = spec.fallback.name, bad, margin
+        return Candidates(images, names, failed, predictions, made, margins)
 
     def _made(self, which: PluginSpec, batch: Batch) -> Made:
         address = self._address(which, batch)
@@ -197,13 +202,21 @@ class Attacker:
         asked = (source.asked, 0) if isinstance(source, QueryOracle) else (source.forwards, source.backwards)
         meters = adversary.meters or {which.name: Meter(*asked, seconds=seconds)}
         mask = torch.full((len(batch),), failed, device=batch.images.device)
-        return Made(images, mask, tuple(said), meters, seconds)
+        seen = () if failed else tuple(_finite(adversary.margins.get(image_id)) for image_id in batch.ids)
+        return Made(images, mask, tuple(said), meters, seconds, margins=seen)
 
 
 def _checked(out: Tensor, clean: Tensor) -> Tensor:
     if out.shape != clean.shape or out.dtype != clean.dtype:
         raise ValueError(f"candidates are {tuple(out.shape)} {out.dtype}, expected {tuple(clean.shape)} {clean.dtype}")
     return out.detach()
+
+
+def _finite(margin: float | None) -> float | None:
+    """A reported margin as a number that JSON can hold; None if it is none."""
+    if not isinstance(margin, float) or math.isnan(margin):
+        return None
+    return max(min(margin, LABELS_ONLY), -LABELS_ONLY)
 
 
 def _line(what: object) -> str:

@@ -17,13 +17,17 @@ from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError
 from bench.store.files import write_whole
 
+# A margin that stands for an infinite one: the attack saw labels only.
+LABELS_ONLY = 1e30
+
 
 @dataclass(frozen=True)
 class Made:
     """The candidates of an attack for some images, and their cost.
 
     ``images`` (B, C, H, W) float32; ``failed`` (B,) marks images whose attack raised; ``meters`` (by part)
-    and ``seconds`` are those of the original attack, even if it is read back.
+    and ``seconds`` are those of the original attack, even if it is read back. ``margins`` is what the attack saw at each
+    candidate, None where it did not say; empty for all of them.
     """
 
     images: Tensor
@@ -32,6 +36,7 @@ class Made:
     meters: dict[str, Meter] = field(default_factory=dict)
     seconds: float = 0.0
     reused: bool = False
+    margins: tuple[float | None, ...] = ()
 
 
 class CandidateStore:
@@ -70,6 +75,7 @@ class CandidateStore:
             "warnings": list(made.warnings),
             "meters": {name: asdict(meter) for name, meter in made.meters.items()},
             "seconds": round(made.seconds, 3),
+            "margins": list(made.margins),
         }
         write_whole(self._path(address), _file(address, images, about))
 
@@ -93,4 +99,7 @@ def _parse(address: str, data: bytes) -> Made:
         raise ValueError("its digest is not that of its content at this address")
     meters = {name: Meter(**values) for name, values in about["meters"].items()}
     failed = torch.zeros(len(images), dtype=torch.bool)
-    return Made(images, failed, tuple(about["warnings"]), meters, about["seconds"], reused=True)
+    margins = tuple(about.get("margins", ()))
+    if margins and len(margins) != len(images):
+        raise ValueError("it has not one margin for each image")
+    return Made(images, failed, tuple(about["warnings"]), meters, about["seconds"], reused=True, margins=margins)

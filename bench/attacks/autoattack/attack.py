@@ -71,6 +71,9 @@ class AutoAttack(Attack, adds=("stream",)):
         for text in (*said, *doubts_of_search(adversary.meters, len(batch))):
             warnings.warn(text, stacklevel=2)
         _tell(adversary.meters)
+        for result in results:
+            if result.fooled or adversary.precision is Precision.FP32:  # others were not confirmed in float32
+                adversary.margins[result.guest.id] = result.seen
         return collected(batch, results)
 
     def calls(self, classes: int, budget: Budget) -> Calls:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.autoattack.geometry import chosen
-from bench.attacks.autoattack.losses import cross_entropy
+from bench.attacks.autoattack.losses import cross_entropy, margin
 from bench.attacks.autoattack.types import Probe, State
 
 Keep = Literal["first", "last", "best"]
@@ -21,6 +21,7 @@ def opened(images: Tensor) -> State:
         "over": torch.zeros(len(images), dtype=torch.bool, device=images.device),
         "candidate": images.clone(),
         "score": images.new_full((len(images),), -float("inf")),
+        "margin": images.new_full((len(images),), float("nan")),
     }
 
 
@@ -40,6 +41,7 @@ def noted(keep: Keep, kept: State, probe: Probe, labels: Tensor) -> State:
         after["score"] = torch.where(take, score, kept["score"])
     else:
         take = wrong & ~kept["fooled"] if keep == "first" else wrong
+    after["margin"] = torch.where(take, -margin(probe.logits, labels), kept["margin"])
     after["candidate"] = chosen(take, probe.points, kept["candidate"])
     after["fooled"] = kept["fooled"] | wrong
     if probe.over is not None:

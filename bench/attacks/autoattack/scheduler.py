@@ -96,7 +96,7 @@ class Scheduler:
         if any(runs) and self._state:  # candidates of unfooled images outlive the run
             old = {name: self._state[name][rows] for name in fresh}
             again = torch.tensor([run > 0 for run in runs], device=images.device)
-            for name in (_KEEPER + "candidate", _KEEPER + "score"):
+            for name in (_KEEPER + "candidate", _KEEPER + "score", _KEEPER + "margin"):
                 mask = again.view(-1, *[1] * (fresh[name].dim() - 1))
                 fresh[name] = torch.where(mask, old[name], fresh[name])
         self._write(rows, state | fresh)
@@ -179,4 +179,4 @@ class Scheduler:
             return Finished(seat.guest, False)
         candidate = self._state[_KEEPER + "candidate"][row].clone()
         score = float(self._state[_KEEPER + "score"][row]) if self.keep == "best" else 0.0
-        return Finished(seat.guest, fooled, candidate, score)
+        return Finished(seat.guest, fooled, candidate, score, float(self._state[_KEEPER + "margin"][row]))

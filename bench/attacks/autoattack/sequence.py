@@ -68,8 +68,7 @@ def run_sequence(
                 stage = Stage(attack, model, quick, seeds, conduct, meter=meters[attack.name])
                 standing = _survivors(stage, standing, emit)
             for guest in standing:
-                score, candidate = guest.best or (-float("inf"), None)
-                emit(Finished(guest, False, candidate, score))
+                emit(guest.best or Finished(guest, False))
     clean.seconds = clean.model_seconds
     return {"clean": clean, **meters}
 
@@ -120,8 +119,8 @@ def _survivors(stage: Stage, guests: list[Guest], emit: Emit) -> list[Guest]:
         guest = result.guest
         if result.fooled:
             emit(result)
-        elif result.candidate is not None and (guest.best is None or result.score > guest.best[0]):
-            standing.append(replace(guest, best=(result.score, result.candidate)))
+        elif result.candidate is not None and (guest.best is None or result.score > guest.best.score):
+            standing.append(replace(guest, best=result))
         else:
             standing.append(guest)
     return standing

@@ -12,6 +12,7 @@ import torch
 
 from bench.attacks.autoattack.batching import FLOOR, BatchShapes, measured
 from bench.attacks.autoattack.conduct import Conduct
+from bench.attacks.autoattack.losses import margin
 from bench.attacks.autoattack.oracle import Oracle
 from bench.attacks.autoattack.queue import Queue, Seat
 from bench.attacks.autoattack.scheduler import Scheduler
@@ -97,10 +98,17 @@ class Stage:
             return results, []
         oracle = Oracle(self.model, Precision.FP32, self.meter, halt=self.halt)
         shapes = BatchShapes(self.conduct.slots, climbing=self.conduct.climbing)
-        predictions = measured(oracle.logits, torch.stack(points), shapes).argmax(1).tolist()
+        logits = measured(oracle.logits, torch.stack(points), shapes)
         oracle.settle()
-        right = {claim.guest.position for claim, p in zip(claims, predictions, strict=True) if p == claim.guest.label}
+        exact = margin(logits, torch.tensor([claim.guest.label for claim in claims], device=logits.device)).tolist()
+        pairs = zip(claims, logits.argmax(1).tolist(), strict=True)
+        right = {claim.guest.position for claim, prediction in pairs if prediction == claim.guest.label}
+        seen = {claim.guest.position: -value for claim, value in zip(claims, exact, strict=True)}
         self.meter.claims += len(claims)
         self.meter.refuted += len(right)
-        kept = [result for result in results if result.guest.position not in right]
+        kept = [
+            replace(result, margin=seen.get(result.guest.position, result.margin))
+            for result in results
+            if result.guest.position not in right
+        ]
         return kept, [claim.guest for claim in claims if claim.guest.position in right]

@@ -32,7 +32,7 @@ class Guest:
         image: (C, H, W), float32 in [0, 1].
         label: True class.
         logits: (K,), float32, of the clean image, once evaluated.
-        best: Highest-loss candidate so far with its score, if candidates of unfooled images are wanted.
+        best: Highest-loss result of an attack so far, if candidates of unfooled images are wanted.
     """
 
     position: int
@@ -40,22 +40,37 @@ class Guest:
     image: Tensor
     label: int
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
-    best: tuple[float, Tensor] | None = None
+    best: Finished | None = None
 
     @property
     def misclassified(self) -> bool:
         """Whether the clean image is misclassified."""
         return int(self.logits.argmax()) != self.label
 
+    @property
+    def margin(self) -> float:
+        """Largest wrong logit of the clean image minus the correct one."""
+        wrong = torch.cat([self.logits[: self.label], self.logits[self.label + 1 :]])
+        return float(wrong.max() - self.logits[self.label])
+
 
 @dataclass(frozen=True)
 class Finished:
-    """Result of one attack on one image: whether it is fooled, and the candidate (C, H, W) with its score if any."""
+    """Result of one attack on one image: whether it is fooled, and the candidate (C, H, W) with its score if any.
+
+    ``margin`` is the largest wrong logit minus the correct one at the candidate, as the attack saw it.
+    """
 
     guest: Guest
     fooled: bool
     candidate: Tensor | None = None
     score: float = -float("inf")
+    margin: float = float("nan")
+
+    @property
+    def seen(self) -> float:
+        """The margin at the point that the attack returns: the candidate, or the clean image without one."""
+        return self.guest.margin if self.candidate is None else self.margin
 
 
 @dataclass(frozen=True)
