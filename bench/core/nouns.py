@@ -102,7 +102,8 @@ class Adversary:
         queries: Query limit of the source per attacked image; None for no limit.
         meters: Where an attack may report the cost of its parts, by name.
         margins: Where an attack may report, by image id, what the source answered at the returned candidate in the
-            attack's own calls: the largest wrong logit minus the correct one, positive where it was fooled; infinite if the attack sees labels only.
+            attack's own calls: the largest wrong logit minus the correct one, positive where it was fooled; infinite
+            if the attack sees labels only.
     """
 
     source: Model

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from bench.core.answering import padded
 from bench.core.ball import allowance, distance
 from bench.core.budget import Budget
-from bench.core.errors import InputError, ShapeError
-from bench.core.nouns import Batch, Outcome, Precision, Verdict
-from bench.core.numerics import numerics
+from bench.core.errors import ShapeError
+from bench.core.nouns import Batch, Outcome, Verdict
+from bench.engine.asked import Asked, AskedHere, predictions
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -21,12 +23,17 @@ if TYPE_CHECKING:
 _ROWS = 64
 
 
-def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int = _ROWS) -> list[Verdict]:
-    """Decide for each image whether the target was fooled within the budget.
+@dataclass(frozen=True)
+class Judged:
+    """Verdicts in batch order, and the logits (B, K) that they come from: at the clean images, at the candidates."""
 
-    Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A
-    candidate that is not finite, leaves [0, 1] or is farther than ``eps`` (beyond float32 rounding) is INVALID,
-    whatever the target predicts.
+    verdicts: list[Verdict]
+    clean: Tensor
+    adversarial: Tensor
+
+
+def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int = _ROWS) -> list[Verdict]:
+    """The verdicts of :func:`decide` on a model of this process.
 
     Args:
         target: Deployed model; images (B, C, H, W) in [0, 1] to logits (B, K).
@@ -34,9 +41,22 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
         x_adv: Candidates, same shape and dtype as ``batch.images``.
         budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
         rows: Images per forward, the last one padded.
+    """
+    return decide(AskedHere(target, rows), batch, x_adv, budget).verdicts
 
-    Returns:
-        B verdicts in batch order.
+
+def decide(target: Asked, batch: Batch, x_adv: Tensor, budget: Budget) -> Judged:
+    """Decide for each image whether the target was fooled within the budget.
+
+    Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A
+    candidate that is not finite, leaves [0, 1] or is farther than ``eps`` (beyond float32 rounding) is INVALID,
+    whatever the target predicts.
+
+    Args:
+        target: The deployed model, in this process or in one of its own.
+        batch: Clean images with labels (B,) and ids.
+        x_adv: Candidates, same shape and dtype as ``batch.images``.
+        budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
 
     Raises:
         ShapeError: if ``x_adv`` differs from ``batch.images`` in shape or dtype.
@@ -54,10 +74,10 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
     far = distance(x_adv, clean, budget.norm)
     inside = (far <= budget.radius + allowance(budget, flat.shape[1])) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
     valid = (finite & inside).tolist()
-    before = predict(target, clean, rows)
-    after = predict(target, torch.where(finite.view(-1, 1, 1, 1), x_adv, clean), rows)
+    answers = target.answers([clean, torch.where(finite.view(-1, 1, 1, 1), x_adv, clean)])
+    before, after = map(predictions, answers)
     labels, measured, usable = batch.labels.tolist(), far.tolist(), finite.tolist()
-    return [
+    verdicts = [
         Verdict(
             _outcome(valid[i], before[i] == labels[i], after[i] == labels[i]),
             before[i],
@@ -66,6 +86,7 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
         )
         for i in range(len(batch))
     ]
+    return Judged(verdicts, *answers)
 
 
 def predict(model: Model, images: Tensor, rows: int = _ROWS) -> list[int | None]:
@@ -74,23 +95,7 @@ def predict(model: Model, images: Tensor, rows: int = _ROWS) -> list[int | None]
     Raises:
         InputError: if the model answers with anything else than logits.
     """
-    out: list[int | None] = []
-    with torch.no_grad(), numerics(Precision.FP32, images.device.type):
-        for chunk in images.split(rows):
-            padding = chunk[-1:].expand(rows - len(chunk), *chunk.shape[1:])
-            logits = _logits(model(torch.cat([chunk, padding])), rows)[: len(chunk)]
-            usable = logits.isfinite().all(1).tolist()
-            out += [p if ok else None for p, ok in zip(logits.argmax(1).tolist(), usable, strict=True)]
-    return out
-
-
-def _logits(out: object, rows: int) -> Tensor:
-    """What a model answered, if it is logits."""
-    if isinstance(out, Tensor) and out.shape[:1] == (rows,) and out.dim() == 2 and out.is_floating_point():
-        return out
-    got = f"a {out.dtype} tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-    raise InputError(f"the model answers {rows} images with {got}; expected logits: a floating-point tensor of shape "
-                     f"({rows}, classes)")  # fmt: skip
+    return predictions(padded(model, images, rows)) if len(images) else []
 
 
 def _outcome(valid: bool, right_before: bool, right_after: bool) -> Outcome:

@@ -26,8 +26,8 @@ class Made:
     """The candidates of an attack for some images, and their cost.
 
     ``images`` (B, C, H, W) float32; ``failed`` (B,) marks images whose attack raised; ``meters`` (by part)
-    and ``seconds`` are those of the original attack, even if it is read back. ``margins`` is what the attack saw at each
-    candidate, None where it did not say; empty for all of them.
+    and ``seconds`` are those of the original attack, even if it is read back. ``margins`` is what the attack saw at
+    each candidate, None where it did not say; empty for all of them.
     """
 
     images: Tensor
