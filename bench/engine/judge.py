@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.core.answering import padded
 from bench.core.ball import allowance, distance
 from bench.core.budget import Budget
 from bench.core.errors import ShapeError
+from bench.core.logits import padded
 from bench.core.nouns import Batch, Outcome, Verdict
-from bench.engine.asked import Asked, AskedHere, predictions
+from bench.engine.answering import Answering, AnsweringHere, predictions
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
@@ -42,10 +42,10 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
         budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
         rows: Images per forward, the last one padded.
     """
-    return decide(AskedHere(target, rows), batch, x_adv, budget).verdicts
+    return decide(AnsweringHere(target, rows), batch, x_adv, budget).verdicts
 
 
-def decide(target: Asked, batch: Batch, x_adv: Tensor, budget: Budget) -> Judged:
+def decide(target: Answering, batch: Batch, x_adv: Tensor, budget: Budget) -> Judged:
     """Decide for each image whether the target was fooled within the budget.
 
     Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A

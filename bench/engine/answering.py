@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from bench.core.answering import answer, padded
+from bench.core.logits import answer, padded
 
 if TYPE_CHECKING:
     from bench.core.nouns import Model
 
 
-class Asked(Protocol):
+class Answering(Protocol):
     """A model that answers the judge."""
 
     def answers(self, versions: Sequence[Tensor]) -> list[Tensor]:
@@ -28,7 +28,7 @@ class Asked(Protocol):
         """Logits (n, K) of ``images``, ``size`` at a time; with ``gradient`` as if a gradient were wanted."""
 
 
-class AskedHere:
+class AnsweringHere:
     """A model of this process.
 
     Args:
@@ -40,11 +40,11 @@ class AskedHere:
         self._model, self._rows = model, rows
 
     def answers(self, versions: Sequence[Tensor]) -> list[Tensor]:
-        """See :class:`Asked`."""
+        """See :class:`Answering`."""
         return [padded(self._model, images, self._rows) for images in versions]
 
     def again(self, images: Tensor, size: int, *, gradient: bool) -> Tensor:
-        """See :class:`Asked`."""
+        """See :class:`Answering`."""
         return torch.cat([answer(self._model, part, gradient=gradient) for part in images.split(size)])
 
 
