@@ -14,12 +14,12 @@ from bench.report.accuracy import Accuracy, accuracy, robust, same_images
 from bench.report.board.names import adversary_title
 from bench.report.figures.eps import Panel, Series, eps_curves
 from bench.report.output import Output, Table
-from bench.report.text import with_interval
+from bench.report.text import EMPTY, with_interval
 from bench.store.suites import Cell
 
 # In the order of the panels, by increasing knowledge.
 _ADVERSARIES = ("non-adaptive", "adaptive", "white-box")
-_HEADER = ("row", "adversary", "eps", "robust", "this radius alone", "images x keys")
+_HEADER = ("row", "stands for", "adversary", "eps", "robust", "this radius alone", "images x keys")
 _NOTES = (
     "Percent of all images, with 95% intervals: Wilson for one key, over keys and images for several.",
     "Carried forward: an image that was fooled at a smaller radius, by the same attack on the same source, counts as "
@@ -34,6 +34,7 @@ class Radius:
     """One point: all keys of a row under one adversary at one radius."""
 
     row: str
+    stands_for: str
     threat: str
     eps: Fraction
     found: Accuracy
@@ -51,11 +52,7 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
     """
     ran = [cell for cell in cells if cell.record is not None]
     points = list(_points(ran))
-    body = tuple(
-        (p.row, p.threat, _in_255(p.eps), with_interval(p.found.mean, p.found.interval, upper=p.eps > 0),
-         with_interval(p.alone.mean, p.alone.interval, upper=p.eps > 0), f"{p.found.images:,} x {p.found.keys}")
-        for p in points
-    )  # fmt: skip
+    body = tuple(_cells(p) for p in points)
     title = f"Fig. 4 of arXiv 2311.16577 on {profile}: robust accuracy against eps, l∞"
     attacks = dict.fromkeys(
         f"{adversary_title(cell.record)}, protocol {cell.record.spec.protocol}" for cell in ran if cell.record
@@ -67,6 +64,12 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
         tuple(dict.fromkeys(cell.record.run_id for cell in ran if cell.record)),
         tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
     )
+
+
+def _cells(p: Radius) -> tuple[str, ...]:
+    together, alone = (with_interval(a.mean, a.interval, upper=p.eps > 0) for a in (p.found, p.alone))
+    size = f"{p.found.images:,} x {p.found.keys}"
+    return p.row, p.stands_for or EMPTY, p.threat, _in_255(p.eps), together, alone, size
 
 
 def _points(cells: Sequence[Cell]) -> Iterable[Radius]:
@@ -90,7 +93,8 @@ def _sweep(row: str, threat: str, cells: Sequence[Cell]) -> Iterable[Radius]:
         here = [found[radius] for _, found in sorted(by_device.items()) if radius in found]
         alone, together = [one for one, _, _ in here], [both for _, both, _ in here]
         lost = sum(int((one & ~both).sum()) for one, both, _ in here)
-        yield Radius(row, threat, radius, accuracy(together), accuracy(alone), lost, tuple(run for _, _, run in here))
+        runs = tuple(run for _, _, run in here)
+        yield Radius(row, cells[0].stands_for, threat, radius, accuracy(together), accuracy(alone), lost, runs)
 
 
 def _carried(cells: Sequence[Cell]) -> dict[Fraction, tuple[NDArray[np.bool_], NDArray[np.bool_], str]]:
@@ -121,11 +125,16 @@ def _panels(points: Sequence[Radius]) -> list[Panel]:
     for threat in dict.fromkeys(p.threat for p in points):
         own = [p for p in points if p.threat == threat]
         series = [
-            Series(row, [(float(p.eps), p.found.mean, *p.found.interval) for p in own if p.row == row])
+            Series(_label(row, own), [(float(p.eps), p.found.mean, *p.found.interval) for p in own if p.row == row])
             for row in dict.fromkeys(p.row for p in own)
         ]
         panels.append(Panel(threat, series))
     return panels
+
+
+def _label(row: str, points: Sequence[Radius]) -> str:
+    stands_for = next(p.stands_for for p in points if p.row == row)
+    return f"{row} (for {stands_for})" if stands_for else row
 
 
 def _in_255(eps: Fraction) -> str:
@@ -135,6 +144,7 @@ def _in_255(eps: Fraction) -> str:
 def _data(p: Radius) -> dict[str, Any]:
     return {
         "row": p.row,
+        "stands_for": p.stands_for,
         "threat": p.threat,
         "eps": str(p.eps),
         "images": p.found.images,

@@ -34,6 +34,7 @@ class _Line:
 
     name: str
     cells: list[Cell]
+    stands_for: str
     paper: dict[str, str]
     comparable: bool
     data: list[dict[str, Any]] = field(default_factory=list)
@@ -60,10 +61,7 @@ def table1(cells: Sequence[Cell], profile: str) -> Output:
     """
     paper = {row["row"]: row for row in reported("table1")}
     names = dict.fromkeys(cell.row for cell in cells)
-    lines = [
-        _Line(name, [c for c in cells if c.row == name], paper.get(name, {}), profile == PAPER_PROFILE)
-        for name in names
-    ]
+    lines = [_line(name, [c for c in cells if c.row == name], paper, profile) for name in names]
     body = tuple(_row(line) for line in lines)
     title = f"Table I of arXiv 2311.16577 on {profile}"
     table = Table(title, _HEADER, body, tuple(entry for line in lines for entry in line.data))
@@ -75,6 +73,13 @@ def table1(cells: Sequence[Cell], profile: str) -> Output:
         tuple(ran),
         tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
     )
+
+
+def _line(name: str, cells: list[Cell], paper: dict[str, dict[str, str]], profile: str) -> _Line:
+    """A row of the suite; on the paper's own profile its name is the paper's."""
+    own = profile == PAPER_PROFILE
+    stands_for = cells[0].stands_for or (name if own else "")
+    return _Line(name, cells, stands_for, paper.get(stands_for, {}), own)
 
 
 def _row(line: _Line) -> tuple[str, ...]:
@@ -100,7 +105,7 @@ def _attack(line: _Line, column: str) -> str:
     cells = line.column(column)
     found = accuracy([robust(cell.rows) for cell in cells]) if cells else None
     said = _reported(line, column)
-    if not any(cell.column == column for cell in line.cells) and not said:
+    if not cells and not (said and line.comparable):
         return EMPTY
     tier = cells[0].record.tier if cells and cells[0].record else ""
     _add(line, column, cells, found, said, tier=tier)
@@ -119,8 +124,8 @@ def _reported(line: _Line, column: str) -> str:
 def _cell(line: _Line, found: Accuracy | None, said: str, *, upper: bool) -> str:
     """Measured, reported and difference, one line each."""
     parts = [with_interval(found.mean, found.interval, upper=upper)] if found else [EMPTY]
-    if said:
-        parts.append(f"paper {said}" if line.comparable else f"(ImageNet {said})")
+    if said and line.comparable:
+        parts.append(f"paper {said}")
     if found and said and line.comparable:
         low, high = difference(found, float(said) / 100, int(line.paper["n_images"]))
         gap = found.mean - float(said) / 100
@@ -194,11 +199,10 @@ def _name(line: _Line) -> str:
     ran = next((cell.record for cell in line.cells if cell.record is not None), None)
     if ran is None:
         return line.name
-    spec = ran.spec
-    size = f", P = {spec.defense.options['block_size']}" if "block_size" in spec.defense.options else ""
-    base = f"\n{spec.profile.base.architecture}" if line.paper else ""
-    what = f"{spec.defense.name}{size}"
-    return line.name + (f"\n{what}" if what != line.name else "") + base
+    base = ran.spec.profile.base
+    stands_for = f"\nstands for {line.stands_for}" if line.stands_for else ""
+    made_from = "from timm's " if base.arguments else ""
+    return f"{line.name}\n{made_from}{base.architecture}{stands_for}"
 
 
 def _strict(record: Record) -> bool:
@@ -215,6 +219,7 @@ def _add(line: _Line, column: str, cells: Sequence[Cell], found: Accuracy | None
     line.data.append(
         {
             "row": line.name,
+            "stands_for": line.stands_for,
             "column": column,
             "protocol": records[0].spec.protocol.value if records and column != "clean" else "",
             "tiers": tier,

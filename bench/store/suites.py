@@ -19,6 +19,7 @@ class Cell:
         device: The judged device of the maker; each device has its own key.
         command: The `bench run` that fills it.
         run: Record and verdicts; None where it was not run yet.
+        stands_for: The row of the published table that a small model stands for; empty if there is none.
     """
 
     row: str
@@ -26,6 +27,7 @@ class Cell:
     device: int
     command: str
     run: Run | None
+    stands_for: str = ""
 
     @property
     def record(self) -> Record | None:

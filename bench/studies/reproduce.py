@@ -123,7 +123,7 @@ def _cell(run: SuiteRun, spec: Spec, means: Means) -> Cell:
     command = command_of(spec, run.request.key)
     folder = means.results.run(spec.run_id)
     found = folder.read() if folder.complete else None
-    return Cell(run.row, run.column, spec.device, command, found)
+    return Cell(run.row, run.column, spec.device, command, found, run.stands_for)
 
 
 def _not_here(spec: Spec, means: Means) -> str:

@@ -14,7 +14,7 @@ from bench.core.names import suggestion
 from bench.core.registry import registry
 from bench.engine.request import Request, Resources, make_request, names_of
 
-_SUITE = {"suite", "summary", "common", "rows", "columns", "skip"}
+_SUITE = {"suite", "summary", "common", "rows", "stands_for", "columns", "skip"}
 # Flags of `bench run` that set the environment, not the run itself.
 _NOT_ASKED = names_of(Resources) - names_of(Request) | {"json", "keys"}
 
@@ -24,12 +24,14 @@ class SuiteRun:
     """One run of a suite: its row and column in the table, and its request.
 
     A row or column with ``keys: N`` has N runs, one for each of the maker's devices 0 to N - 1: their keys differ, the
-    adversary's own models do not, so these are attacked once.
+    adversary's own models do not, so these are attacked once. ``stands_for`` is the row of the published table
+    for which a small model stands; empty if the suite names none.
     """
 
     row: str
     column: str
     request: Request
+    stands_for: str = ""
 
 
 def suite_file(profile: str, name: str) -> Path:
@@ -53,7 +55,8 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
     """The runs of a suite, or the one run of a file of `bench run --config`.
 
     A suite has ``rows`` (a file of flags for each, in the suite's folder) and ``columns`` (flags added to them);
-    ``common`` flags apply to all, ``skip`` lists the columns that a row does not have.
+    ``common`` flags apply to all, ``skip`` lists the columns that a row does not have, ``stands_for`` names the row of
+    the published table for which a row stands.
 
     Args:
         path: The file.
@@ -69,30 +72,36 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
     if unknown := sorted(set(data) - _SUITE):
         raise InputError(f"suite {path} sets {unknown[0]!r}{suggestion(unknown[0], _SUITE)}")
     columns, skip = data.get("columns") or {"": {}}, data.get("skip") or {}
+    rows, stands_for = data.get("rows") or {}, data.get("stands_for") or {}
+    for name, given in (("skip", skip), ("stands_for", stands_for)):
+        if unknown := sorted(set(given) - set(rows)):
+            raise InputError(f"suite {path}: {name} names row {unknown[0]!r}{suggestion(unknown[0], rows)}")
     runs = []
-    for row, file in (data.get("rows") or {}).items():
+    for row, file in rows.items():
         flags = _mapping(path.parent / str(file))
         for column, more in columns.items():
             if column not in (skip.get(row) or []):
                 merged = _merged(_merged(flags, data.get("common") or {}), more or {})
                 request = _request(merged, path)
-                runs += _devices(row, column, replace(request, limit=limit or request.limit), merged, keys, path)
+                request = replace(request, limit=limit or request.limit)
+                first = SuiteRun(row, column, request, str(stands_for.get(row, "")))
+                runs += _devices(first, merged, keys, path)
     if not runs:
         raise InputError(f"suite {path} has no runs; expected rows, and columns that they do not all skip")
     return runs
 
 
-def _devices(
-    row: str, column: str, request: Request, flags: dict[str, Any], keys: int | None, path: Path
-) -> list[SuiteRun]:
+def _devices(run: SuiteRun, flags: dict[str, Any], keys: int | None, path: Path) -> list[SuiteRun]:
     """One run per device of a keyed defense."""
     asked = flags.get("keys", 1)
     if not isinstance(asked, int) or asked < 1:
-        raise InputError(f"{path}: {row} {column} sets keys to {asked!r}; expected 1 or more")
+        raise InputError(f"{path}: {run.row} {run.column} sets keys to {asked!r}; expected 1 or more")
+    request = run.request
     keyed = registry("defenses").load(request.defense).keyed
     count = min(asked, keys) if keys and asked > 1 else asked
     first = request.judge_device
-    return [SuiteRun(row, column, replace(request, judge_device=first + more)) for more in range(count if keyed else 1)]
+    devices = range(first, first + (count if keyed else 1))
+    return [replace(run, request=replace(request, judge_device=device)) for device in devices]
 
 
 def _request(flags: dict[str, Any], path: Path) -> Request:

@@ -21,7 +21,8 @@ PAPER = "protocol: paper, attack: autoattack, set: {attack.mode: budget, attack.
 TABLE1 = f"""
 suite: table1
 common: {{limit: 25}}
-rows: {{key-full-p4: keyed.yaml, plain: plain.yaml}}
+rows: {{key-full-p2: keyed.yaml, plain: plain.yaml}}
+stands_for: {{key-full-p2: key-full-p4}}
 columns:
   linf_non_adaptive: {{threat: non-adaptive, norm: linf, keys: 3, {PAPER}}}
   l2_adaptive: {{threat: adaptive, norm: l2, keys: 3, {PAPER}}}
@@ -33,7 +34,7 @@ skip: {{plain: [l2_adaptive, strict_t0, strict_t1]}}
 FIG4 = """
 suite: fig4
 common: {limit: 25, attack: pgd, set: {attack.steps: 5}}
-rows: {key-full-p4: keyed.yaml}
+rows: {key-full-p2: keyed.yaml}
 columns:
   a: {threat: non-adaptive, eps: "0", keys: 2}
   b: {threat: non-adaptive, eps: 16/255, keys: 2}
@@ -86,8 +87,8 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
         right = [table.tolist() for table in by_key]
         expected = across_keys(right, seed=0).interval if len(right) > 1 else interval(sum(right[0]), len(right[0]))
         assert (float(line["low"]), float(line["high"])) == pytest.approx(expected)
-    assert int(lines["key-full-p4", "linf_non_adaptive"]["keys"]) == 3
-    worst = lines["key-full-p4", "strict_worst_case"]
+    assert int(lines["key-full-p2", "linf_non_adaptive"]["keys"]) == 3
+    worst = lines["key-full-p2", "strict_worst_case"]
     assert worst["tiers"] == "T0 T1"
     stands = {}
     for run in worst["runs"].split():
@@ -98,10 +99,18 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
     assert float(worst["measured"]) == pytest.approx(sum(s.mean() for s in stands.values()) / 3)
     text = first["table1.md"].decode()
     assert "†" in next(line for line in text.splitlines() if line.startswith("| plain"))
-    assert f"(ImageNet {reported('table1')[1]['clean']})" in text  # no difference to another data set
+    assert lines["key-full-p2", "clean"]["reported"] == "0.834"  # of row key-full-p4, for which it stands
+    assert reported("table1")[1]["clean"] not in text  # nothing to compare another data set with
     assert not any(line["difference"] for line in lines.values())
     for run in {run for line in lines.values() for run in line["runs"].split()}:
         assert run in text
+
+
+def test_a_row_that_the_suite_does_not_have_stands_for_nothing(cli, suites):
+    Path("table1.yaml").write_text(TABLE1.replace("{key-full-p2: key-full-p4}", "{key-full-p3: key-full-p4}"))
+    done = cli("reproduce", "table1", "--suite", "table1.yaml")
+    assert done.code == 2
+    assert "stands_for names row 'key-full-p3'; did you mean key-full-p2" in done.err
 
 
 @pytest.mark.parametrize("finished", [0, 2])
@@ -174,7 +183,7 @@ def test_cells_that_fail_stay_empty_and_the_others_go_on(cli, suites):
     )
     done = cli("reproduce", "table1", "--suite", "table1.yaml", "--keys", "1", "--limit", "5", "--jobs", "1")
     assert done.code == 1
-    assert "failed: key-full-p4 linf_non_adaptive: " in done.out
+    assert "failed: key-full-p2 linf_non_adaptive: " in done.out
     assert "2 of 7 runs exist, 2 of them made now" in done.out
     text = Path("reports/digits/table1.md").read_text()
     assert "## Empty cells" in text
