@@ -99,7 +99,7 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
     assert float(worst["measured"]) == pytest.approx(sum(s.mean() for s in stands.values()) / 3)
     text = first["table1.md"].decode()
     assert "†" in next(line for line in text.splitlines() if line.startswith("| plain"))
-    assert float(lines["key-full-p2", "clean"]["reported"]) == pytest.approx(0.834)  # of row key-full-p4, for which it stands
+    assert float(lines["key-full-p2", "clean"]["reported"]) == pytest.approx(0.834)  # of key-full-p4
     assert reported("table1")[1]["clean"] not in text  # nothing to compare another data set with
     assert not any(line["difference"] for line in lines.values())
     for run in {run for line in lines.values() for run in line["runs"].split()}:
