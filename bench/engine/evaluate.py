@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.core.errors import InputError
+from bench.core.errors import CorruptArtifactError, InputError
 from bench.core.nouns import Outcome, Verdict
 from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
@@ -55,7 +55,7 @@ class Evaluation:
         _check_device(means.device)
         self.spec = spec = job.spec
         self.world = World(Making(spec, means), job.key)
-        self.chosen, self.about_data = choose(spec, self.world.test_split, job.ids, in_order=only_kept)
+        self.chosen, self.about_data = choose(spec, self.world.test_split, job.ids)
         self.target = self.world.target
         self.threat: Threat = registry("threats").make(spec.threat.name, spec.threat.options)
         self.source = self.threat.source(DeclaredView(self.world, self.threat))
@@ -73,6 +73,11 @@ class Evaluation:
     def shards(self) -> range:
         """Numbers of all shards."""
         return range(-(-len(self.chosen) // self.spec.shard_size))
+
+    def images(self, index: int) -> list[tuple[str, int]]:
+        """Ids and labels of the images of a shard."""
+        split = self.world.test_split
+        return [(split.ids[p], split.labels[p]) for p in self.reader.positions(index)]
 
     def shard(self, index: int) -> Shard:
         """Attack and judge the images of one shard; unreadable ones are ERROR."""
@@ -155,13 +160,13 @@ def run(job: Job, means: Means) -> Run:
     backend: Backend = registry("backends").make(means.backend)
     check_writable(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
-    if folder.complete:
-        found = folder.read()
-        if not found.record.metrics.outcomes[Outcome.ERROR]:
-            return found
+    if found := _finished(folder):
+        return found
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     evaluation = Evaluation(job, means)
     with folder.locked():
+        if found := _finished(folder):  # another process ended it before this one had the lock
+            return found
         work = ShardWork(spec, job.ids, means, evaluation)
         shards = _collect(evaluation, folder, means, lambda items: backend.map(work, items))
         record = summarise(
@@ -182,13 +187,25 @@ def run(job: Job, means: Means) -> Run:
     return Run(record, tuple(rows), complete=False, folder=folder.path)
 
 
+def _finished(folder: RunFolder) -> Run | None:
+    """The complete run, which is never made again; None where it is missing, or an attack raised in it."""
+    if not folder.complete:
+        return None
+    found = folder.read()
+    return None if found.record.metrics.outcomes[Outcome.ERROR] else found
+
+
 def _collect(
     evaluation: Evaluation, folder: RunFolder, means: Means, made: Callable[[Iterable[int]], Iterator[Shard]]
 ) -> list[Shard]:
     """The shards that count: those that were finished earlier, and the missing ones as they are ``made``."""
     done: dict[int, Shard] = {}
     for index in evaluation.shards:
-        kept = folder.shard(index)
+        try:
+            kept = folder.shard(index, evaluation.images(index))
+        except CorruptArtifactError as error:
+            means.progress.note(f"warning: shard {index} is made again: {error}")
+            continue
         if kept is not None:
             done[index] = Shard(index, *kept, resumed=True)
     enough = Enough(evaluation.spec, len(evaluation.chosen))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.progress import stage
-from bench.engine.early_stop import sequence_of
+from bench.core.selection import IdList, read_ids
+from bench.core.spec import Spec
+from bench.engine.early_stop import Enough, sequence_of
 from bench.engine.evaluate import Evaluation
 from bench.engine.job import Job
 from bench.engine.means import Means
+from bench.engine.shards import Shard
 from bench.engine.summarise import metrics_of
+from bench.store.run import Run
 from bench.store.runs import RunFolder
-from bench.store.verdicts import images_digest
+from bench.store.verdicts import Row, images_digest
 
 
 @dataclass(frozen=True)
@@ -26,14 +32,15 @@ class Verification:
 def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
     """Compare a run's verdicts, digests and metrics with a fresh judgement of its stored adversarial images.
 
-    No attack runs. Distances may differ in the last bits between machines and are compared to 1e-5.
+    No attack runs. The images that it must hold come from data and Spec, not from its rows. Distances may differ in the
+    last bits between machines and are compared to 1e-5.
 
     Raises:
         BenchError: if record or verdicts are damaged, or the adversarial images are not stored.
     """
     run = folder.read()
     record, rows = run.record, list(run.rows)
-    evaluation = Evaluation(Job(record.spec, key, tuple(run.by_id)), means, only_kept=True)
+    evaluation = Evaluation(Job(record.spec, key, _listed(record.spec, run)), means, only_kept=True)
     found = [
         f"{name}: record has {getattr(record.digests, name)[:12]}, here it is {got[:12]}"
         for name, got in (
@@ -44,17 +51,45 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
     ]
     if metrics_of(rows, sequence_of(record.spec, len(rows), record.population)) != record.metrics:
         found.append("metrics: do not follow from the verdicts")
-    again = []
-    with stage(means.progress, "judge again", len(evaluation.chosen), "image") as advance:
-        for index in evaluation.shards:
-            again += evaluation.shard(index).rows
-            advance(min(record.spec.shard_size, len(evaluation.chosen) - index * record.spec.shard_size))
+    if len(evaluation.chosen) != record.population:
+        found.append(f"population: record has {record.population} images, data and spec {len(evaluation.chosen)}")
+    again = _judged(evaluation, means)
     if images_digest(again) != record.digests.data:
         found.append("data: the images differ from those that were judged")
     if len(again) != len(rows):
         found.append(f"verdicts: record has {len(rows)}, expected {len(again)}")
-    for kept, new in zip(rows, again, strict=False):
-        same = all(getattr(kept, f) == getattr(new, f) for f in kept.__dataclass_fields__ if f != "distance")
-        if not same or abs((kept.distance or 0) - (new.distance or 0)) > 1e-5:
-            found.append(f"{kept.image_id}: record says {kept.outcome}, judged again {new.outcome}")
+    found += [line for kept, new in zip(rows, again, strict=False) if (line := _difference(kept, new))]
     return Verification(len(again), found)
+
+
+def _listed(spec: Spec, run: Run) -> tuple[str, ...] | None:
+    """The ids of the Spec's list, from the verdicts if they are all of it, else from the list; None if it has none."""
+    if spec.ids is None:
+        return None
+    name, judged = spec.ids.name, tuple(row.image_id for row in run.rows)
+    if IdList.of(name, judged) == spec.ids:
+        return judged
+    with suppress(InputError):
+        if IdList.of(name, found := read_ids(name)) == spec.ids:
+            return found
+    raise InputError(f"the run's images are from the id list {name!r}, which is not here or is another one; "
+                     f"expected the file of {spec.ids.count} ids with that name in the working folder")  # fmt: skip
+
+
+def _judged(evaluation: Evaluation, means: Means) -> list[Row]:
+    """The rows of the images that data and Spec select, as far as the run's stopping rule goes."""
+    enough, done = Enough(evaluation.spec, len(evaluation.chosen)), dict[int, Shard]()
+    with stage(means.progress, "judge again", len(evaluation.chosen), "image") as advance:
+        for index in enough.wanted(list(evaluation.shards), done):
+            done[index] = evaluation.shard(index)
+            advance(len(done[index].rows))
+    return [row for shard in enough.taken(done) for row in shard.rows]
+
+
+def _difference(kept: Row, new: Row) -> str | None:
+    if kept.image_id != new.image_id:
+        return f"{kept.image_id}: in the record in place of {new.image_id}"
+    same = all(getattr(kept, f) == getattr(new, f) for f in kept.__dataclass_fields__ if f != "distance")
+    if same and abs((kept.distance or 0) - (new.distance or 0)) <= 1e-5:
+        return None
+    return f"{kept.image_id}: record says {kept.outcome}, judged again {new.outcome}"

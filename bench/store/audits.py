@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from bench.core.budget import Budget
 from bench.core.canonical import digest
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, Sealed
 from bench.core.profile import Profile
 from bench.core.spec import KeySpec, PluginSpec
 from bench.store.documents import read_document, write_document
@@ -44,7 +44,7 @@ class Answered(Frozen):
     meaning: str
 
 
-class AuditRecord(Frozen):
+class AuditRecord(Sealed):
     """One audited deployment."""
 
     schema_version: Literal[1] = 1
@@ -91,4 +91,4 @@ def read_audit(path: Path) -> AuditRecord:
     Raises:
         CorruptArtifactError: if it is invalid; the field is named.
     """
-    return read_document(path, AuditRecord, "audit")
+    return read_document(path, AuditRecord, "audit", of="audit_id")

@@ -87,7 +87,7 @@ def _file(address: str, images: Tensor, about: dict[str, Any]) -> bytes:
     """The complete file; its digest covers the pixels, their metadata, and the address."""
     pixels = hashlib.sha256(images.numpy().tobytes()).hexdigest()
     whole = {"about": about, "sha256": digest({"about": about, "address": address, "pixels": pixels})}
-    return save({"images": images}, {"made": json.dumps(whole, sort_keys=True)})
+    return save({"images": images}, {"made": json.dumps(whole)})
 
 
 def _parse(address: str, data: bytes) -> Made:

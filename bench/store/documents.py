@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from bench.core.errors import CorruptArtifactError
+from bench.core.frozen import Sealed
 from bench.core.profile import first_problem
 from bench.store.files import write_whole
+from bench.store.seals import BLANK, FIELD, document_damage, seal_document
 
 Document = TypeVar("Document", bound=BaseModel)
 
 
 def write_document(path: Path, document: BaseModel) -> Path:
-    """Write ``document`` atomically and return its path."""
-    text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
-    type(document).model_validate_json(text)
-    write_whole(path, (text + "\n").encode())
+    """Write ``document`` atomically, with a digest of the file in it if it is ``Sealed``, and return its path."""
+    data = _file(document)
+    type(document).model_validate_json(data)
+    write_whole(path, data)
     return path
 
 
 def document_line(document: BaseModel) -> bytes:
     """``document`` as JSON in one line, without white space, with a newline at the end."""
-    text = json.dumps(document.model_dump(mode="json"), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    return (text + "\n").encode()
+    data = json.loads(_file(document))
+    return (json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def document_text(line: bytes) -> bytes:
     """Convert a one-line document to the bytes of the file that :func:`write_document` writes."""
-    return (json.dumps(json.loads(line), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return _text(json.loads(line))
 
 
 def parse_line(line: bytes, kind: type[Document], name: str) -> Document:
@@ -46,14 +48,44 @@ def parse_line(line: bytes, kind: type[Document], name: str) -> Document:
         raise CorruptArtifactError(f"{name}: {first_problem(error)}") from None
 
 
-def read_document(path: Path, kind: type[Document], name: str) -> Document:
-    """Read and validate a document; ``name`` is its name in errors.
+def parse_file(data: bytes, kind: type[Document], name: str) -> Document:
+    """Validate the bytes of a document's file; ``name`` is its name in errors.
 
     Raises:
-        CorruptArtifactError: if it is invalid; the field is named.
+        CorruptArtifactError: if it is invalid, with the field; or if it is damaged.
+    """
+    document = parse_line(data, kind, name)
+    if damage := document_damage(data):
+        raise CorruptArtifactError(f"{name} is damaged: {damage}; restore it from a copy, or make it again")
+    return document
+
+
+def read_document(path: Path, kind: type[Document], name: str, *, of: str | None = None) -> Document:
+    """Read and validate a document.
+
+    Args:
+        path: Its file.
+        kind: Its class.
+        name: Its name in errors.
+        of: The field that is the name of its folder, if there is one.
+
+    Raises:
+        CorruptArtifactError: if it is invalid; the field is named. Or if it is damaged, or in another folder.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CorruptArtifactError(f"{name} {path} cannot be read: {error.strerror}") from None
-    return parse_line(data, kind, f"{name} {path}")
+    document = parse_file(data, kind, f"{name} {path}")
+    if of is not None and (said := getattr(document, of)) != path.parent.name:
+        raise CorruptArtifactError(f"{name} {path} is that of {said}; expected {path.parent.name}, as its folder")
+    return document
+
+
+def _file(document: BaseModel) -> bytes:
+    data = document.model_dump(mode="json")
+    return seal_document(_text({**data, FIELD: BLANK} if isinstance(document, Sealed) else data))
+
+
+def _text(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.core.frozen import Frozen
+from bench.core.frozen import Sealed
 from bench.store.run import Run
 
 
-class Confirmation(Frozen):
+class Confirmation(Sealed):
     """What a check here found of a run: only written locally, never taken from an archive."""
 
     schema_version: Literal[1] = 1

@@ -12,7 +12,7 @@ from pydantic import Field
 from bench.core.budget import Budget
 from bench.core.canonical import sha256_of
 from bench.core.errors import CorruptArtifactError
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, Sealed
 from bench.core.nouns import Outcome
 from bench.store.documents import read_document, write_document
 from bench.store.evidence import Shown
@@ -47,7 +47,7 @@ class Tile(Frozen):
     distance: float | None = Field(description="of the adversarial image from the clean one, in the run's norm")
 
 
-class Gallery(Frozen):
+class Gallery(Sealed):
     """The content of ``gallery.png``."""
 
     schema_version: Literal[1] = 1
@@ -81,7 +81,7 @@ def read_gallery(folder: Path) -> Gallery:
     Raises:
         CorruptArtifactError: if it is invalid, or the picture is another one.
     """
-    gallery = read_document(folder / DOCUMENT, Gallery, "gallery")
+    gallery = read_document(folder / DOCUMENT, Gallery, "gallery", of="run_id")
     try:
         found = sha256_of(folder / PICTURE)
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bench.core.canonical import digest
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, Sealed
 from bench.core.spec import PluginSpec, Spec
 from bench.store.documents import read_document, write_document
 from bench.store.record import Provenance
@@ -141,7 +141,7 @@ class Guess(Frozen):
     accuracy: float = Field(ge=0, le=1, description="of the leaked network behind the order, on the test images")
 
 
-class KeyStudyRecord(Frozen):
+class KeyStudyRecord(Sealed):
     """The study of one defense."""
 
     schema_version: Literal[1] = 1
@@ -194,4 +194,4 @@ def read_keystudy(path: Path) -> KeyStudyRecord:
     Raises:
         CorruptArtifactError: if it is invalid; the field is named.
     """
-    return read_document(path, KeyStudyRecord, "key study")
+    return read_document(path, KeyStudyRecord, "key study", of="study_id")

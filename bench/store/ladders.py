@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bench.core.budget import Budget
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, Sealed
 from bench.core.spec import PluginSpec
 from bench.store.documents import read_document, write_document
 from bench.store.eligibility import Reason
@@ -48,7 +48,7 @@ class Skipped(Frozen):
     why: str
 
 
-class LadderRecord(Frozen):
+class LadderRecord(Sealed):
     """A defense against every applicable adversary."""
 
     schema_version: Literal[2] = 2
@@ -94,4 +94,6 @@ def read_ladders(results: Path) -> list[LadderRecord]:
     Raises:
         CorruptArtifactError: if one is damaged; the field is named.
     """
-    return [read_document(path, LadderRecord, "ladder") for path in sorted(results.glob("*/ladder.json"))]
+    return [
+        read_document(path, LadderRecord, "ladder", of="ladder_id") for path in sorted(results.glob("*/ladder.json"))
+    ]

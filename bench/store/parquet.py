@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.core.errors import CorruptArtifactError
+from bench.store.seals import BLANK, FIELD, seal_table, table_damage
 
 SCHEMA = pa.schema(
     [
@@ -31,27 +32,37 @@ RUNS_SCHEMA = pa.schema([pa.field("run_id", pa.string(), nullable=False), *SCHEM
 _TEXTS = [field.name for field in RUNS_SCHEMA if field.type == pa.string()]
 
 
-def encode(columns: list[list[Any]], about: dict[str, Any] | None = None) -> bytes:
-    """One run's verdicts as a file; ``about`` goes to its metadata. The same values give the same bytes."""
+def encode(columns: list[list[Any]], about: dict[str, Any] | None = None, address: str = "") -> bytes:
+    """One run's verdicts as a file; the same values give the same bytes.
+
+    Args:
+        columns: The values.
+        about: Goes to the file's metadata.
+        address: Where the file belongs; its digest is only right there.
+    """
     table = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-    if about is not None:
-        table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
-    return _bytes(table)
+    return _sealed(table, {} if about is None else {"about": json.dumps(about)}, address)
 
 
-def decode(path: Path) -> tuple[list[list[Any]], dict[str, Any]]:
+def decode(path: Path, address: str = "") -> tuple[list[list[Any]], dict[str, Any]]:
     """The columns of one run's file as plain values, and its metadata.
 
     Raises:
-        CorruptArtifactError: if it is not a verdict file.
+        CorruptArtifactError: if it is not a verdict file, is damaged, or belongs to another address.
     """
     try:
-        table = pq.ParquetFile(path).read()  # read_table would import pyarrow.dataset
+        data = path.read_bytes()
+        table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table would import pyarrow.dataset
+        if damage := table_damage(data, address):
+            raise ValueError(damage)
         if table.schema.remove_metadata() != SCHEMA:
             raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
         return [column.to_pylist() for column in table.columns], about
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise CorruptArtifactError(f"verdict file {path} cannot be read: {reason}") from None
+    except Exception as error:  # a reader may raise anything for a damaged file
         raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
 
 
@@ -97,7 +108,7 @@ class RunTable:
         start, count = self._place(run_id)
         parts = [column.slice(start, count) for column in self._columns[1:]]
         whole = [part.dictionary_decode() if _is_text(part) else part for part in parts]
-        return _bytes(pa.Table.from_arrays(whole, schema=SCHEMA))
+        return _sealed(pa.Table.from_arrays(whole, schema=SCHEMA), {}, "")
 
     def columns(self, run_id: str) -> list[list[Any]]:
         """The columns of one run as plain values, in the order of ``SCHEMA``.
@@ -132,6 +143,10 @@ class RunTable:
             places[names[at]] = (start, end - start)
             start = end
         return places
+
+
+def _sealed(table: pa.Table, about: dict[str, str], address: str) -> bytes:
+    return seal_table(_bytes(table.replace_schema_metadata({**about, "digest": f"{FIELD}={BLANK}"})), address)
 
 
 def _bytes(table: pa.Table) -> bytes:

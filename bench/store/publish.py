@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.core.errors import BenchError, CorruptArtifactError, InputError
 from bench.store.confirmations import parse_confirmation
-from bench.store.documents import document_line, parse_line, write_document
+from bench.store.documents import document_line, parse_file, write_document
 from bench.store.files import write_whole
 from bench.store.galleries import Gallery
 from bench.store.parquet import encode_runs
@@ -119,7 +119,7 @@ def _taken(run: RunFolder, leave_out: Callable[[str], None]) -> _Taken:
 
 
 def _pictured(document: bytes, picture: bytes | None, record: Record) -> tuple[bytes, bytes]:
-    gallery = parse_line(document, Gallery, RUN_GALLERY)
+    gallery = parse_file(document, Gallery, RUN_GALLERY)
     if picture is None or hashlib.sha256(picture).hexdigest() != gallery.picture:
         raise CorruptArtifactError(f"{RUN_PICTURE} is missing or does not have the SHA-256 in {RUN_GALLERY}")
     if (gallery.run_id, gallery.verdicts) != (record.run_id, record.digests.verdicts):

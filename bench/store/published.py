@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bench.core.canonical import sha256_of
 from bench.core.errors import CorruptArtifactError
-from bench.core.frozen import Frozen
+from bench.core.frozen import Sealed
 from bench.store.documents import document_text, parse_line, read_document
 from bench.store.record import Record
 from bench.store.verdicts import Row, rows_of
@@ -30,7 +30,7 @@ RUN_GALLERY, RUN_PICTURE = "gallery.json", "gallery.png"
 _RUN_ID = re.compile(rb'"run_id":"([0-9a-f]{16})"')
 
 
-class Contents(Frozen):
+class Contents(Sealed):
     """The content of a collection."""
 
     schema_version: Literal[1] = 1

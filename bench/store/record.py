@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from bench.checks.tiers import on_target, source_check, tier_of, too_weak
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, Sealed
 from bench.core.nouns import Access, Outcome
 from bench.core.spec import Spec
 from bench.store.documents import read_document, write_document
@@ -141,7 +141,7 @@ class Provenance(Frozen):
     key_name: str | None = Field(description="the key's name in the defender's keyring")
 
 
-class Record(Frozen):
+class Record(Sealed):
     """One evaluated Spec."""
 
     schema_version: Literal[4] = 4
@@ -249,4 +249,4 @@ def read_record(path: Path) -> Record:
     Raises:
         CorruptArtifactError: if it is invalid; the field is named.
     """
-    return read_document(path, Record, "record")
+    return read_document(path, Record, "record", of="run_id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -107,20 +107,32 @@ class RunFolder:
             return self.record()
         return self.read().record
 
-    def shard(self, index: int) -> tuple[list[Row], dict[str, Any]] | None:
-        """A finished shard in which no attack raised, or None."""
+    def shard(self, index: int, images: Sequence[tuple[str, int]]) -> tuple[list[Row], dict[str, Any]] | None:
+        """A finished shard in which no attack raised, or None.
+
+        Args:
+            index: Its number.
+            images: Ids and labels of its images.
+
+        Raises:
+            CorruptArtifactError: if it is damaged, belongs to another place, or holds other images.
+        """
         path = self._shard(index)
         if not path.exists():
             return None
-        rows, about = read_rows(path)
+        rows, about = read_rows(path, address=self._address(index))
+        if [(row.image_id, row.label) for row in rows] != list(images):
+            raise CorruptArtifactError(f"verdict file {path} holds {len(rows)} verdicts on other images than the "
+                                       f"{len(images)} of this shard")  # fmt: skip
         return None if any(row.outcome is Outcome.ERROR for row in rows) else (rows, about)
 
     def write_shard(self, index: int, rows: list[Row], about: dict[str, Any]) -> None:
         """Write a shard atomically."""
-        write_rows(self._shard(index), rows, about)
+        write_rows(self._shard(index), rows, about, address=self._address(index))
 
     def finish(self, record: Record, rows: list[Row]) -> None:
         """Write verdicts, then the record; shards are kept only if an attack raised, to be run again."""
+        self.record_path.unlink(missing_ok=True)  # of a run with errors: until the new one is there, it is incomplete
         write_rows(self.verdicts_path, rows)
         write_record(self.record_path, record)
         if not record.metrics.outcomes[Outcome.ERROR]:
@@ -136,6 +148,9 @@ class RunFolder:
         """
         with locked(self.path / ".lock", busy=f"run {self.path.name} is being made by another process; wait for it"):
             yield
+
+    def _address(self, index: int) -> str:
+        return f"{self.path.name}/{index}"
 
     def _shard(self, index: int) -> Path:
         return self.path / "shards" / f"{index:05d}.parquet"

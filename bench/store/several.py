@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bench.core.budget import Budget
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, Sealed
 from bench.core.spec import PluginSpec
 from bench.store.documents import write_document
 
@@ -23,7 +23,7 @@ class KeyRun(Frozen):
     interval: tuple[float, float]
 
 
-class KeysRecord(Frozen):
+class KeysRecord(Sealed):
     """Several deployments of a defense against one threat, each with its own key and training seed."""
 
     schema_version: Literal[1] = 1

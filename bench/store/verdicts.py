@@ -68,22 +68,29 @@ def rows_of(columns: Sequence[Sequence[Any]]) -> list[Row]:
     return [Row(*values) for values in zip(*plain, strict=True)]
 
 
-def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None) -> None:
-    """Write rows atomically; ``about`` goes to the file's metadata. The same input gives the same bytes."""
+def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None, *, address: str = "") -> None:
+    """Write rows atomically, with a digest of the file in it; the same input gives the same bytes.
+
+    Args:
+        path: The file.
+        rows: The verdicts.
+        about: Goes to the file's metadata.
+        address: Where the file belongs; it is damaged at any other address.
+    """
     from bench.store.parquet import encode  # noqa: PLC0415 (pyarrow)
 
-    write_whole(path, encode(columns_of(rows), about))
+    write_whole(path, encode(columns_of(rows), about, address))
 
 
-def read_rows(path: Path) -> tuple[list[Row], dict[str, Any]]:
+def read_rows(path: Path, *, address: str = "") -> tuple[list[Row], dict[str, Any]]:
     """The rows and the metadata of a file.
 
     Raises:
-        CorruptArtifactError: if it is not a verdict file.
+        CorruptArtifactError: if it is not a verdict file, is damaged, or belongs to another address.
     """
     from bench.store.parquet import decode  # noqa: PLC0415 (pyarrow)
 
-    columns, about = decode(path)
+    columns, about = decode(path, address)
     try:
         return rows_of(columns), about
     except ValueError as error:

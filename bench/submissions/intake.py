@@ -10,6 +10,7 @@ from bench.store.confirmations import parse_confirmation, read_confirmation
 from bench.store.evidence import Evidence
 from bench.store.published import FOLDER, RUN_CONFIRMATION, RUN_GALLERY, Collection
 from bench.store.runs import RunFolder, RunStore
+from bench.store.seals import document_damage, table_damage
 from bench.store.untrusted import RUN_ID, RefusedError, read_capped, tame
 from bench.submissions import record as records
 from bench.submissions import verdicts
@@ -48,14 +49,26 @@ def read_run(folder: Path) -> Evidence:
     """
     if folder.is_symlink() or not folder.is_dir():
         raise RefusedError("folder", "is a link, or not a folder")
-    record = records.parse_record(read_capped(folder / RECORD, records.MOST_BYTES))
+    document = read_capped(folder / RECORD, records.MOST_BYTES)
+    record = records.parse_record(document)
     if folder.name != record.run_id:
         raise RefusedError("run_id", f"is {record.run_id}, the folder is called {tame(folder.name, 40)!r}")
     data = read_capped(folder / VERDICTS, verdicts.MOST_BYTES)
     rows = check_rows(record, verdicts.parse_verdicts(data, record.metrics.images))
     confirmation = read_confirmation(folder, record)
     picture = take_gallery(folder, record, rows)
+    _check_bytes(folder, {RECORD: document_damage(document), VERDICTS: table_damage(data)})
     return Evidence(record, tuple(rows), folder=folder, confirmation=confirmation, gallery=picture)
+
+
+def _check_bytes(folder: Path, damages: dict[str, str | None]) -> None:
+    """Check the digests in files; what is in them has been checked already."""
+    for name in (RUN_CONFIRMATION, RUN_GALLERY):
+        if (folder / name).exists():
+            damages[name] = document_damage(read_capped(folder / name, records.MOST_BYTES))
+    for name, damage in damages.items():
+        if damage:
+            raise RefusedError(name, f"is damaged: {damage}")
 
 
 def read_published(run: RunFolder, published: Collection, *, beside: bool = True) -> Evidence:

@@ -30,7 +30,7 @@ from bench.engine.verify import verify
 from bench.store.confirmations import read_confirmation
 from bench.store.home import Home
 from bench.store.keyring import Keyring
-from bench.store.record import write_record
+from bench.store.record import Record, write_record
 from bench.store.run import Run
 from bench.store.runs import RunFolder, RunStore
 from bench.store.untrusted import RefusedError
@@ -38,7 +38,7 @@ from bench.store.verdicts import images_digest, read_rows, rows_digest, write_ro
 from bench.submissions.check import check_archive, confirm
 from bench.submissions.intake import read_all
 from bench.submissions.pack import pack_run
-from tests.submissions import SCRIPT, add_picture, archive_of, members_of, patched, put, write_run
+from tests.submissions import SCRIPT, add_picture, archive_of, members_of, patched, put, unsealed, write_run
 
 SHARD = "adversarial/00000.safetensors"
 
@@ -194,7 +194,7 @@ def forged(archive: Path, path: Path, change, **record_changes) -> Path:
     for name in ("record.json", "verdicts.parquet"):
         (room / name).write_bytes(members[name])
     rows = change(read_rows(room / "verdicts.parquet")[0])
-    record = RunStore(room.parent).run(room.name).read().record
+    record = Record.model_validate_json(members["record.json"])
     digests = record.digests.model_copy(update={"verdicts": rows_digest(rows), "data": images_digest(rows)})
     record = record.model_copy(update={"metrics": metrics_of(rows), "digests": digests, **record_changes})
     write_rows(room / "verdicts.parquet", rows)
@@ -247,9 +247,7 @@ def test_images_that_are_clean_give_other_verdicts(archives, means, tmp_path):
 def spec_of(path: Path, archive: Path, **values) -> Path:
     """A real archive with another Spec, whose run id fits; the verdicts are the old ones."""
     members = members_of(archive)
-    record = json.loads(members["record.json"])
-    from bench.store.record import Record
-
+    record = unsealed(members["record.json"])
     spec = Record.model_validate(record).spec.model_copy(update=values)
     record["spec"], record["run_id"] = spec.model_dump(mode="json"), spec.run_id
     with suppress(BenchError):  # of a plug-in that is not installed
@@ -259,8 +257,6 @@ def spec_of(path: Path, archive: Path, **values) -> Path:
 
 def test_what_cannot_be_judged_again_says_why(archives, means, tmp_path):
     members = members_of(archives["keyed"])
-    from bench.store.record import Record
-
     spec = Record.model_validate_json(members["record.json"]).spec
     profile, defense, key = spec.profile, spec.defense, spec.key
     base = profile.base.model_copy(update={"seed": 9})
@@ -282,7 +278,7 @@ def test_what_cannot_be_judged_again_says_why(archives, means, tmp_path):
         assert (done.exit_code, done.confirmed) == (0, False), done
         (why,) = [line for line in done.unchecked if line.startswith("verdicts: not judged again")]
         assert text in why
-    record = put(json.loads(members["record.json"]), ("digests", "target"), "0" * 64)
+    record = put(unsealed(members["record.json"]), ("digests", "target"), "0" * 64)
     path = archive_of(tmp_path / "b.zip", {**members, "record.json": json.dumps(record).encode()})
     assert any("another machine or version trained it" in line for line in check_archive(path, means).unchecked)
 
@@ -296,7 +292,7 @@ def header(shape, *, dtype="F32", size=None, name="images", length=None) -> byte
 
 def hostile(members: dict[str, bytes], folder: Path) -> dict[str, tuple[Path, str]]:
     """Archives by what is wrong with them, with the field that must be named."""
-    record = json.loads(members["record.json"])
+    record = unsealed(members["record.json"])
     text = members["record.json"].decode()
     plain = {name: data for name, data in members.items() if not name.startswith("adversarial")}
     run_id, out = record["run_id"], {}
@@ -423,7 +419,7 @@ def test_a_run_that_is_there_with_another_record_is_never_overwritten(archives, 
     into = RunStore(tmp_path / "taken")
     assert check_archive(archives["white"], means, into=into).exit_code == 0
     members = members_of(archives["white"])
-    record = put(json.loads(members["record.json"]), ("provenance", "device"), "another")
+    record = put(unsealed(members["record.json"]), ("provenance", "device"), "another")
     path = archive_of(tmp_path / "a.zip", {**members, "record.json": json.dumps(record).encode()})
     before = {p: p.read_bytes() for p in into.root.rglob("*") if p.is_file()}
     done = check_archive(path, means, into=into)

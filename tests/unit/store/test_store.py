@@ -110,9 +110,10 @@ def test_a_shard_with_an_error_is_not_finished(tmp_path):
     run = RunStore(tmp_path).run("0" * 16)
     run.write_shard(0, ROWS[:2], {})
     run.write_shard(1, ROWS, {})
-    assert run.shard(0) is not None
-    assert run.shard(1) is None
-    assert run.shard(2) is None
+    images = [(row.image_id, row.label) for row in ROWS]
+    assert run.shard(0, images[:2]) is not None
+    assert run.shard(1, images) is None
+    assert run.shard(2, images) is None
 
 
 def test_a_run_belongs_to_one_process(tmp_path):

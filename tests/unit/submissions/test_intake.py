@@ -13,7 +13,7 @@ from bench.store.confirmations import read_confirmation, write_confirmation
 from bench.store.untrusted import RefusedError, parse_json, tame
 from bench.store.verdicts import read_rows
 from bench.submissions.intake import read_all, read_run
-from tests.submissions import SCRIPT, changed, honest_record, honest_rows, leaves, put, refused, write_run
+from tests.submissions import SCRIPT, changed, honest_record, honest_rows, leaves, put, refused, unsealed, write_run
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def rewrite(folder, data) -> None:
 
 
 def record(folder) -> dict:
-    return json.loads((folder / "record.json").read_text())
+    return unsealed(folder / "record.json")
 
 
 def test_an_honest_run_is_taken_whole(run):
@@ -352,7 +352,7 @@ def test_a_confirmation_of_other_verdicts_is_none(run):
     assert confirmation is not None
     assert (confirmation.run_id, confirmation.images) == (record.run_id, 24)
     path = run / "confirmation.json"
-    data = json.loads(path.read_text())
+    data = unsealed(path)
     for field, value in (("verdicts", "0" * 64), ("run_id", "0" * 16)):
         path.write_text(json.dumps({**data, field: value}))
         assert read_confirmation(run, record) is None
