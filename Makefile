@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .PHONY: demo test test-slow test-browser lint format schema leaderboard published install clean
 
-demo: install  ## run the main job on the embedded default
+demo: $(VENV)/runnable  ## run the main job on the embedded default
 	$(BIN)/bench run --defense key-lora --threat adaptive
 
 test: install  ## the tests that CI runs
@@ -44,13 +44,27 @@ install: $(VENV)/installed
 
 # Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every command would compile torch again.
 # uv takes the torch build that has a torchvision beside it; plain pip may take one that has none.
-$(VENV)/installed: pyproject.toml constraints.txt
+UV_INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable
+
+$(VENV)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What a run needs.
+$(VENV)/runnable: pyproject.toml constraints.txt | $(VENV)/uv
+	@echo "installing into $(VENV): about 3 GB to download and 6 GB on disk on Linux, where torch comes with CUDA; less elsewhere."
+	@echo "Downloads are kept in uv's cache ($$($(UV) cache dir)); trained models and images in BENCH_HOME, the run in results/."
+	$(UV_INSTALL) .
 	$(BIN)/python -m compileall -q bench
 	touch $@
+
+# What the tests need besides.
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/uv
+	$(UV_INSTALL) '.[dev]'
+	$(BIN)/python -m compileall -q bench
+	touch $@ $(VENV)/runnable
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,6 +29,7 @@ class AutoAttackReference(Attack):
     per_image = False
     norms = frozenset(Norm)
     precisions = frozenset({Precision.FP32})
+    package = "pyautoattack"
 
     version: Version = "standard"
     attacks: tuple[PartName, ...] = Field((), description="the parts to run, for version custom")
@@ -49,7 +50,7 @@ class AutoAttackReference(Attack):
 
         Source: Croce and Hein, arXiv:2003.01690; package pyautoattack.
         """
-        from pyautoattack import AutoAttack as Official  # noqa: PLC0415 (optional in threats that never use it)
+        from pyautoattack import AutoAttack as Official  # noqa: PLC0415 (an extra)
 
         device = str(batch.images.device)
         size = adversary.batch_size or len(batch)

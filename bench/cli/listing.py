@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.takes import JsonFlag, takes
 from bench.core.names import KINDS
+
+if TYPE_CHECKING:
+    from bench.core.registry import Entry
 
 
 @takes()
@@ -18,6 +21,7 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """List defenses, threats, attacks, transforms, datasets and backends, including those that cannot be imported."""
+    from rich.markup import escape
     from rich.table import Table
 
     from bench.cli.console import make_console
@@ -29,5 +33,11 @@ def show(
         return
     table = Table("kind", "name", "description")
     for entry in entries:
-        table.add_row(entry.kind, entry.name, f"cannot be imported: {entry.error}" if entry.error else entry.summary)
+        table.add_row(entry.kind, escape(entry.name), escape(_about(entry)))
     make_console().print(table)
+
+
+def _about(entry: Entry) -> str:
+    if entry.error is None:
+        return entry.summary
+    return entry.error if entry.error.startswith("needs ") else f"cannot be imported: {entry.error}"

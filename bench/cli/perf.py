@@ -35,7 +35,7 @@ def perf(
     from bench.core.budget import Budget
     from bench.core.errors import InputError
     from bench.engine.request import parse_precision
-    from bench.perf.contest import WORKLOADS, contest, rated
+    from bench.perf.contest import WORKLOADS, check_peer, contest, rated
     from bench.perf.subjects import radius_for
     from bench.perf.subjects import subject as find
 
@@ -45,13 +45,16 @@ def perf(
         raise InputError("--steps is for --workload apgd or square; the standard attack has its own")
     searches = [parse_precision(name, resources.device) for name in precision or ["fp32"]]
     timings: list[Timing] = []
+    rivals = [p for p in peers.split(",") if p]
+    for rival in rivals:
+        check_peer(rival)
     with working(resources) as means:
         found = find(subject, images, means)
         budgets = [Budget.parse(f"linf:{e}") for e in eps or []]
         budgets += [radius_for(found, share) for share in robust or []]
         for budget in budgets or [found.budget]:
             for i, search in enumerate(searches):
-                named = [p for p in peers.split(",") if p] if i == 0 else []
+                named = rivals if i == 0 else []
                 means.progress.note(f"{subject}, {workload}, {budget}, {search}, peers: {', '.join(named) or 'none'}")
                 timings += contest(found, budget, workload, precision=search, batch_size=batch_size, peers=named,
                                    steps=steps)  # fmt: skip

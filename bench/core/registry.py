@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from bench.core.errors import BenchError, InputError, UnknownNameError
+from bench.core.extras import lacks, require
 from bench.core.names import KINDS, suggestion
 from bench.core.plugins import BASES, Plugin
 from bench.core.plugins.contract import missing
@@ -76,9 +77,12 @@ class Registry(Generic[T]):
         """A plug-in with validated options.
 
         Raises:
-            InputError: if an option is unknown or has an invalid value.
+            InputError: if an option is unknown or has an invalid value, or its package is not installed.
         """
         plugin = self.load(name)
+        package: str | None = getattr(plugin, "package", None)
+        if package is not None:
+            require(package, f"{self.kind.removesuffix('s')} {name}")
         try:
             return plugin(**(options or {}))
         except ValidationError as error:
@@ -145,8 +149,26 @@ def _read_summary(point: EntryPoint) -> str:
             if importlib.util.find_spec(module.partition(".")[0]) is None:
                 raise ModuleNotFoundError(f"No module named {module!r}")
         if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            if (problem := _lacking(node)) is not None:
+                raise BenchError(problem)
             return (ast.get_docstring(node) or "").partition("\n")[0]
     raise BenchError(f"{point.module} has no class {point.attr}")
+
+
+def _lacking(plugin: ast.ClassDef) -> str | None:
+    """How to install the package that the class names, if it is missing."""
+    for node in plugin.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and "package" in map(_id, node.targets)
+        ):
+            return lacks(str(node.value.value))
+    return None
+
+
+def _id(target: ast.expr) -> str | None:
+    return target.id if isinstance(target, ast.Name) else None
 
 
 def _imports(node: ast.stmt) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import Field
 
 from bench.core.errors import InputError, UnknownNameError
+from bench.core.extras import require
 from bench.core.frozen import Frozen
 from bench.core.names import suggestion
 
@@ -76,7 +77,9 @@ def _stem(line: str) -> str:
 
 
 def _robustbench_list() -> Path:
+    require("robustbench", f"list {ROBUSTBENCH}")
     found = importlib.util.find_spec("robustbench")
-    if found is None or not found.submodule_search_locations:
-        raise InputError(f"{ROBUSTBENCH} needs the package robustbench; expected `pip install robustbench`")
-    return Path(found.submodule_search_locations[0]).joinpath(*_ROBUSTBENCH_FILE)
+    places = found.submodule_search_locations if found else None
+    if not places:
+        raise InputError(f"the installed robustbench is no package, so {ROBUSTBENCH} is not there; reinstall it")
+    return Path(places[0]).joinpath(*_ROBUSTBENCH_FILE)

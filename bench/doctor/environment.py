@@ -9,8 +9,10 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from bench.core.extras import EXTRAS, lacks
 from bench.doctor.examined import Examined
 from bench.doctor.finding import Diagnosis, Topic, reason
+from bench.models.zoo_import import import_robustbench
 
 _TOPIC = Topic("environment")
 _PAIR = (
@@ -18,13 +20,11 @@ _PAIR = (
     "one index, `pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu`, "
     "or .../whl/cu128 for a GPU"
 )
-# Purpose of each package, and whether every run needs it.
-_OTHERS = {
-    "timm": ("architectures", True),
-    "accelerate": ("training", True),
-    "peft": ("LoRA", True),
-    "pyautoattack": ("the attack autoattack-reference", False),
-    "robustbench": ("RobustBench's models and list of images", False),
+_OTHERS = {"timm": "architectures", "accelerate": "training", "peft": "LoRA"}
+_EXTRAS = {
+    "pyautoattack": "the attack autoattack-reference",
+    "pyffx": "the transform ffx",
+    "robustbench": "RobustBench's models and list of images",
 }
 
 
@@ -32,8 +32,13 @@ def check(examined: Examined) -> Iterator[Diagnosis]:
     """Python, torch with torchvision, and the other packages by name."""
     yield _TOPIC.ok(f"python {platform.python_version()}, {platform.system()} {platform.machine()}")
     yield _torch()
-    for package, (purpose, needed) in _OTHERS.items():
-        yield _package(package, purpose, needed)
+    for package, purpose in _OTHERS.items():
+        yield _package(package, purpose, needed=True)
+    for package, purpose in _EXTRAS.items():
+        if (problem := lacks(package)) is not None:
+            yield _TOPIC.ok(f"optional: {purpose} {problem}")
+        else:
+            yield _package(package, purpose, needed=False)
 
 
 def _torch() -> Diagnosis:
@@ -49,15 +54,15 @@ def _torch() -> Diagnosis:
     return _TOPIC.ok(f"torch {_version('torch')} with torchvision {_version('torchvision')}")
 
 
-def _package(package: str, purpose: str, needed: bool) -> Diagnosis:
+def _package(package: str, purpose: str, *, needed: bool) -> Diagnosis:
     error = _import(package)
     if error is None:
         return _TOPIC.ok(f"{package} {_version(package)}")
     advice = f"pip install --upgrade {package}"
     if "torchvision::" in str(error):
         advice = "fix torch and torchvision first"
-    elif package == "robustbench":
-        advice = "pip install --force-reinstall keybench 'robustbench>=1.1.1,<1.2' 'setuptools<81'"
+    elif package in EXTRAS:
+        advice = f"pip install --upgrade 'keybench[{EXTRAS[package]}]'"
     return _TOPIC.wrong(f"{package}, for {purpose}, cannot be imported ({reason(error)})", advice, fatal=needed)
 
 
@@ -66,7 +71,7 @@ def _import(package: str) -> Exception | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            importlib.import_module(package)
+            import_robustbench(package) if package == "robustbench" else importlib.import_module(package)
         except Exception as error:  # the trap is a RuntimeError
             return error
     return None

@@ -12,6 +12,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from bench.core.errors import InputError
+from bench.core.extras import require
 from bench.models.checkpoint import fit_state
 from bench.models.classifier import Classifier
 from bench.models.pretrained import is_offline
@@ -129,7 +130,8 @@ def _download(name: str, threat: str, model: ZooEntry, weights: Path | None, off
                 warnings.simplefilter("ignore")  # about a deprecated torchvision argument
                 torch.save(_built(model.fetched).state_dict(), part)
         else:
-            import gdown  # type: ignore[import-untyped] # noqa: PLC0415 (robustbench brings it)
+            require("gdown", "the download")
+            import gdown  # type: ignore[import-untyped] # noqa: PLC0415 (an extra)
 
             gdown.download(id=model.gdrive, output=str(part), quiet=True)
         check_file(part)

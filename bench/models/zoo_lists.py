@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +18,7 @@ from bench.core.frozen import Frozen
 from bench.core.names import suggestion
 from bench.models.classifier import Classifier
 from bench.models.convstem import ConvStem
+from bench.models.zoo_import import import_robustbench
 
 _WRAPPERS = ("module.", "model.")  # as robustbench.utils.load_model strips them
 
@@ -100,13 +100,8 @@ def _listed() -> dict[str, Listed]:
 
 def _installed(threat: str) -> dict[str, dict[str, Any]]:
     """The zoo of the installed robustbench with its model metadata."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it imports pkg_resources
-            from robustbench.model_zoo import model_dicts  # noqa: PLC0415 (seconds to import)
-    except ImportError as error:
-        raise InputError(f"robustbench cannot be imported ({error}); expected robustbench 1.1: reinstall it") from error
-    zoos = next(zoos for dataset, zoos in model_dicts.items() if dataset.value == "imagenet")
+    everything = import_robustbench("robustbench.model_zoo").model_dicts
+    zoos = next(zoos for dataset, zoos in everything.items() if dataset.value == "imagenet")
     threats = {threat.value: zoo for threat, zoo in zoos.items()}
     if threat not in threats:
         raise UnknownNameError(f"RobustBench has no ImageNet models for {threat!r}{suggestion(threat, threats)}")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Meter
 from bench.core.errors import InputError
+from bench.core.extras import require
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Attack
 from bench.core.registry import registry
@@ -139,8 +140,6 @@ def _torchattacks(
     found: Contestant, budget: Budget, workload: str, batch_size: int | None, steps: int | None
 ) -> Timing:
     """Time torchattacks with the iterations of the standard attack (its own defaults are weaker)."""
-    if importlib.util.find_spec("torchattacks") is None:
-        raise InputError("torchattacks is not installed; install it with: uv pip install --no-deps torchattacks")
     import torchattacks  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
 
     common = {"norm": "Linf" if budget.norm is Norm.LINF else "L2", "eps": budget.radius}
@@ -171,6 +170,19 @@ def _torchattacks(
 def _in_parts(attack: Callable[[Tensor, Tensor], Tensor], batch: Batch, size: int) -> Tensor:
     parts = zip(batch.images.split(size), batch.labels.split(size), strict=True)
     return torch.cat([attack(x, y) for x, y in parts])
+
+
+def check_peer(name: str) -> None:
+    """Check that a peer can be timed.
+
+    Raises:
+        InputError: if there is no such peer, or its package is not installed.
+    """
+    _peer(name)
+    if name == "official":
+        require("pyautoattack", "peer official")
+    elif importlib.util.find_spec("torchattacks") is None:
+        raise InputError("torchattacks is not installed; install it with: uv pip install --no-deps torchattacks")
 
 
 def _peer(name: str) -> Callable[[Contestant, Budget, str, int | None, int | None], Timing]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pyffx
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +17,8 @@ _LEVELS, _DIGITS = 256, 3
 
 class Ffx(Transform):
     """Encrypt the 8-bit value at a keyed half of the positions of every P x P block (FFX); not differentiable."""
+
+    package = "pyffx"
 
     def bind(self, key: Key, *, block_size: int, image_shape: tuple[int, int, int]) -> nn.Module:
         """The transform under one key: mask by its permutation, table by its password.
@@ -41,6 +42,8 @@ class Ffx(Transform):
 
 def table(password: bytes) -> list[int]:
     """The number in 0 .. 999 that encrypts each 8-bit value; all numbers differ."""
+    import pyffx  # noqa: PLC0415 (an extra)
+
     cipher = pyffx.Integer(password, length=_DIGITS)
     return [cipher.encrypt(value) for value in range(_LEVELS)]
 

@@ -103,8 +103,12 @@ def test_only_the_command_line_prints():
         assert not [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"], path
 
 
-def test_robustbench_imports_beside_us():
-    """It wants `autoattack` and `pkg_resources`, which its own requirements do not bring."""
-    code = "import robustbench, autoattack.state; from autoattack import AutoAttack; print(AutoAttack.__module__)"
+def test_robustbench_is_imported_without_a_trace_in_the_environment():
+    """It wants `autoattack` and `pkg_resources`; they exist while it is imported, and for nobody else."""
+    code = (
+        "import sys, importlib.util as u; from bench.models.zoo_import import import_robustbench as i;"
+        "print(len(i('robustbench.model_zoo').model_dicts), i('robustbench.loaders').pkg_resources.__name__,"
+        "[n for n in ('autoattack', 'autoattack.state') if n in sys.modules or u.find_spec('autoattack')])"
+    )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    assert "autoattack" in done.stdout, done.stderr
+    assert done.stdout.split(maxsplit=1) == ["3", "pkg_resources []\n"], done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.errors import PydanticUserError
@@ -75,7 +75,13 @@ def _unchecked(base: type) -> dict[str, Any]:
 
 
 class Plugin(BaseModel, metaclass=Contract):
-    """Common base: frozen, its fields are its options, unknown options are refused."""
+    """Common base: frozen, its fields are its options, unknown options are refused.
+
+    Attributes:
+        package: A package that only this plug-in needs, by the name that it is imported with; it may be missing.
+    """
+
+    package: ClassVar[str | None] = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=() if TYPE_CHECKING else (overridable,))
 

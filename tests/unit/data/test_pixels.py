@@ -3,7 +3,6 @@
 import io
 import math
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from bench.core.preprocessing import preset
 from bench.core.profile import Augmentation
 from bench.data.imagenet import ImageNet
 from bench.data.readers.pixels import decode, fit, vary
+from bench.models.zoo_import import import_robustbench
 from tests import makers
 from tests.makers import encode, noise, store
 
@@ -43,10 +43,7 @@ def test_timm_eval_is_what_timm_does_for_the_vit(size):
 
 @pytest.fixture(scope="module")
 def robustbench_presets():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pkg_resources
-        from robustbench.data import PREPROCESSINGS
-    return PREPROCESSINGS
+    return import_robustbench("robustbench.data").PREPROCESSINGS
 
 
 @pytest.mark.parametrize("size", SIZES)

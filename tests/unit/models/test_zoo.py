@@ -15,6 +15,7 @@ from bench.core.registry import registry
 from bench.models.classifier import Classifier
 from bench.models.convstem import ConvStem
 from bench.models.zoo import zoo_model, zoo_network, zoo_preprocessing, zoo_weights
+from bench.models.zoo_import import import_robustbench
 from bench.models.zoo_lists import _listed, zoo_names
 
 SINGH = "Singh2023Revisiting_ConvNeXt-T-ConvStem"
@@ -136,10 +137,9 @@ def test_robustbench_itself_gives_the_same_logits(tmp_path):
     path.parent.mkdir(parents=True)
     torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, path)
     ours, _ = zoo_model(R18, weights=tmp_path, offline=True)
+    load_model = import_robustbench("robustbench.utils").load_model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from robustbench.utils import load_model
-
         theirs = load_model(R18, model_dir=tmp_path, dataset="imagenet", threat_model="Linf")
     with torch.no_grad():
         assert torch.equal(ours(images()), theirs(images()))
@@ -150,8 +150,7 @@ def test_a_model_that_brings_its_own_weights_is_built_without_them(tmp_path):
     torch.save(network.network.state_dict(), tmp_path / "any.pt")
     _, used = zoo_model("Standard_R50", weights=tmp_path / "any.pt", offline=True)
     assert used == tmp_path / "any.pt"
-    from robustbench.model_zoo import imagenet
-
+    imagenet = import_robustbench("robustbench.model_zoo.imagenet")
     assert imagenet.pt_models.__name__ == "torchvision.models"
 
 

@@ -1,5 +1,0 @@
-"""See the package."""
-
-from pyautoattack.state import EvaluationState
-
-__all__ = ["EvaluationState"]
