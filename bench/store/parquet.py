@@ -26,10 +26,28 @@ SCHEMA = pa.schema(
         pa.field("attack", pa.string(), nullable=False),
         pa.field("source_prediction", pa.int32()),
         pa.field("image_sha256", pa.string()),
+        pa.field("other_prediction", pa.int32()),
+        pa.field("noise_prediction", pa.int32()),
+        pa.field("quantized_prediction", pa.int32()),
+        pa.field("share", pa.float64()),
     ]
 )
+_ALWAYS = SCHEMA.names.index("image_sha256") + 1  # a later column is written only if an image has a value in it
 RUNS_SCHEMA = pa.schema([pa.field("run_id", pa.string(), nullable=False), *SCHEMA])
 _TEXTS = [field.name for field in RUNS_SCHEMA if field.type == pa.string()]
+
+
+def expected(names: Iterable[str]) -> pa.Schema:
+    """The schema of a verdict file that has the columns ``names``: some of the last ones may be missing."""
+    given = set(names)
+    return pa.schema([field for at, field in enumerate(SCHEMA) if at < _ALWAYS or field.name in given])
+
+
+def every(columns: Iterable[tuple[str, list[Any]]]) -> list[list[Any]]:
+    """A file's columns in the order of ``SCHEMA``, with null in each one that it lacks."""
+    given = dict(columns)
+    rows = len(given[SCHEMA.names[0]])
+    return [given.get(name, [None] * rows) for name in SCHEMA.names]
 
 
 def encode(columns: list[list[Any]], about: dict[str, Any] | None = None, address: str = "") -> bytes:
@@ -40,7 +58,7 @@ def encode(columns: list[list[Any]], about: dict[str, Any] | None = None, addres
         about: Goes to the file's metadata.
         address: Where the file belongs; its digest is only right there.
     """
-    table = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    table = _table(columns, SCHEMA)
     return _sealed(table, {} if about is None else {"about": json.dumps(about)}, address)
 
 
@@ -55,10 +73,11 @@ def decode(path: Path, address: str = "") -> tuple[list[list[Any]], dict[str, An
         table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table would import pyarrow.dataset
         if damage := table_damage(data, address):
             raise ValueError(damage)
-        if table.schema.remove_metadata() != SCHEMA:
+        if table.schema.remove_metadata() != expected(table.schema.names):
             raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
-        return [column.to_pylist() for column in table.columns], about
+        plain = [column.to_pylist() for column in table.columns]
+        return every(zip(table.schema.names, plain, strict=True)), about
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise CorruptArtifactError(f"verdict file {path} cannot be read: {reason}") from None
@@ -69,11 +88,8 @@ def decode(path: Path, address: str = "") -> tuple[list[list[Any]], dict[str, An
 def encode_runs(runs: Mapping[str, list[list[Any]]]) -> bytes:
     """The verdicts of many runs as one file, in the order of their ids; repeated texts are stored once."""
     names = [name for name in sorted(runs) for _ in runs[name][0]]
-    parts: Iterable[list[Any]] = (
-        [value for name in sorted(runs) for value in runs[name][at]] for at in range(len(SCHEMA))
-    )
-    arrays = [pa.array(c, f.type) for c, f in zip([names, *parts], RUNS_SCHEMA, strict=True)]
-    return _bytes(pa.Table.from_arrays(arrays, schema=RUNS_SCHEMA))
+    parts = [[value for name in sorted(runs) for value in runs[name][at]] for at in range(len(SCHEMA))]
+    return _bytes(_table([names, *parts], RUNS_SCHEMA))
 
 
 class RunTable:
@@ -91,9 +107,10 @@ class RunTable:
         try:
             table = pq.ParquetFile(path, read_dictionary=_TEXTS).read()
             plain = pa.schema([pa.field(f.name, _plain(f.type), f.nullable) for f in table.schema])
-            if plain != RUNS_SCHEMA:
+            if plain != pa.schema([RUNS_SCHEMA.field(0), *expected(table.schema.names)]):
                 raise ValueError(f"columns are {table.schema.names}, expected {RUNS_SCHEMA.names}")
             self._columns = [_whole(column) for column in table.columns]
+            self._names = table.schema.names
         except (OSError, ValueError, pa.ArrowException) as error:
             raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
         self._words = [c.dictionary.to_pylist() if _is_text(c) else None for c in self._columns]
@@ -108,7 +125,7 @@ class RunTable:
         start, count = self._place(run_id)
         parts = [column.slice(start, count) for column in self._columns[1:]]
         whole = [part.dictionary_decode() if _is_text(part) else part for part in parts]
-        return _sealed(pa.Table.from_arrays(whole, schema=SCHEMA), {}, "")
+        return _sealed(_used(pa.Table.from_arrays(whole, schema=expected(self._names))), {}, "")
 
     def columns(self, run_id: str) -> list[list[Any]]:
         """The columns of one run as plain values, in the order of ``SCHEMA``.
@@ -118,13 +135,13 @@ class RunTable:
         """
         start, count = self._place(run_id)
         out = []
-        for column, words in zip(self._columns[1:], self._words[1:], strict=True):
+        for name, column, words in zip(self._names[1:], self._columns[1:], self._words[1:], strict=True):
             part = column.slice(start, count)
             if words is None:
-                out.append(part.to_pylist())
+                out.append((name, part.to_pylist()))
             else:
-                out.append([None if at is None else words[at] for at in part.indices.to_pylist()])
-        return out
+                out.append((name, [None if at is None else words[at] for at in part.indices.to_pylist()]))
+        return every(out)
 
     def _place(self, run_id: str) -> tuple[int, int]:
         if run_id not in self._places:
@@ -143,6 +160,19 @@ class RunTable:
             places[names[at]] = (start, end - start)
             start = end
         return places
+
+
+def _table(columns: list[list[Any]], schema: pa.Schema) -> pa.Table:
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    return _used(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _used(table: pa.Table) -> pa.Table:
+    """The table without those of the last columns that hold no value."""
+    names = [f.name for f, c in zip(table.schema, table.columns, strict=True) if c.null_count < len(c)]
+    schema = expected(names)
+    first = [name for name in table.schema.names if name not in SCHEMA.names]
+    return table.select([*first, *schema.names])
 
 
 def _sealed(table: pa.Table, about: dict[str, str], address: str) -> bytes:

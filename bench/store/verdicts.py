@@ -20,6 +20,11 @@ class Row:
 
     ``attack`` is the attack that made the judged candidate, ``none`` for the clean image. ``image_sha256`` is of the
     clean image's float32 pixels, None if the image could not be read.
+
+    The further measurements (docs/record.md) are None where they were not made: ``other_prediction`` under another
+    image's perturbation, ``noise_prediction`` under noise of the size of its own, ``quantized_prediction`` after
+    rounding to 8 bits, each :data:`NOTHING` if the logits were not finite; ``share`` is that of the members of a model
+    that draws one, which are right on the candidate.
     """
 
     image_id: str
@@ -31,6 +36,10 @@ class Row:
     attack: str
     source_prediction: int | None
     image_sha256: str | None
+    other_prediction: int | None = None
+    noise_prediction: int | None = None
+    quantized_prediction: int | None = None
+    share: float | None = None
 
     @property
     def robust(self) -> bool:
@@ -42,6 +51,32 @@ class Row:
         """Whether the target classifies the clean image correctly."""
         return self.clean_prediction == self.label
 
+    @property
+    def valid(self) -> bool:
+        """Whether there is a verdict on a candidate: it is neither INVALID nor ERROR."""
+        return self.outcome not in (Outcome.INVALID, Outcome.ERROR)
+
+    @property
+    def paper_right(self) -> bool:
+        """Whether the target classifies the candidate correctly, whatever it says of the clean image.
+
+        Source: Section III-F of arXiv:2311.16577.
+        """
+        return self.valid and self.adversarial_prediction == self.label
+
+    @property
+    def quantized_robust(self) -> bool:
+        """Whether the image is correct without attack and after rounding the candidate to 8 bits."""
+        return self.valid and self.right and self.quantized_prediction == self.label
+
+    @property
+    def moved(self) -> bool:
+        """Whether the candidate is within the budget and differs from the clean image."""
+        return self.valid and bool(self.distance)
+
+
+NOTHING = -1  # a further prediction that was asked for, with logits that were not finite
+_ALWAYS = tuple(Row.__dataclass_fields__).index("image_sha256") + 1  # fields of every row; the later ones may be None
 
 _FIELDS = tuple(Row.__dataclass_fields__)
 _OUTCOME = _FIELDS.index("outcome")
@@ -104,4 +139,11 @@ def images_digest(rows: Sequence[Row]) -> str:
 
 def rows_digest(rows: Sequence[Row]) -> str:
     """Digest of the values of all rows, independent of the file format."""
-    return digest([_values(row) for row in rows])
+    return columns_digest(columns_of(rows))
+
+
+def columns_digest(columns: Sequence[Sequence[Any]]) -> str:
+    """As :func:`rows_digest`, of plain values by column; a further measurement counts only if it holds a value."""
+    used = [at for at in range(_ALWAYS, len(_FIELDS)) if any(value is not None for value in columns[at])]
+    values = [list(row) for row in zip(*columns[:_ALWAYS], *(columns[at] for at in used), strict=True)]
+    return digest({"more": [_FIELDS[at] for at in used], "rows": values} if used else values)

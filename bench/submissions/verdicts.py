@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from bench.core.canonical import digest
 from bench.core.nouns import Outcome
-from bench.store.parquet import SCHEMA
+from bench.store.parquet import SCHEMA, every, expected
 from bench.store.untrusted import RefusedError, harm, tame
-from bench.store.verdicts import Row
+from bench.store.verdicts import Row, columns_digest
 from bench.submissions.pages import unpacked_size
 
 FILE = "verdicts.parquet"
@@ -57,7 +57,7 @@ class Verdicts:
     @property
     def digest(self) -> str:
         """As ``bench.store.verdicts.rows_digest``."""
-        return digest([list(values) for values in zip(*self.plain, strict=True)])
+        return columns_digest(self.plain)
 
     @property
     def data_digest(self) -> str:
@@ -86,7 +86,7 @@ def parse_verdicts(data: bytes, images: int) -> Verdicts:
         ).read(use_threads=False)
         if table.num_rows != images:
             raise RefusedError(f"{FILE}: rows", f"are {table.num_rows}, metrics.images is {images}")
-        plain = [_column(table, field) for field in SCHEMA]
+        plain = every((field.name, _column(table, field)) for field in expected(table.schema.names))
     except (pa.ArrowException, OSError, ValueError, OverflowError, IndexError, TypeError) as error:
         raise RefusedError(FILE, f"cannot be read: {' '.join(str(error).split())}") from None
     named = dict(zip(SCHEMA.names, plain, strict=True))
@@ -108,7 +108,7 @@ def _check_footer(data: bytes, images: int) -> None:
             f"{FILE}: rows", f"are {about.num_rows}; expected {images} (metrics.images), at most {MOST_ROWS}"
         )
     schema = about.schema.to_arrow_schema().remove_metadata()
-    if schema != SCHEMA:
+    if schema != expected(schema.names):
         raise RefusedError(
             f"{FILE}: columns", f"are {', '.join(map(str, schema))}; expected {', '.join(map(str, SCHEMA))}"
         )
@@ -167,3 +167,5 @@ def _check_values(verdicts: Verdicts) -> None:
     distance = verdicts.plain[SCHEMA.names.index("distance")]
     if not all(d is None or 0 <= d < float("inf") for d in distance):
         raise RefusedError(f"{FILE}: distance", "is negative, infinite or not a number")
+    if not all(s is None or 0 <= s <= 1 for s in verdicts.plain[SCHEMA.names.index("share")]):
+        raise RefusedError(f"{FILE}: share", "is not a number from 0 to 1")
