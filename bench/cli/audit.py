@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 @takes(
     Request,
     Resources,
-    without=("protocol", "limit", "stop_at_precision", "batch_size", "precision", "judge_device", "ids", "backend"),
+    without=(
+        "protocol",
+        "limit",
+        "stop_at_precision",
+        "batch_size",
+        "precision",
+        "judge_device",
+        "quantize",
+        "ids",
+        "backend",
+    ),
     fixed={"threat": "white-box", "attack": "pgd"},
     examples=("bench audit --defense key-lora",),
 )

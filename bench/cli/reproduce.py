@@ -12,7 +12,7 @@ from bench.cli.patience import patience
 from bench.cli.session import ended, working
 from bench.cli.takes import JsonFlag, takes
 from bench.core.flags import Flag
-from bench.engine.request import LimitField, ProfileField, Resources
+from bench.engine.request import LimitField, ProfileField, QuantizeField, Resources
 
 if TYPE_CHECKING:
     from bench.report.output import Output
@@ -36,6 +36,7 @@ def reproduce(
     suite: Annotated[str | None, Flag("A suite file of your own. Default: the profile's.")] = None,
     keys: Annotated[int | None, Flag("At most this many keys of a keyed row, e.g. 1.", least=1)] = None,
     limit: LimitField = None,
+    quantize: QuantizeField = None,
     render_only: Annotated[bool, Flag("Run nothing; empty cells stay empty.", "render-only", switch=True)] = False,
     out: Annotated[str, Flag("Folder of the files; they go to OUT/PROFILE.")] = "reports",
     jobs: Annotated[
@@ -62,7 +63,7 @@ def reproduce(
     from bench.studies.reproduce import default_jobs, fill
     from bench.studies.suite import load_suite, suite_file
 
-    runs = load_suite(Path(suite) if suite else suite_file(profile, name), keys=keys, limit=limit)
+    runs = load_suite(Path(suite) if suite else suite_file(profile, name), keys=keys, limit=limit, quantize=quantize)
     with working(resources) as means:
         several = jobs or default_jobs(profile, means.device)
         filled = fill(runs, Keyring(means.home.keys), means, jobs=several, render_only=render_only)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bench.cli.console import make_console
 from bench.core.nouns import Outcome
-from bench.store.record import Record
+from bench.store.record import Metrics, Record
 from bench.store.runs import RunStore
 from bench.store.several import KeysRecord
 
@@ -33,6 +33,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
         ("adversary", f"tier {_tier(record)}; knows {', '.join(record.adversary.knows) or 'nothing'}"),
         ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
+        *_further(metrics),
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
         ("cost of the attack", "\n".join(_cost(record)) or "none"),
@@ -77,6 +78,27 @@ def plugin(name: str, options: dict[str, object]) -> str:
     """A plug-in with its options."""
     given = ", ".join(f"{k}={v}" for k, v in options.items())
     return f"{name} ({given})" if given else name
+
+
+def _further(metrics: Metrics) -> list[tuple[str, str]]:
+    """Figures beside the robust accuracy, as far as they were measured."""
+    rows, held = [], metrics.controls
+    if metrics.paper_accuracy is not None:
+        rows.append(("as the paper counts", f"<= {percent(metrics.paper_accuracy)}  (correct on the adversarial image, "
+                     "whatever the clean prediction)"))  # fmt: skip
+    if metrics.quantized_accuracy is not None:
+        rows.append(
+            ("in 8 bits", f"<= {percent(metrics.quantized_accuracy)}  (adversarial images rounded in the ball)")
+        )
+    if metrics.expected_accuracy is not None:
+        every = percent(metrics.every_member_accuracy or 0.0)
+        rows.append(("drawn members", f"{percent(metrics.expected_accuracy)} of fresh draws are correct; on {every} of "
+                     "the images every member is"))  # fmt: skip
+    if held is not None:
+        other = f"{percent(held.other)} stay right under another image's perturbation" if held.other is not None else ""
+        noise = f"{percent(held.noise)}{'' if other else ' stay right'} under noise of the same size"
+        rows.append(("control", f"{', '.join(filter(None, (other, noise)))}, {percent(held.own)} under their own"))
+    return rows
 
 
 def _tier(record: Record) -> str:

@@ -63,6 +63,9 @@ class Spec(Frozen):
     shard_size: int = Field(ge=1)
     device: int = Field(0, ge=0, description="number of the device to judge; the key named below belongs to number 0")
     key: KeySpec | None = Field(description="null if the defense has no key")
+    quantize: Literal[8] | None = Field(
+        None, exclude_if=unset, description="bits to which adversarial images are also rounded; left out for none"
+    )
     images: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,12 +17,14 @@ from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
+from bench.engine.answering import AnsweringHere
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.declared import adversary_about
 from bench.engine.early_stop import Enough
 from bench.engine.flops import arithmetic, peak
+from bench.engine.further import further
 from bench.engine.job import Job
-from bench.engine.judge import judge
+from bench.engine.judge import decide
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
@@ -88,11 +90,15 @@ class Evaluation:
             return Shard(index, list(rows.values()), {**_about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
         tried = self.attacker.attack(batch)
-        verdicts = judge(self.target.model, batch, tried.images, self.spec.budget, self.spec.profile.judge_batch)
+        more = further(self.spec, batch, tried.images, tried.failed)
+        target = AnsweringHere(self.target.model, self.spec.profile.judge_batch)
+        judged = decide(target, batch, tried.images, self.spec.budget, list(more.versions.values()))
+        columns = more.columns(judged.more)
         labels, pixels = batch.labels.tolist(), batch.images.cpu().numpy()
         for i, image_id in enumerate(batch.ids):
             sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()
-            rows[image_id] = _row(image_id, labels[i], verdicts[i], tried, i, sha)
+            own: dict[str, Any] = {name: values[i] for name, values in columns.items()}
+            rows[image_id] = replace(_row(image_id, labels[i], judged.verdicts[i], tried, i, sha), **own)
         about = _about(tried)
         ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,24 @@ _ROWS = 64
 
 @dataclass(frozen=True)
 class Judged:
-    """Verdicts in batch order, and the logits (B, K) that they come from: at the clean images, at the candidates."""
+    """Verdicts in batch order, and the logits (B, K) that they come from: at the clean images, at the candidates.
+
+    ``more`` are the logits of further versions of the images, which decide no verdict.
+    """
 
     verdicts: list[Verdict]
     clean: Tensor
     adversarial: Tensor
+    more: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Candidates as measured: distances (B,), whether all values are finite (B,), whether each is within the budget."""
+
+    far: Tensor
+    finite: Tensor
+    valid: list[bool]
 
 
 def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int = _ROWS) -> list[Verdict]:
@@ -45,7 +59,25 @@ def judge(target: Model, batch: Batch, x_adv: Tensor, budget: Budget, rows: int 
     return decide(AnsweringHere(target, rows), batch, x_adv, budget).verdicts
 
 
-def decide(target: Answering, batch: Batch, x_adv: Tensor, budget: Budget) -> Judged:
+def measure(batch: Batch, x_adv: Tensor, budget: Budget) -> Measured:
+    """Distance and validity of candidates.
+
+    Raises:
+        ShapeError: if ``x_adv`` differs from ``batch.images`` in shape or dtype.
+    """
+    clean = batch.images
+    if x_adv.shape != clean.shape or x_adv.dtype != clean.dtype:
+        raise ShapeError(
+            f"candidates are {tuple(x_adv.shape)} {x_adv.dtype}; expected {tuple(clean.shape)} {clean.dtype}"
+        )
+    flat = x_adv.flatten(1)
+    finite = flat.isfinite().all(1)
+    far = distance(x_adv, clean, budget.norm)
+    inside = (far <= budget.radius + allowance(budget, flat.shape[1])) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
+    return Measured(far, finite, (finite & inside).tolist())
+
+
+def decide(target: Answering, batch: Batch, x_adv: Tensor, budget: Budget, more: Sequence[Tensor] = ()) -> Judged:
     """Decide for each image whether the target was fooled within the budget.
 
     Trusts nothing the attack reports: distance and label are measured again here, in float32, on the target. A
@@ -57,6 +89,7 @@ def decide(target: Answering, batch: Batch, x_adv: Tensor, budget: Budget) -> Ju
         batch: Clean images with labels (B,) and ids.
         x_adv: Candidates, same shape and dtype as ``batch.images``.
         budget: Norm and radius; ``eps`` is on the [0, 1] pixel scale (4/255, not 4).
+        more: Further versions of the images (B, C, H, W), asked of the target together with the two.
 
     Raises:
         ShapeError: if ``x_adv`` differs from ``batch.images`` in shape or dtype.
@@ -64,19 +97,11 @@ def decide(target: Answering, batch: Batch, x_adv: Tensor, budget: Budget) -> Ju
 
     Source: robust accuracy as in RobustBench, arXiv:2010.09670, with the budget check made explicit.
     """
-    clean = batch.images
-    if x_adv.shape != clean.shape or x_adv.dtype != clean.dtype:
-        raise ShapeError(
-            f"candidates are {tuple(x_adv.shape)} {x_adv.dtype}; expected {tuple(clean.shape)} {clean.dtype}"
-        )
-    flat = x_adv.flatten(1)
-    finite = flat.isfinite().all(1)
-    far = distance(x_adv, clean, budget.norm)
-    inside = (far <= budget.radius + allowance(budget, flat.shape[1])) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
-    valid = (finite & inside).tolist()
-    answers = target.answers([clean, torch.where(finite.view(-1, 1, 1, 1), x_adv, clean)])
-    before, after = map(predictions, answers)
-    labels, measured, usable = batch.labels.tolist(), far.tolist(), finite.tolist()
+    found, clean = measure(batch, x_adv, budget), batch.images
+    candidates = torch.where(found.finite.view(-1, 1, 1, 1), x_adv, clean)
+    first, second, *rest = target.answers([clean, candidates, *more])
+    before, after = predictions(first), predictions(second)
+    labels, valid, measured, usable = batch.labels.tolist(), found.valid, found.far.tolist(), found.finite.tolist()
     verdicts = [
         Verdict(
             _outcome(valid[i], before[i] == labels[i], after[i] == labels[i]),
@@ -86,7 +111,7 @@ def decide(target: Answering, batch: Batch, x_adv: Tensor, budget: Budget) -> Ju
         )
         for i in range(len(batch))
     ]
-    return Judged(verdicts, *answers)
+    return Judged(verdicts, first, second, rest)
 
 
 def predict(model: Model, images: Tensor, rows: int = _ROWS) -> list[int | None]:

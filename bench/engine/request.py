@@ -72,6 +72,10 @@ WeightsField = Annotated[
 
 
 ProfileField = Annotated[str, Flag("Data set, base model and training recipes: digits, imagenet, or a YAML file.")]
+QuantizeField = Annotated[
+    int | None,
+    Flag("Also judge every adversarial image rounded to this many bits inside the ball: 8.", least=8, most=8),
+]
 LimitField = Annotated[int | None, Flag("Number of images: the first ones, e.g. 100. Default: all.", least=1)]
 
 
@@ -116,6 +120,7 @@ class Request:
             parse=_named(parse_precision),
         ),
     ] = Precision.FP32
+    quantize: QuantizeField = None
     key: Annotated[
         str | None,
         Flag("Name of the defender's key in the keyring, e.g. alice. Default: derived from the seed.", parse=str),

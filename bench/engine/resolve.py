@@ -78,6 +78,7 @@ def resolve(request: Request, keyring: Keyring) -> Job:
         batch_size=request.batch_size or profile.batch_size,
         shard_size=profile.shard_size,
         device=request.judge_device,
+        quantize=8 if request.quantize else None,
         key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
     )
     return Job(spec, key, ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.checks.statistics import ConfidenceSequence, interval
@@ -15,6 +16,7 @@ from bench.engine.flops import Arithmetic
 from bench.engine.shards import Shard
 from bench.store.record import (
     AdversaryAbout,
+    Controls,
     Cost,
     Digests,
     Found,
@@ -49,7 +51,31 @@ def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> M
         target_alone=sum(row.clean_prediction == row.label != row.source_prediction for row in rows),
         source_alone=sum(row.source_prediction == row.label != row.clean_prediction for row in rows),
         outcomes=outcomes,
+        paper_accuracy=sum(row.paper_right for row in rows) / n,
+        controls=_controls(rows),
+        quantized_accuracy=_share([row.quantized_robust for row in rows], [row.quantized_prediction for row in rows]),
+        expected_accuracy=_share([row.share or 0.0 for row in rows], shares := [row.share for row in rows]),
+        every_member_accuracy=_share([row.share == 1 for row in rows], shares),
     )
+
+
+def _share(counts: Sequence[float], measured: Sequence[float | None]) -> float | None:
+    """The mean over all images; None if none was measured."""
+    return sum(counts) / len(counts) if any(value is not None for value in measured) else None
+
+
+def _controls(rows: list[Row]) -> Controls | None:
+    """The controls, all three over the same images: those with another image in their shard, if there are any."""
+    moved = [row for row in rows if row.moved and row.right and row.noise_prediction is not None]
+    paired = [row for row in moved if row.other_prediction is not None]
+    found = paired or moved
+    if not found:
+        return None
+    own, other, noise = (
+        sum(getattr(row, f"{name}_prediction") == row.label for row in found) / len(found)
+        for name in ("adversarial", "other", "noise")
+    )
+    return Controls(images=len(found), own=own, other=other if paired else None, noise=noise)
 
 
 def summarise(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from bench.core.errors import InputError
 from bench.core.key import Key
@@ -49,7 +50,8 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
         )
         if got != getattr(record.digests, name)
     ]
-    if metrics_of(rows, sequence_of(record.spec, len(rows), record.population)) != record.metrics:
+    metrics = metrics_of(rows, sequence_of(record.spec, len(rows), record.population))
+    if metrics.as_said(record.metrics) != record.metrics:
         found.append("metrics: do not follow from the verdicts")
     if len(evaluation.chosen) != record.population:
         found.append(f"population: record has {record.population} images, data and spec {len(evaluation.chosen)}")
@@ -58,7 +60,8 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
         found.append("data: the images differ from those that were judged")
     if len(again) != len(rows):
         found.append(f"verdicts: record has {len(rows)}, expected {len(again)}")
-    found += [line for kept, new in zip(rows, again, strict=False) if (line := _difference(kept, new))]
+    names = _compared(rows)
+    found += [line for kept, new in zip(rows, again, strict=False) if (line := _difference(kept, new, names))]
     return Verification(len(again), found)
 
 
@@ -86,10 +89,21 @@ def _judged(evaluation: Evaluation, means: Means) -> list[Row]:
     return [row for shard in enough.taken(done) for row in shard.rows]
 
 
-def _difference(kept: Row, new: Row) -> str | None:
+def _compared(rows: Sequence[Row]) -> list[str]:
+    """The columns to compare besides id and distance: of the further measurements, those that the run has."""
+    later = {f.name for f in fields(Row) if f.default is None}
+    held = {name for name in later if any(getattr(row, name) is not None for row in rows)}
+    return [f.name for f in fields(Row) if f.name not in ("image_id", "distance") and f.name not in later - held]
+
+
+def _difference(kept: Row, new: Row, names: Sequence[str]) -> str | None:
     if kept.image_id != new.image_id:
         return f"{kept.image_id}: in the record in place of {new.image_id}"
-    same = all(getattr(kept, f) == getattr(new, f) for f in kept.__dataclass_fields__ if f != "distance")
-    if same and abs((kept.distance or 0) - (new.distance or 0)) <= 1e-5:
-        return None
-    return f"{kept.image_id}: record says {kept.outcome}, judged again {new.outcome}"
+    if kept.outcome != new.outcome:
+        return f"{kept.image_id}: record says {kept.outcome}, judged again {new.outcome}"
+    for name in names:
+        if getattr(kept, name) != getattr(new, name):
+            return f"{kept.image_id}: {name} is {getattr(kept, name)} in the record, {getattr(new, name)} here"
+    if abs((kept.distance or 0) - (new.distance or 0)) > 1e-5:
+        return f"{kept.image_id}: distance is {kept.distance} in the record, {new.distance} here"
+    return None

@@ -17,6 +17,18 @@ from bench.store.eligibility import Code, Reason, reasons_of
 Sha = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class Controls(Frozen):
+    """Shares of images that stay correct without an attack on them, beside that under the attack.
+
+    Of the images that the target classifies correctly and whose candidate is valid and differs from the clean image.
+    """
+
+    images: int = Field(ge=1)
+    own: float = Field(ge=0, le=1, description="under their own perturbation")
+    other: float | None = Field(ge=0, le=1, description="under another image's; null if every image was alone")
+    noise: float = Field(ge=0, le=1, description="under noise of the size of their own")
+
+
 class Metrics(Frozen):
     """Figures computed from the verdicts: counts, and fractions in [0, 1]."""
 
@@ -30,6 +42,22 @@ class Metrics(Frozen):
     target_alone: int = Field(ge=0, description="clean images that only the target classifies correctly")
     source_alone: int = Field(ge=0, description="clean images that only the source classifies correctly")
     outcomes: dict[Outcome, int]
+    paper_accuracy: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share correct on the candidate, whatever the clean prediction (arXiv 2311.16577, III-F)",
+    )
+    controls: Controls | None = Field(None, description="null if no image was moved, or not measured")
+    quantized_accuracy: float | None = Field(
+        None, ge=0, le=1, description="share correct without attack and after rounding the candidate to 8 bits"
+    )
+    expected_accuracy: float | None = Field(
+        None, ge=0, le=1, description="of a model that draws a member: mean share of members correct on the candidate"
+    )
+    every_member_accuracy: float | None = Field(
+        None, ge=0, le=1, description="of such a model: share of images on which every member is correct"
+    )
 
     @model_validator(mode="after")
     def _adds_up(self) -> Metrics:
@@ -41,6 +69,10 @@ class Metrics(Frozen):
         if abs(self.clean_accuracy - self.source_clean_accuracy - gap) > 1e-9:
             raise ValueError("target_alone and source_alone do not give the gap between the clean accuracies")
         return self
+
+    def as_said(self, said: Metrics) -> Metrics:
+        """These figures without the paper's, where ``said``, of an older version, does not give it."""
+        return self.model_copy(update={"paper_accuracy": None}) if said.paper_accuracy is None else self
 
     @property
     def source_too_weak(self) -> bool:

@@ -51,7 +51,9 @@ def suite_file(profile: str, name: str) -> Path:
     return path
 
 
-def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None) -> list[SuiteRun]:
+def load_suite(
+    path: Path, *, keys: int | None = None, limit: int | None = None, quantize: int | None = None
+) -> list[SuiteRun]:
     """The runs of a suite, or the one run of a file of `bench run --config`.
 
     A suite has ``rows`` (a file of flags for each, in the suite's folder) and ``columns`` (flags added to them);
@@ -62,6 +64,7 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
         path: The file.
         keys: Devices of a keyed row, at most the column's number; None for the number in the file.
         limit: Number of images of every run, from the first; None for the number in the file.
+        quantize: Bits of every run; None for what the file says.
 
     Raises:
         InputError: if a file is missing, is not a mapping, or sets an unknown flag.
@@ -83,7 +86,7 @@ def load_suite(path: Path, *, keys: int | None = None, limit: int | None = None)
             if column not in (skip.get(row) or []):
                 merged = _merged(_merged(flags, data.get("common") or {}), more or {})
                 request = _request(merged, path)
-                request = replace(request, limit=limit or request.limit)
+                request = replace(request, limit=limit or request.limit, quantize=quantize or request.quantize)
                 first = SuiteRun(row, column, request, str(stands_for.get(row, "")))
                 runs += _devices(first, merged, keys, path)
     if not runs:

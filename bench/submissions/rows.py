@@ -16,7 +16,8 @@ from bench.engine.summarise import metrics_of
 from bench.store.record import Record
 from bench.store.untrusted import RefusedError, tame
 from bench.store.verdicts import Row
-from bench.submissions.verdicts import FILE, Verdicts
+from bench.submissions.further import check_further
+from bench.submissions.verdicts import Verdicts, refuse_first
 
 _CLOSE = 1e-9  # tolerance for figures computed from the same counts on two machines
 _NONE = "none"  # attack of an image that was judged clean
@@ -35,6 +36,7 @@ def check_rows(record: Record, verdicts: Verdicts) -> list[Row]:
     _check_outcomes(record.spec, verdicts)
     _check_distances(record.spec, verdicts)
     _check_attacks(record.spec, verdicts)
+    check_further(record.spec, verdicts)
     rows = verdicts.rows
     _check_metrics(record, rows)
     _check_standing(record)
@@ -46,7 +48,7 @@ def _check_images(record: Record, verdicts: Verdicts) -> None:
     spec, n = record.spec, record.metrics.images
     for name in ("label", "clean_prediction", "adversarial_prediction", "source_prediction"):
         values = verdicts.numbers[name]
-        _first(
+        refuse_first(
             verdicts,
             (values < 0) | (values >= spec.profile.classes),
             name,
@@ -68,18 +70,22 @@ def _check_outcomes(spec: Spec, verdicts: Verdicts) -> None:
     label, before, after = (verdicts.numbers[name] for name in ("label", "clean_prediction", "adversarial_prediction"))
     right, still = before == label, after == label
     outcome = _outcomes(verdicts)
-    _first(verdicts, (outcome == "robust") & ~(right & still), "outcome", "is robust, but a prediction is wrong")
-    _first(verdicts, (outcome == "fooled") & ~right, "outcome", "is fooled, but the clean prediction is wrong already")
-    _first(verdicts, (outcome == "fooled") & still, "outcome", "is fooled, but the adversarial prediction is right")
-    _first(
+    refuse_first(verdicts, (outcome == "robust") & ~(right & still), "outcome", "is robust, but a prediction is wrong")
+    refuse_first(
+        verdicts, (outcome == "fooled") & ~right, "outcome", "is fooled, but the clean prediction is wrong already"
+    )
+    refuse_first(
+        verdicts, (outcome == "fooled") & still, "outcome", "is fooled, but the adversarial prediction is right"
+    )
+    refuse_first(
         verdicts, (outcome == "misclassified") & right, "outcome", "is misclassified, but the clean prediction is right"
     )
     error = outcome == "error"
-    _first(verdicts, error & ~np.isnan(after), "adversarial_prediction", "is set, but the outcome is error")
+    refuse_first(verdicts, error & ~np.isnan(after), "adversarial_prediction", "is set, but the outcome is error")
     unread = np.array([sha is None for sha in verdicts.texts["image_sha256"]])
-    _first(verdicts, unread & ~error, "image_sha256", "is null, but the outcome is not error")
+    refuse_first(verdicts, unread & ~error, "image_sha256", "is null, but the outcome is not error")
     seen = ~np.isnan(before) | ~np.isnan(verdicts.numbers["source_prediction"])
-    _first(verdicts, unread & seen, "clean_prediction", "is set, but the image could not be read")
+    refuse_first(verdicts, unread & seen, "clean_prediction", "is set, but the image could not be read")
 
 
 def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
@@ -88,37 +94,38 @@ def _check_distances(spec: Spec, verdicts: Verdicts) -> None:
     none = np.isnan(distance)
     counted = ~np.isin(outcome, ["invalid", "error"])
     most = np.float32(spec.budget.radius + allowance(spec.budget, math.prod(spec.profile.image_shape)))
-    _first(verdicts, counted & none, "distance", "is null, but there is a verdict")
-    _first(verdicts, counted & (distance > most), "distance", f"is more than the budget {spec.budget} allows")
-    _first(verdicts, (outcome == "error") & ~none, "distance", "is set, but the outcome is error")
+    refuse_first(verdicts, counted & none, "distance", "is null, but there is a verdict")
+    refuse_first(verdicts, counted & (distance > most), "distance", f"is more than the budget {spec.budget} allows")
+    refuse_first(verdicts, (outcome == "error") & ~none, "distance", "is set, but the outcome is error")
 
 
 def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
     """Check the attack of each candidate: none only where protocol and budget let an image stay clean."""
     attack, outcome = np.array(verdicts.texts["attack"], dtype=object), _outcomes(verdicts)
     known = [spec.attack.name, *([spec.fallback.name] if spec.fallback else []), _NONE]
-    _first(verdicts, ~np.isin(attack, known), "attack", f"is not one of {', '.join(known)}")
+    refuse_first(verdicts, ~np.isin(attack, known), "attack", f"is not one of {', '.join(known)}")
     clean, judged = attack == _NONE, outcome != "error"
-    _first(
+    refuse_first(
         verdicts, clean & judged & ~(verdicts.numbers["distance"] == 0), "distance", "is not 0, but no attack is named"
     )
     if spec.budget.eps == 0:
-        _first(verdicts, ~clean & judged, "attack", "is named, but eps is 0")
+        refuse_first(verdicts, ~clean & judged, "attack", "is named, but eps is 0")
     elif spec.protocol is Protocol.STRICT:
-        _first(verdicts, clean & judged, "attack", "is none, but protocol strict attacks every image")
+        refuse_first(verdicts, clean & judged, "attack", "is none, but protocol strict attacks every image")
     else:
         right = verdicts.numbers["source_prediction"] == verdicts.numbers["label"]
-        _first(
+        refuse_first(
             verdicts, clean & judged & right, "attack", "is none, but the source is right: protocol paper attacks it"
         )
-        _first(
+        refuse_first(
             verdicts, ~clean & judged & ~right, "attack", "is named, but the source is wrong: protocol paper skips it"
         )
 
 
 def _check_metrics(record: Record, rows: list[Row]) -> None:
     """Check every figure by recomputing it from the rows."""
-    got = metrics_of(rows, sequence_of(record.spec, len(rows), record.population)).model_dump(mode="json")
+    found = metrics_of(rows, sequence_of(record.spec, len(rows), record.population)).as_said(record.metrics)
+    got = found.model_dump(mode="json")
     for name, said in record.metrics.model_dump(mode="json").items():
         if not _same(said, got[name]):
             raise RefusedError(f"metrics.{name}", f"is {_short(said)}, the verdicts give {_short(got[name])}")
@@ -134,17 +141,13 @@ def _outcomes(verdicts: Verdicts) -> np.ndarray:
     return np.array(verdicts.texts["outcome"], dtype=object)
 
 
-def _first(verdicts: Verdicts, wrong: np.ndarray, column: str, text: str) -> None:
-    """Refuse the first row that is marked."""
-    at = np.flatnonzero(wrong)
-    if len(at):
-        image = tame(verdicts.texts["image_id"][int(at[0])], 60)
-        raise RefusedError(f"{FILE}: {column}", f"of image {image!r} {text}")
-
-
 def _same(said: Any, got: Any) -> bool:
+    if said is None or got is None:
+        return said is got
     if isinstance(said, dict):
-        return said.keys() == got.keys() and all(_same(said[name], got[name]) for name in said)
+        return (
+            isinstance(got, dict) and said.keys() == got.keys() and all(_same(said[name], got[name]) for name in said)
+        )
     if isinstance(said, list | tuple):
         return len(said) == len(got) and all(map(_same, said, got))
     return bool(abs(said - got) <= _CLOSE)

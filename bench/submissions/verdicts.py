@@ -169,3 +169,11 @@ def _check_values(verdicts: Verdicts) -> None:
         raise RefusedError(f"{FILE}: distance", "is negative, infinite or not a number")
     if not all(s is None or 0 <= s <= 1 for s in verdicts.plain[SCHEMA.names.index("share")]):
         raise RefusedError(f"{FILE}: share", "is not a number from 0 to 1")
+
+
+def refuse_first(verdicts: Verdicts, wrong: np.ndarray, column: str, text: str) -> None:
+    """Refuse the first row that is marked."""
+    at = np.flatnonzero(wrong)
+    if len(at):
+        image = tame(verdicts.texts["image_id"][int(at[0])], 60)
+        raise RefusedError(f"{FILE}: {column}", f"of image {image!r} {text}")
