@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from bench.engine.resolve import resolve
 from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.run import Run
+from bench.store.verdicts import Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,7 @@ class LocalRun(Run):
         import pandas as pd  # noqa: PLC0415 (slow)
 
         rows = [{**asdict(row), "outcome": row.outcome.value, "robust": row.robust} for row in self.rows]
-        predictions = ("clean_prediction", "adversarial_prediction", "source_prediction")
+        predictions = [f.name for f in fields(Row) if f.name.endswith("_prediction")]
         return pd.DataFrame(rows).astype(dict.fromkeys(predictions, "Int64"))
 
     def images(

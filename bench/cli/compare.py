@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,8 +54,8 @@ def _show(comparison: Comparison) -> None:
     for pair in comparison.pairs:
         table.add_row(*_cells(pair))
     console.print(table)
-    for pair in comparison.pairs:
-        console.print(pair.sentence, markup=False)
+    for text in [pair.sentence for pair in comparison.pairs] + [of.sentence for of in comparison.tries]:
+        console.print(text, markup=False)
     for text in comparison.warnings:
         console.print(f"warning: {text}", markup=False)
 
@@ -84,6 +85,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "runs": [_run_data(run) for run in comparison.runs],
         "differences": {d.field: list(d.values) for d in comparison.differences},
         "pairs": [_pair_data(pair) for pair in comparison.pairs],
+        "tries": [asdict(of) for of in comparison.tries],
         "warnings": list(comparison.warnings),
     }
 

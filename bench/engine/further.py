@@ -30,10 +30,12 @@ class Further:
     Attributes:
         versions: Images (B, C, H, W) by column of the verdicts; the clean image where it does not count.
         counts: By column, whether each image counts (B).
+        valid: Whether each image has a verdict on a candidate; all False if eps is 0.
     """
 
     versions: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, list[bool]] = field(default_factory=dict)
+    valid: list[bool] = field(default_factory=list)
 
     def columns(self, logits: Sequence[Tensor]) -> dict[str, list[int | None]]:
         """The predictions of each column from the ``logits`` (B, K) of each version; None where it does not count."""
@@ -58,11 +60,11 @@ def further(spec: Spec, batch: Batch, x_adv: Tensor, failed: Sequence[bool]) -> 
         x_adv: Candidates, (B, C, H, W).
         failed: Images whose attack raised.
     """
-    found = Further()
     if spec.budget.eps == 0:
-        return found
+        return Further(valid=[False] * len(batch))
     measured = measure(batch, x_adv, spec.budget)
     valid = [ok and not bad for ok, bad in zip(measured.valid, failed, strict=True)]
+    found = Further(valid=valid)
     far = measured.far.tolist()
     moved = [i for i, ok in enumerate(valid) if ok and far[i] > 0]
     if moved:

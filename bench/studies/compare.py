@@ -11,6 +11,7 @@ from bench.checks.statistics import PairedTable, holm, mcnemar, needed_images, n
 from bench.core.errors import InputError
 from bench.core.spec import PluginSpec, Spec
 from bench.store.run import Run
+from bench.studies.tries import Tries, tries
 
 LEVEL = 0.05  # p-values up to this (after Holm's correction for several) count as a difference
 
@@ -68,10 +69,12 @@ class Comparison:
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
+    tries: tuple[Tries, ...]
 
     def __repr__(self) -> str:
         lines = [*map(repr, self.runs), *(f"differs: {d.field}: {' | '.join(d.values)}" for d in self.differences)]
-        return "\n".join([*lines, *(pair.sentence for pair in self.pairs), *(f"warning: {w}" for w in self.warnings)])
+        lines += [pair.sentence for pair in self.pairs] + [of.sentence for of in self.tries]
+        return "\n".join([*lines, *(f"warning: {w}" for w in self.warnings)])
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -95,7 +98,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         for (a, b, table), p, adjusted in zip(tables, p_values, holm(p_values), strict=True)
     )
     differences = _differences([run.record.spec for run in runs])
-    return Comparison(tuple(runs), tuple(pairs), differences, _warnings(runs, differences))
+    return Comparison(tuple(runs), tuple(pairs), differences, _warnings(runs, differences), tries(runs))
 
 
 def _table(a: Run, b: Run) -> PairedTable:
