@@ -16,9 +16,9 @@ from bench.plan.units import Unit, calls_of, images_of, units_of
 
 __all__ = ["Asked", "Plan", "plan"]
 
-# Forwards of the judge in float32, per image: the target on the clean image and on the candidate; the source on
-# the clean image.
-_JUDGED, _LOOKED = 2, 1
+# Forwards of the judge in float32, per image: the target on the clean image and on the candidate, and for an image that
+# may move on its two controls; the source on the clean image. Rounded candidates are one more.
+_JUDGED, _CONTROLS, _LOOKED = 2, 2, 1
 _ROW_BYTES = 200  # of a verdict while both shards and final file exist; 84 to 93 in digits' final files
 
 
@@ -57,7 +57,7 @@ class _Planner:
         units = units_of(spec, source.digest, attacked, images, title)
         owners = [self.units.setdefault(unit.address, unit).owner for unit in units]
         judging = [
-            Work(reached, Precision.FP32, _JUDGED * images, 0, batch),
+            Work(reached, Precision.FP32, _judged(spec) * images, 0, batch),
             Work(attacked, Precision.FP32, _LOOKED * images, 0, batch),
         ]
         self.judging += judging
@@ -139,3 +139,8 @@ class _Planner:
         if self.asked.price is None or low is None or high is None:
             return None
         return low / 3600 * self.asked.price, high / 3600 * self.asked.price
+
+
+def _judged(spec: Spec) -> int:
+    """Forwards of the target for each image."""
+    return _JUDGED + (_CONTROLS + (spec.quantize is not None) if spec.budget.eps > 0 else 0)
