@@ -25,7 +25,9 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
     """A network fine-tuned on t(x, K); subclasses define the trainable weights and their storage."""
 
     keyed = True
-    key_free = True  # without a key: plain images, and a first layer with permuted inputs instead
+    key_free = (
+        True  # without a key: plain images, from the start as it is or with the inputs of its first layer permuted
+    )
     tuning: ClassVar[str]  # of the subclass
 
     transform: str = Field("pixel-shuffle", description="key transform, or several joined by +")
@@ -100,14 +102,15 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
     def classifier(self, kit: Kit, index: int) -> Classifier:
         """The starting model of fine-tuning, behind t(., K) of the kit's key number ``index``.
 
-        Without a key: the starting model with the inputs of its first layer permuted at random, which is all that a key
-        determines at the start of fine-tuning (docs/equivalence.md).
+        Without a key: the starting model as it is or, if the kit says so, with the inputs of its first layer permuted at
+        random inside blocks. Where the network sees whole blocks, such a permutation is all that a key of the block
+        shuffle determines at the start of fine-tuning (docs/equivalence.md).
         """
         start = kit.start()
         if not isinstance(start, Classifier):
             raise BenchError("a keyed defense needs a classifier to start from")
-        if kit.key is None:
-            permute_inputs(start.network, seed_of(kit.seed, "inputs", index))
-        else:
+        if kit.key is None and kit.permuted:
+            permute_inputs(start.network, self.block_size, seed_of(kit.seed, "inputs", index))
+        if kit.key is not None:
             start.transform = self.bind(kit.key.child(index), kit.profile).to(kit.training.device)
         return start

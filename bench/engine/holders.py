@@ -21,6 +21,7 @@ class Holder:
         fingerprint: Fingerprint of its key; None for a model without one.
         key: The key itself, if it is available.
         judged: Whether it is the device that the run judges.
+        permuted: Whether a model without a key starts from a first layer with permuted inputs.
     """
 
     seed: int
@@ -28,6 +29,7 @@ class Holder:
     fingerprint: str | None = None
     key: Key | None = None
     judged: bool = False
+    permuted: bool = False
 
     def leaked(self) -> Holder:
         """The holder of the same files without the key."""
@@ -67,8 +69,12 @@ class Holders:
         key = self._drawn("adversary", guess) if self.defense.keyed else None
         return _holder(seed_of(self.spec.seed, "adversary", guess), f"substitute {guess}", key)
 
-    def key_free(self, draw: int) -> Holder:
+    def key_free(self, draw: int, *, permuted: bool = False) -> Holder:
         """An adversary that trains the model on plain images, without a key.
+
+        Args:
+            draw: Number of the model.
+            permuted: It starts from a first layer with permuted inputs.
 
         Raises:
             NotApplicableError: if the defense cannot be trained without a key.
@@ -77,7 +83,11 @@ class Holders:
             return self.substitute(draw)
         if not self.defense.key_free:
             raise NotApplicableError(f"{self.spec.defense.name} cannot be made without a key; expected another threat")
-        return _holder(seed_of(self.spec.seed, "key-free", draw), f"key-free substitute {draw}", None)
+        start = "permutations" if permuted else "plain"
+        holder = _holder(
+            seed_of(self.spec.seed, f"key-free/{start}", draw), f"key-free substitute {draw} ({start})", None
+        )
+        return replace(holder, permuted=permuted)
 
     def _device(self, number: int) -> Holder:
         judged = number == self.spec.device

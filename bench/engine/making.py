@@ -175,6 +175,7 @@ class Making(Maker):
             profile=self.spec.profile,
             seed=holder.seed,
             training=replace(self._training, workspace=self._cache.workspace(made_from)),
+            permuted=holder.permuted,
         )
 
 

@@ -26,10 +26,10 @@ class DeclaredView:
         self._need(Knowledge.MECHANISM)
         return self._world.substitute(guess)
 
-    def key_free(self, draw: int = 0) -> Trained:
+    def key_free(self, draw: int = 0, *, permuted: bool = False) -> Trained:
         """A model made without a key."""
         self._need(Knowledge.MECHANISM)
-        return self._world.key_free(draw)
+        return self._world.key_free(draw, permuted=permuted)
 
     def workshop(self) -> Workshop:
         """Tools to train another model."""

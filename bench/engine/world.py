@@ -116,13 +116,15 @@ class World:
         """A model trained by the adversary with the defender's method, with a key of the adversary's own."""
         return self._defended(self.holders.substitute(guess))
 
-    def key_free(self, draw: int) -> Trained:
+    def key_free(self, draw: int, *, permuted: bool = False) -> Trained:
         """A model trained by the adversary with the defender's method, but on plain images.
+
+        With ``permuted``, it starts from a first layer whose inputs are permuted at random inside blocks.
 
         Raises:
             NotApplicableError: if the defense cannot be trained without a key.
         """
-        return self._defended(self.holders.key_free(draw))
+        return self._defended(self.holders.key_free(draw, permuted=permuted))
 
     def leaked(self) -> Leak:
         """The target's files, read without its key.

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from bench.core.blocks import to_blocks, to_images
 from bench.core.errors import NotApplicableError
 
 
@@ -42,12 +43,26 @@ def first_convolution(network: nn.Module) -> nn.Conv2d:
     )
 
 
-def permute_inputs(network: nn.Module, seed: int) -> None:
-    """Permute the inputs (channel, row, column) of the first convolution at random, in place."""
-    weight = first_convolution(network).weight
-    order = torch.randperm(weight[0].numel(), generator=torch.Generator().manual_seed(seed))
+def permute_inputs(network: nn.Module, block_size: int, seed: int) -> None:
+    """Permute the inputs of the first convolution inside blocks at random, as a key of the block shuffle does, in place.
+
+    One permutation of the ``block_size`` x ``block_size`` x channels inputs of a block, drawn uniformly, the same in
+    every block of the kernel.
+
+    Raises:
+        NotApplicableError: if the convolution does not see whole blocks: its kernel and stride are no multiples of
+            ``block_size``, or its images are padded.
+    """
+    layer = first_convolution(network)
+    sizes = (*layer.kernel_size, *layer.stride)
+    if any(size % block_size for size in sizes) or layer.padding not in ((0, 0), "valid") or layer.groups > 1:
+        raise NotApplicableError(f"the first layer of {type(network).__name__} (kernel {layer.kernel_size}, stride "
+                                 f"{layer.stride}, padding {layer.padding}) does not see whole blocks of P = "
+                                 f"{block_size}; expected a patch embedding, or another start")  # fmt: skip
+    blocks = to_blocks(layer.weight.detach(), block_size)
+    order = torch.randperm(blocks.shape[-1], generator=torch.Generator().manual_seed(seed)).to(blocks.device)
     with torch.no_grad():
-        weight.copy_(weight.flatten(1)[:, order.to(weight.device)].view_as(weight))
+        layer.weight.copy_(to_images(blocks[..., order], block_size))
 
 
 def share_equal_channels(first: nn.Conv2d, images: Tensor) -> None:

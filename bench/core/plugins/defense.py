@@ -50,7 +50,8 @@ class Kit:
     """The inputs for one model: a fresh start, the key, the training split, a seed.
 
     ``start`` returns the starting model of fine-tuning: the undefended base, unless the profile sets another.
-    ``weights`` is the file or folder of weights given by the user.
+    ``weights`` is the file or folder of weights given by the user. ``permuted``: without a key, the inputs of the first
+    layer are permuted at random inside blocks before fine-tuning.
     """
 
     start: Callable[[], nn.Module]
@@ -61,6 +62,7 @@ class Kit:
     profile: Profile
     seed: int
     training: TrainingMeans
+    permuted: bool = False
 
 
 class InnerAdversary(Protocol):

@@ -77,8 +77,11 @@ class View(Protocol):
     def substitute(self, guess: int = 0) -> Trained:
         """A model trained by the defender's method with the adversary's own key number ``guess``. Needs MECHANISM."""
 
-    def key_free(self, draw: int = 0) -> Trained:
-        """A model trained by the defender's method, but on plain images and without a key. Needs MECHANISM."""
+    def key_free(self, draw: int = 0, *, permuted: bool = False) -> Trained:
+        """A model trained by the defender's method, but on plain images and without a key. Needs MECHANISM.
+
+        With ``permuted``, the inputs of its first layer are permuted at random inside blocks before the training.
+        """
 
     def workshop(self) -> Workshop:
         """Tools to train another model. Needs PRETRAINED and MECHANISM."""

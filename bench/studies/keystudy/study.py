@@ -121,7 +121,7 @@ def _models(world: World, devices: int, notes: list[str]) -> dict[str, tuple[Tra
     out: dict[str, tuple[Trained, Role]] = {f"device {i}": (world.sibling(i), "device") for i in range(devices)}
     out["base"] = (world.base, "base")
     try:
-        out["key-free substitute"] = (world.key_free(0), "key-free")
+        out["key-free substitute"] = (world.key_free(0, permuted=True), "key-free")
     except NotApplicableError as why:
         notes.append(f"key-free substitute: {why}")
     for guess in range(2):

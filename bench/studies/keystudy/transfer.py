@@ -58,7 +58,7 @@ def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyr
         try:
             pairs[attack] = (
                 resolve(replace(asked, threat="adaptive"), keyring),
-                resolve(replace(asked, threat="adaptive-key-free"), keyring),
+                resolve(_key_free(asked), keyring),
             )
         except NotApplicableError as why:
             notes.append(f"substitutes with {attack}: {why}")
@@ -119,6 +119,11 @@ def _cell(request: Request, compromised: int, judged: int, keyring: Keyring) -> 
         return resolve(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring)
     settings["threat.compromised"] = compromised
     return resolve(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring)
+
+
+def _key_free(asked: Request) -> Request:
+    """The substitute that differs from a keyed one only by the origin of its permutation."""
+    return replace(asked, threat="adaptive-key-free", settings={**asked.settings, "threat.start": "permutations"})
 
 
 def _settings(request: Request, *, keep_attack: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def test_who_knows_the_key_and_who_knows_its_fingerprint_name_the_same_models(tm
         *((ours.sibling(i), theirs.sibling(i)) for i in range(3)),
         (ours.substitute(1), theirs.substitute(1)),
         (ours.key_free(1), theirs.key_free(1)),
+        (ours.key_free(1, permuted=True), theirs.key_free(1, permuted=True)),
     ):
         assert (mine.seed, mine.note, mine.fingerprint) == (other.seed, other.note, other.fingerprint)
     assert ours.sibling(0).key == Key.from_seed(0, "defender")
@@ -38,7 +39,9 @@ def test_one_device_is_judged_and_all_others_have_keys_and_seeds_of_their_own(tm
     assert found.target() == found.sibling(1)
     assert len({h.fingerprint for h in everybody}) == len({h.seed for h in everybody}) == len(everybody)
     assert found.key_free(0).fingerprint is None
-    assert found.key_free(0).seed not in {h.seed for h in everybody}
+    plain, permuted = found.key_free(0), found.key_free(0, permuted=True)
+    assert len({plain.seed, permuted.seed, *(h.seed for h in everybody)}) == 2 + len(everybody)
+    assert (plain.permuted, permuted.permuted) == (False, True)
 
 
 def test_a_leak_keeps_everything_but_the_key(tmp_path):
@@ -53,5 +56,5 @@ def test_without_a_key_there_are_no_siblings_and_every_adversary_does_without_on
     with pytest.raises(NotApplicableError, match="adversarial has no key, so no siblings"):
         found.sibling(1)
     assert found.target().fingerprint is None
-    assert found.key_free(2) == found.substitute(2)
+    assert found.key_free(2) == found.key_free(2, permuted=True) == found.substitute(2)
     assert found.substitute(2).fingerprint is None
