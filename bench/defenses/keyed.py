@@ -102,7 +102,7 @@ class KeyedDefense(Defense, adds=("tuned", "classifier", "save", "restore")):
     def classifier(self, kit: Kit, index: int) -> Classifier:
         """The starting model of fine-tuning, behind t(., K) of the kit's key number ``index``.
 
-        Without a key: the starting model as it is or, if the kit says so, with the inputs of its first layer permuted at
+        Without a key: the starting model as it is or, if the kit says so, with its first layer's inputs permuted at
         random inside blocks. Where the network sees whole blocks, such a permutation is all that a key of the block
         shuffle determines at the start of fine-tuning (docs/equivalence.md).
         """

@@ -44,7 +44,7 @@ def first_convolution(network: nn.Module) -> nn.Conv2d:
 
 
 def permute_inputs(network: nn.Module, block_size: int, seed: int) -> None:
-    """Permute the inputs of the first convolution inside blocks at random, as a key of the block shuffle does, in place.
+    """Permute the inputs of the first convolution inside blocks at random, as a key of the block shuffle, in place.
 
     One permutation of the ``block_size`` x ``block_size`` x channels inputs of a block, drawn uniformly, the same in
     every block of the kernel.

@@ -20,7 +20,7 @@ class AdaptiveKeyFree(Threat):
 
     start: Literal["plain", "permutations"] = Field(
         "plain",
-        description="plain: the base as it is; permutations: its first layer with the inputs of every block permuted at "
+        description="plain: the base as it is; permutations: its first layer with the inputs of each block permuted at "
         "random, as a key of the block shuffle would (equal in law to threat adaptive)",
     )
     members: int = Field(1, ge=1, description="number of substitutes, whose logits are averaged")
