@@ -74,6 +74,7 @@ def _print(record: LadderRecord, path: Path) -> None:
         left, right = tier.interval
         tiers.add_row(tier.tier, own, f"<= {percent(tier.up_to)}", f"{100 * left:.1f} - {percent(right)}")
     console.print(tiers)
+    _print_controls(record)
     for item in record.skipped:
         left_out = f"{plugin(item.threat.name, item.threat.options)} {item.attack}".strip()
         console.print(f"left out: {left_out}: {item.why}", markup=False)
@@ -84,6 +85,23 @@ def _print(record: LadderRecord, path: Path) -> None:
     broken = f"first broken by {record.first_break}" if record.first_break else "broken by no tier"
     console.print(f"{broken} (less than {percent(record.broken_below)} of the clean accuracy left)")
     console.print(f"ladder {record.ladder_id}: {path}", markup=False)
+
+
+def _print_controls(record: LadderRecord) -> None:
+    """What perturbations of the same size do that were not made for the image."""
+    from rich.table import Table
+
+    from bench.cli.console import make_console
+    from bench.cli.show import percent
+
+    table = Table("tier", "run", "another image's", "noise of the same size", "their own", title_justify="left",
+                  title="control: images correct without attack that stay so, under which perturbation")  # fmt: skip
+    for rung in record.rungs:
+        if (held := rung.controls) is not None:
+            other = "" if held.other is None else percent(held.other)
+            table.add_row(rung.tier, rung.run_id, other, percent(held.noise), percent(held.own))
+    if table.row_count:
+        make_console().print(table)
 
 
 def _cells(rung: Rung) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.accuracy import Accuracy, accuracy, robust, same_images
+from bench.report.controls import control_notes
 from bench.report.figures.curves import Panel, Series, budget_curve
 from bench.report.figures.labels import budget_words
 from bench.report.output import Output, Table
@@ -68,7 +69,7 @@ def spent(cells: Sequence[Cell], spending: Spending) -> Output:
     return Output(
         table,
         {"": budget_curve(panels, spending.axis, title=title)} if panels else {},
-        (UPPER, spending.note, *left, *against(records)),
+        (UPPER, spending.note, *control_notes(cells), *left, *against(records)),
         tuple(record.run_id for record in records),
         lacking(cells),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.budgets import UPPER, against, lacking, with_facts
+from bench.report.controls import control_notes
 from bench.report.figures.heatmap import Matrix
 from bench.report.figures.heatmap import cross_key as heatmap
 from bench.report.output import Output, Table
@@ -54,7 +55,7 @@ def cross_key(cells: Sequence[Cell]) -> Output:
     return Output(
         table,
         {"": heatmap([_matrix(grid) for grid in grids], title=title)} if grids else {},
-        (UPPER, _DIAGONAL, *means, *against(records)),
+        (UPPER, _DIAGONAL, *means, *control_notes(cells), *against(records)),
         tuple(record.run_id for record in records),
         lacking(cells),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.report.accuracy import Accuracy, accuracy, robust, same_images
 from bench.report.board.names import adversary_title
+from bench.report.controls import control_notes
 from bench.report.figures.eps import Panel, Series, eps_curves
 from bench.report.output import Output, Table
 from bench.report.text import EMPTY, with_interval
@@ -60,10 +61,16 @@ def fig4(cells: Sequence[Cell], profile: str) -> Output:
     return Output(
         Table(title, _HEADER, body, tuple(_data(p) for p in points)),
         {"": eps_curves(_panels(points), title=title)} if points else {},
-        (*_NOTES, f"Attacks: {'; '.join(attacks)}.") if attacks else _NOTES,
+        (*_NOTES, *([f"Attacks: {'; '.join(attacks)}."] if attacks else []), *control_notes(_widest(ran))),
         tuple(dict.fromkeys(cell.record.run_id for cell in ran if cell.record)),
         tuple(dict.fromkeys(cell.command for cell in cells if cell.record is None)),
     )
+
+
+def _widest(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with the largest radius: those of the control."""
+    radii = [cell.record.spec.budget.eps for cell in cells if cell.record]
+    return [cell for cell in cells if cell.record and cell.record.spec.budget.eps == max(radii)]
 
 
 def _cells(p: Radius) -> tuple[str, ...]:

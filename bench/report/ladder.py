@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.report.controls import control_lines
 from bench.report.figures.labels import budget_words, named
 from bench.report.figures.ladder import ladder_chart
 from bench.report.output import Output, Table
@@ -85,6 +86,7 @@ def _notes(record: LadderRecord) -> tuple[str, ...]:
         *_NOTES,
         f"Clean accuracy {clean}. {broken} (less than {share}% of the clean accuracy left).",
         *worst,
+        *control_lines(named(record.defense), [(rung.tier, rung.controls) for rung in record.rungs]),
         *left,
         *against,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.board.names import adversary_title
+from bench.report.controls import control_notes
 from bench.store.suites import Cell
 
 PAPER_PROFILE = "imagenet"  # on which a reported figure is the same experiment
@@ -28,7 +29,8 @@ _MAKE = (
 
 def notes_under(cells: Sequence[Cell], profile: str) -> tuple[str, ...]:
     """The notes of a table of these cells, run in this profile."""
-    return (*_NOTES, *_attacks(cells), _MAKE if profile == PAPER_PROFILE else _elsewhere(profile, cells))
+    last = _MAKE if profile == PAPER_PROFILE else _elsewhere(profile, cells)
+    return (*_NOTES, *_attacks(cells), *control_notes(cells), last)
 
 
 def _attacks(cells: Sequence[Cell]) -> list[str]:

@@ -12,6 +12,7 @@ from bench.core.frozen import Frozen, Sealed
 from bench.core.spec import PluginSpec
 from bench.store.documents import read_document, write_document
 from bench.store.eligibility import Reason
+from bench.store.record import Controls
 
 SHARE = Field(ge=0, le=1)
 
@@ -29,6 +30,7 @@ class Rung(Frozen):
     source_clean_accuracy: float = SHARE
     source_too_weak: bool = Field(description="the source is so bad that the row says nothing for the defense")
     against: list[Reason] = Field(description="why its record is not eligible")
+    controls: Controls | None = Field(None, description="of its record; null if no image was moved, or not measured")
 
 
 class Tier(Frozen):

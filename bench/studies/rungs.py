@@ -121,4 +121,5 @@ def _rung(record: Record, worst_so_far: float | None) -> Rung:
         source_clean_accuracy=metrics.source_clean_accuracy,
         source_too_weak=record.weak_source,
         against=record.ineligible_because,
+        controls=metrics.controls,
     )
