@@ -27,6 +27,7 @@ from bench.engine.job import Job
 from bench.engine.judge import decide
 from bench.engine.making import Making
 from bench.engine.means import Means
+from bench.engine.members import members_of, shares
 from bench.engine.provenance import provenance
 from bench.engine.resolve import defender_key
 from bench.engine.shards import Reader, Shard, Unread, choose
@@ -69,6 +70,8 @@ class Evaluation:
             queries=self.threat.queries,
             only_kept=only_kept,
         )
+        eps_zero = spec.budget.eps == 0
+        self.members = [] if eps_zero else members_of(self.target.model, spec.profile.image_shape, self.world.device)
         self.reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
 
     @property
@@ -93,11 +96,13 @@ class Evaluation:
         more = further(self.spec, batch, tried.images, tried.failed)
         target = AnsweringHere(self.target.model, self.spec.profile.judge_batch)
         judged = decide(target, batch, tried.images, self.spec.budget, list(more.versions.values()))
-        columns = more.columns(judged.more)
+        columns: dict[str, list[Any]] = dict(more.columns(judged.more))
+        if self.members and any(more.valid):
+            columns["share"] = shares(self.members, batch, tried.images, more.valid, self.spec.profile.judge_batch)
         labels, pixels = batch.labels.tolist(), batch.images.cpu().numpy()
         for i, image_id in enumerate(batch.ids):
             sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()
-            own: dict[str, Any] = {name: values[i] for name, values in columns.items()}
+            own = {name: values[i] for name, values in columns.items()}
             rows[image_id] = replace(_row(image_id, labels[i], judged.verdicts[i], tried, i, sha), **own)
         about = _about(tried)
         ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
