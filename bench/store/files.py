@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.core.errors import InputError, StorageError
+from bench.core.temporary import new_part
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -54,14 +55,14 @@ def _write(path: Path, data: bytes, mode: int, put: Callable[[str, Path], None])
     """Write a temporary file next to ``path``, make it durable, and move it into place with ``put``."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = new_part(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, mode)
-            put(name, path)
+                os.fchmod(file.fileno(), mode)
+                put(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 
 from bench.core.errors import BenchError
+from bench.core.parent import follow_parent
 from bench.engine.means import Means
 
 Task = Any  # the caller defines its meaning
@@ -33,7 +34,7 @@ def spread(
 ) -> None:
     """Do all tasks; the tasks of one part run in sequence in one process.
 
-    A process whose parent was killed exits after its current task.
+    A process whose parent was killed is killed too.
 
     Args:
         parts: Tasks that share models or images, and so belong together; picklable.
@@ -106,6 +107,7 @@ def _heard(worker: _Worker) -> str | None:
 
 
 def _serve(line: Connection, work: TaskWork, means: Means, threads: int) -> None:
+    follow_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent stops this process
     torch.set_num_threads(threads)
     try:

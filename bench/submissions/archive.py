@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import Field
 from bench import __version__
 from bench.core.errors import StorageError
 from bench.core.frozen import Frozen
+from bench.core.temporary import new_part
 from bench.store.files import sync_folder
 
 MANIFEST = "manifest.json"
@@ -66,7 +66,7 @@ def write_pack(path: Path, run_id: str, members: Iterable[tuple[str, bytes]]) ->
     held: dict[str, Member] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, part = new_part(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 with zipfile.ZipFile(file, "w") as archive:
@@ -77,8 +77,8 @@ def write_pack(path: Path, run_id: str, members: Iterable[tuple[str, bytes]]) ->
                     archive.writestr(_entry(MANIFEST), json.dumps(manifest.model_dump(), indent=2).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(part, 0o644)
-            os.replace(part, path)
+                os.fchmod(file.fileno(), 0o644)
+                os.replace(part, path)
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise

@@ -89,8 +89,9 @@ class Checkpoint:
 
 
 def drop(folder: Path) -> None:
-    """Delete the checkpoint; the log remains."""
-    (folder / _NAME).unlink(missing_ok=True)
+    """Delete the checkpoint, and what a killed process left of one; the log remains."""
+    for name in (_NAME, f"{_NAME}.part"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _moving(model: nn.Module) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
 from bench.core.errors import BenchError, InputError
+from bench.core.parent import follow_parent
 from bench.core.plugins import Split, TrainingMeans
 from bench.core.profile import Recipe
 from bench.core.progress import stage
@@ -181,7 +182,7 @@ class _Loop:
         cuda = self.accelerator.device.type == "cuda"
         workers = self.means.workers
         loader = DataLoader(parts, batch_size=None, sampler=wanted, num_workers=workers, pin_memory=cuda,
-                            prefetch_factor=4 if workers else None)  # fmt: skip
+                            prefetch_factor=4 if workers else None, worker_init_fn=_follow)  # fmt: skip
         return iter(loader)
 
 
@@ -195,6 +196,11 @@ def _accelerator(means: TrainingMeans) -> Accelerator:
     from accelerate import Accelerator  # noqa: PLC0415 (seconds to import)
 
     return Accelerator(cpu=means.device == "cpu", mixed_precision="no")
+
+
+def _follow(_: int) -> None:
+    """A process that reads images ends with the training."""
+    follow_parent()
 
 
 def _train_mode(model: nn.Module) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from bench.checks.statistics import across_keys, interval
 from bench.report.reported import reported
+from tests.processes import survivors
 
 FAST = "profile.recipes.full.steps: 60"
 KEYED = f"defense: key-full\nthreat: adaptive\nset: {{{FAST}}}\n"
@@ -136,6 +137,19 @@ def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites, fin
     assert again.code == 0, again.err
     assert f"7 of 7 runs exist, {7 - len(before)} of them made now" in again.out
     assert all(path.read_bytes() == kept for path, kept in before.items())
+
+
+def test_a_killed_command_takes_its_processes_with_it(spawn, suites):
+    process = spawn("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10", "--keys", "1", "--jobs", "2")
+    workers: list[int] = []
+    while len(workers) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
+    process.kill()
+    process.wait()
+    assert survivors(workers) == []
 
 
 def test_a_sweep_carries_what_was_fooled_to_larger_radii(cli, suites):

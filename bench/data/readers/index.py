@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.canonical import canonical
+from bench.core.temporary import new_part
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Located = tuple[str, int, int, int, int]
@@ -91,11 +91,12 @@ def _load(path: Path) -> Index | None:
 
 def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = new_part(path)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.replace(name, path)
+            file.flush()
+            os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
