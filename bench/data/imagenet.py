@@ -20,11 +20,11 @@ from bench.data.readers.split import FileSplit
 from bench.data.readers.tar import TarSource, flat_tar, tar_of_tars, webdataset
 from bench.data.synsets import CLASSES, describer, synset_labels
 
-_SYNSET = re.compile(r"n\d{8}")
+_SYNSET = re.compile(r"n[0-9]{8}")
 # Hugging Face appends the synset to the name: ILSVRC2012_val_00000001_n01751748
-_SUFFIXED = re.compile(r"(ILSVRC2012_val_\d{8}|n\d{8}_\d+)_(n\d{8})")
-_TRAIN_NAME = re.compile(r"(n\d{8})_\d+")
-_OFFICIAL_NAME = {"train": re.compile(r"n\d{8}_\d+"), "test": re.compile(r"ILSVRC2012_val_\d{8}")}
+_SUFFIXED = re.compile(r"(ILSVRC2012_val_[0-9]{8}|n[0-9]{8}_[0-9]+)_(n[0-9]{8})")
+_TRAIN_NAME = re.compile(r"(n[0-9]{8})_[0-9]+")
+_OFFICIAL_NAME = {"train": re.compile(r"n[0-9]{8}_[0-9]+"), "test": re.compile(r"ILSVRC2012_val_[0-9]{8}")}
 _SYNSETS = "synsets of ImageNet such as n01440764"
 
 

@@ -16,7 +16,7 @@ from bench.core.errors import InputError
 from bench.data.synsets import CLASSES, synset_labels
 
 OFFICIAL = 50_000  # lines of a list of the whole validation set
-_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
+_NUMBER = re.compile(r"ILSVRC2012_val_([0-9]{8})")
 _TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _DEVKIT = "ILSVRC2012_devkit_t12"
 _LISTS = ("imagenet_2012_validation_synset_labels.txt", "synset_labels.txt")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,13 +21,18 @@ Document = TypeVar("Document", bound=BaseModel)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 
-# Our own records have a nesting depth of 7; their longest text has 279 characters.
+# Our own records have a nesting depth of 7 and 900 marks of structure; their longest text has 279 characters.
 _DEPTH = 32
+_NODES = 20_000
+_STRUCTURE = (b",", b"[", b"{", b":")  # every value and key of JSON text comes after one of them
 _LONGEST = 10_000
+_NUMBER = 400  # characters of a number; the shortest text of a float has at most 25
 _WHOLE = 2**63  # exclusive bound of integers
 _SHOWN = 160  # characters of untrusted text in an error
-# Control characters, marks that change the direction of text (Unicode TR 9), line separators, lone surrogates.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# Control characters, invisible characters and marks of direction (Unicode TR 9), separators, surrogates, private use.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # part of the spelling of names in some scripts
+_STACKED = 4  # combining marks on one character; more cover the lines above and below
 _MARKUP = re.compile(r"<[A-Za-z/!?]|&#|&[A-Za-z]+;")
 # Schemes that a browser would run or show; "data: 3 images are missing" is a sentence, "data:text/html" is not.
 _SCHEME = re.compile(r"(?:java|vb|live)script\s*:|data:(?:[\w.+-]+/[\w.+-]|[;,])", re.IGNORECASE)
@@ -74,17 +81,22 @@ def read_capped(path: Path, most: int) -> bytes:
     return data
 
 
-def parse_json(data: bytes, field: str, *, prefix: str = "") -> Any:
-    """Plain data of JSON text: no duplicate keys, finite numbers below 2**63, at most 32 levels.
+def parse_json(data: bytes, field: str, *, prefix: str = "", nodes: int = _NODES) -> Any:
+    """Plain data of JSON text: no duplicate keys, finite numbers below 2**63, no negative zero, at most 32 levels.
+
+    Values are counted before any is made: a few bytes of text cost a hundred times as much memory.
 
     Args:
         data: The text.
         field: The field of an error that concerns the whole text.
         prefix: Prefix of the names of the fields inside.
+        nodes: Most values and keys; marks of structure within texts count as well.
 
     Raises:
         RefusedError: if it is anything else.
     """
+    if sum(map(data.count, _STRUCTURE)) > nodes:
+        raise RefusedError(field, f"holds more than {nodes} values")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         out = dict(items)
@@ -94,11 +106,14 @@ def parse_json(data: bytes, field: str, *, prefix: str = "") -> Any:
             raise RefusedError(field, f"has the key {tame(twice, 60)!r} twice")
         return out
 
-    def whole(text: str) -> int:
-        return int(text) if len(text) < 32 else _WHOLE  # int() of a million digits is very slow
+    def whole(text: str) -> float:
+        return int(text) if len(text) < 32 else math.inf  # int() of a million digits is very slow
+
+    def real(text: str) -> float:
+        return float(text) if len(text) < _NUMBER else math.inf
 
     try:
-        found = json.loads(data.decode(), object_pairs_hook=pairs, parse_int=whole)
+        found = json.loads(data.decode(), object_pairs_hook=pairs, parse_int=whole, parse_float=real)
     except RecursionError:
         raise RefusedError(field, f"is nested deeper than {_DEPTH} levels") from None
     except ValueError as error:
@@ -108,34 +123,66 @@ def parse_json(data: bytes, field: str, *, prefix: str = "") -> Any:
             raise RefusedError(field, f"is nested deeper than {_DEPTH} levels")
         if isinstance(value, int | float) and not abs(value) < _WHOLE:  # NaN compares as false
             raise RefusedError(prefix + _dotted(path), f"is {value:g}; expected a finite number below 2**63")
+        if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
+            raise RefusedError(prefix + _dotted(path), "is -0; expected 0")
     return found
 
 
-def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str = "") -> Document:
-    """JSON text as a validated document without harmful text.
+def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str = "", nodes: int = _NODES) -> Document:
+    """JSON text as a validated document without harmful text, written as this program writes it.
+
+    A number as text, a text as number, or true as 1 is refused: it would be another document with the same content.
 
     Args:
         data: The file's bytes.
         kind: The model.
         name: Name of the file, the field of an error that concerns the whole file.
         prefix: Prefix of the names of the fields inside.
+        nodes: Most values and keys.
 
     Raises:
         RefusedError: if it is invalid; the field is named.
     """
-    check_texts(parse_json(data, name, prefix=prefix), prefix)
+    plain = parse_json(data, name, prefix=prefix, nodes=nodes)
+    check_texts(plain, prefix)
     try:
-        return kind.model_validate_json(data)
+        document = kind.model_validate_json(data)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = [str(part) for part in problem["loc"]]
         text = problem["msg"].removeprefix("Value error, ")
         first = text.partition(" ")[0]
+        got = tame(_at(plain, problem["loc"]), 60)
         if problem["type"] == "value_error" and first in kind.model_fields and not where:
             where = [first]  # the subject of a validator of the whole document
+        raise RefusedError(f"{prefix}{'.'.join(where) or name}", f"{text} (got {got!r})") from None
+    _check_spelling(plain, document.model_dump(mode="json"), prefix, None)
+    return document
+
+
+def _at(data: Any, where: Sequence[int | str]) -> Any:
+    """The innermost value on a path that leads somewhere."""
+    for part in where:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return data
+
+
+def _check_spelling(said: Any, meant: Any, prefix: str, path: Any) -> None:
+    """Compare a document with the one that this program would write; what it leaves out has its default."""
+    if isinstance(said, dict) and isinstance(meant, dict):
+        for name in said:
+            _check_spelling(said[name], meant.get(name), prefix, (path, name))
+    elif isinstance(said, list) and isinstance(meant, list) and len(said) == len(meant):
+        for at, (one, other) in enumerate(zip(said, meant, strict=True)):
+            _check_spelling(one, other, prefix, (path, at))
+    elif said != meant or (type(said) is not type(meant) and {type(said), type(meant)} != {int, float}):
         raise RefusedError(
-            f"{prefix}{'.'.join(where) or name}", f"{text} (got {tame(problem['input'], 60)!r})"
-        ) from None
+            prefix + _dotted(path),
+            f"is {tame(said, 60)!r} as {type(said).__name__}; expected {tame(meant, 60)!r} as {type(meant).__name__}",
+        )
 
 
 def check_texts(data: Any, prefix: str = "") -> None:
@@ -153,13 +200,24 @@ def harm(text: str) -> str | None:
     """What is wrong with a text, None if nothing is."""
     if len(text) > _LONGEST:
         return f"has {len(text)} characters; expected at most {_LONGEST}"
-    if not text.isprintable() and _CONTROL.search(text):  # cheap checks first: there are many texts
-        return f"contains a control character: {tame(text, 60)!r}"
+    if not text.isprintable() and any(unicodedata.category(c) in _HIDDEN and c not in _JOINERS for c in text):
+        return f"contains a control or invisible character: {tame(text, 60)!r}"
+    if not text.isascii() and _stacked(text):  # cheap checks first: there are many texts
+        return f"contains more than {_STACKED} combining marks in a row"
     if ("<" in text or "&" in text) and _MARKUP.search(text):
         return f"contains markup: {tame(text, 60)!r}"
     if ":" in text and _SCHEME.search(text):
         return f"contains a URL that runs or embeds something: {tame(text, 60)!r}"
     return None
+
+
+def _stacked(text: str) -> bool:
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run > _STACKED:
+            return True
+    return False
 
 
 def check_name(value: str | None, field: str) -> None:

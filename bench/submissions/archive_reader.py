@@ -11,23 +11,22 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from bench.store.untrusted import RefusedError, parse_document, tame
 from bench.submissions.archive import MANIFEST, Manifest
+from bench.submissions.zip_layout import MOST_MEMBERS, check_layout, read_end
 
-_SHARD = re.compile(r"adversarial/\d{5}\.safetensors")
+_SHARD = re.compile(r"adversarial/[0-9]{5}\.safetensors")
 # Size limits of members. A shard of 1,000 ImageNet images (float32, 3 x 224 x 224) has 602 MB.
 _MOST = {
-    MANIFEST: 32_000_000,
-    "record.json": 4_000_000,
-    "verdicts.parquet": 256_000_000,
-    "gallery.json": 4_000_000,
+    MANIFEST: 4_000_000,
+    "record.json": 1_000_000,
+    "verdicts.parquet": 64_000_000,
+    "gallery.json": 1_000_000,
     "gallery.png": 2_000_000,
 }
 _MOST_SHARD = 2 << 30
-_MOST_ARCHIVE = 64 << 30
-_DIRECTORY = 32_000_000  # of the member list, which is read in one piece: 100,000 shards have 10 MB
+_NODES = 8 * MOST_MEMBERS + 100  # of the manifest: size and SHA-256 of every member
 _CHUNK = 1 << 20
 _FLAGS = 0x0800  # names in UTF-8; every other flag means encryption, patches or deferred sizes
 
@@ -44,30 +43,30 @@ def open_pack(path: Path) -> Iterator[Pack]:
     except OSError as error:
         raise RefusedError("archive", f"cannot be read: {(error.strerror or '').lower()}") from None
     with file:
-        _check_file(file)
+        end = read_end(file)
         try:
             archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
             raise RefusedError("archive", f"is not a zip file: {error}") from None
         with archive:
-            yield Pack(archive, os.fstat(file.fileno()).st_size)
+            check_layout(file, archive.infolist(), end)
+            yield Pack(archive)
 
 
 class Pack:
     """An archive with a checked list of members; each member is checked as it is read.
 
     Args:
-        archive: The open file.
-        size: Its size in bytes.
+        archive: The open file, its layout checked.
 
     Raises:
         RefusedError: if a member is not allowed, or the manifest does not match the members.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
-        self._archive, self._entries = archive, _checked(archive.infolist(), size)
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive, self._entries = archive, _checked(archive.infolist())
         data = self._bytes(MANIFEST)
-        self.manifest = parse_document(data, Manifest, MANIFEST, prefix="manifest.")
+        self.manifest = parse_document(data, Manifest, MANIFEST, prefix="manifest.", nodes=_NODES)
         listed, there = set(self.manifest.members), set(self._entries) - {MANIFEST}
         for name in sorted(listed ^ there):
             raise RefusedError("manifest.members", f"{tame(name)!r} is {'missing' if name in listed else 'not listed'}")
@@ -91,7 +90,7 @@ class Pack:
 
     def head(self, name: str, most: int) -> bytes:
         """The first bytes of a member, before its digest is checked."""
-        return self._bytes(name, most)
+        return b"".join(self._pieces(name, most))
 
     def read(self, name: str) -> bytes:
         """A member's bytes.
@@ -102,27 +101,42 @@ class Pack:
         if name not in self._entries:
             raise RefusedError(name, "is missing in the archive")
         data = self._bytes(name)
-        if hashlib.sha256(data).hexdigest() != self.manifest.members[name].sha256:
-            raise RefusedError(f"manifest.members.{name}.sha256", "does not match the member")
+        self._compare(name, hashlib.sha256(data).hexdigest())
         return data
 
-    def _bytes(self, name: str, most: int | None = None) -> bytes:
+    def check(self, name: str) -> None:
+        """Check a member's SHA-256 without holding it in memory.
+
+        Raises:
+            RefusedError: if it is not the manifest's.
+        """
+        found = hashlib.sha256()
+        for piece in self._pieces(name):
+            found.update(piece)
+        self._compare(name, found.hexdigest())
+
+    def _compare(self, name: str, sha256: str) -> None:
+        if sha256 != self.manifest.members[name].sha256:
+            raise RefusedError(f"manifest.members.{name}.sha256", "does not match the member")
+
+    def _bytes(self, name: str) -> bytes:
+        return b"".join(self._pieces(name))
+
+    def _pieces(self, name: str, most: int | None = None) -> Iterator[bytes]:
         """Read in pieces, never beyond the declared size, whatever the stream contains."""
         left = min(self._entries[name].file_size, self._entries[name].file_size if most is None else most)
-        pieces = []
         try:
             with self._archive.open(self._entries[name]) as stream:
                 while left > 0 and (piece := stream.read(min(left, _CHUNK))):
                     left -= len(piece)
-                    pieces.append(piece)
+                    yield piece
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, struct.error, RuntimeError) as error:
             raise RefusedError(tame(name), f"cannot be read: {error}") from None
         if left:
             raise RefusedError(tame(name), f"ends {left} bytes early")
-        return b"".join(pieces)
 
 
-def _checked(entries: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
+def _checked(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         name, shown = entry.filename, f"member {tame(entry.orig_filename, 80)!r}"
@@ -143,29 +157,7 @@ def _checked(entries: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.Zip
                 shown, f"declares {entry.file_size} bytes; expected at most {_MOST.get(name, _MOST_SHARD)}"
             )
         found[name] = entry
-    if sum(entry.file_size for entry in entries) > size:
-        raise RefusedError("archive", f"has {size} bytes, its members declare more: they overlap")
     for name in (MANIFEST, "record.json", "verdicts.parquet"):
         if name not in found:
             raise RefusedError(name, "is missing in the archive")
     return found
-
-
-def _check_file(file: IO[bytes]) -> None:
-    """A regular file, not too large, with a member list that can be read in one piece."""
-    about = os.fstat(file.fileno())
-    if not stat.S_ISREG(about.st_mode) or not 22 <= about.st_size <= _MOST_ARCHIVE:
-        raise RefusedError("archive", "is not a regular file of an allowed size")
-    file.seek(max(0, about.st_size - 98))
-    tail = file.read(98)
-    if tail[-22:-18] != b"PK\x05\x06" or tail[-2:] != b"\0\0":  # the end of the list, without a comment after it
-        raise RefusedError("archive", "is not a zip file, or has data after its end")
-    (listed,) = struct.unpack("<L", tail[-10:-6])
-    if tail[-42:-38] == b"PK\x06\x07":  # a large one has 64-bit sizes, right before
-        begins, length = struct.unpack("<Q", tail[-34:-26])[0], struct.unpack("<Q", tail[-94:-86])[0]
-        if tail[-98:-94] != b"PK\x06\x06" or begins != about.st_size - 98 or length != 44:
-            raise RefusedError("archive", "does not end like a plain zip file")
-        (listed,) = struct.unpack("<Q", tail[-58:-50])
-    if listed > _DIRECTORY:
-        raise RefusedError("archive", f"declares a list of members of {listed} bytes")
-    file.seek(0)

@@ -132,7 +132,7 @@ def _judge(pack: Pack, evidence: Evidence, means: Means, out: Checked, *, judge:
     packed = check_images(pack, spec, rows)
     if packed:
         for name in packed:
-            pack.read(name)
+            pack.check(name)
         out.checked.append(f"adversarial images: {len(packed)} shards of the declared shape, with their SHA-256")
     if not judge:
         out.unchecked.append("verdicts: not judged again: --no-rejudge")

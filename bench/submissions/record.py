@@ -20,9 +20,9 @@ from bench.store.record import Record
 from bench.store.untrusted import RefusedError, check_name, parse_document, tame
 from bench.submissions.verdicts import MOST_ROWS
 
-MOST_BYTES = 4_000_000
+MOST_BYTES = 1_000_000
 # Fraction() of a text such as 1e999999999 never returns, so a radius is checked before it is computed.
-_RADIUS = re.compile(r"\d{1,18}(\.\d{1,18})?(/\d{1,18})?")
+_RADIUS = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?(/[0-9]{1,18})?")
 _EXPONENT = re.compile(r"\s*[+-]?[\d._]*e[+-]?\d{3,}\s*", re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SIDE, _CHANNELS = 4096, 16  # of an image

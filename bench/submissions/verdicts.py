@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +17,18 @@ from bench.core.nouns import Outcome
 from bench.store.parquet import SCHEMA, every, expected
 from bench.store.untrusted import RefusedError, harm, tame
 from bench.store.verdicts import Row, columns_digest
-from bench.submissions.pages import unpacked_size
+from bench.submissions.pages import Steps, unpacked_size
 
 FILE = "verdicts.parquet"
-MOST_BYTES = 256_000_000
-MOST_ROWS = 2_000_000
+MOST_BYTES = 64_000_000
+MOST_ROWS = 100_000  # twice ImageNet's validation images
+_MOST_UNPACKED = 64_000_000
 # Per row, on disk and decompressed: a record's own rows take about 90 bytes, a long path as id some hundred more.
 _ROW_BYTES = 4096
 _SLACK = 1 << 20  # of a file with few rows: footer, page headers
-_FOOTER = 10_000_000  # bytes of one text in the footer
-_GROUPS = 10_000
+_FOOTER = 1_000_000  # bytes
+_LISTED = 10_000  # entries of a list in the footer
+_GROUPS = 100
 _CODECS = {"ZSTD", "SNAPPY", "UNCOMPRESSED"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = [field.name for field in SCHEMA if field.type == pa.string()]
@@ -82,7 +85,7 @@ def parse_verdicts(data: bytes, images: int) -> Verdicts:
             pa.BufferReader(data),
             read_dictionary=_TEXTS,  # otherwise a text shared by many rows is expanded for each
             thrift_string_size_limit=_FOOTER,
-            thrift_container_size_limit=_FOOTER,
+            thrift_container_size_limit=_LISTED,
         ).read(use_threads=False)
         if table.num_rows != images:
             raise RefusedError(f"{FILE}: rows", f"are {table.num_rows}, metrics.images is {images}")
@@ -100,8 +103,11 @@ def _check_footer(data: bytes, images: int) -> None:
     """Check everything that is known of a file without decompressing a page."""
     if len(data) > min(MOST_BYTES, _SLACK + _ROW_BYTES * images):
         raise RefusedError(FILE, f"has {len(data)} bytes for {images} images")
+    footer = int.from_bytes(data[-8:-4], "little")
+    if data[-4:] == b"PAR1" and footer > _FOOTER:
+        raise RefusedError(f"{FILE}: footer", f"declares {footer} bytes; expected at most {_FOOTER}")
     about = pq.ParquetFile(
-        pa.BufferReader(data), thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_FOOTER
+        pa.BufferReader(data), thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_LISTED
     ).metadata
     if about.num_rows != images or images > MOST_ROWS:
         raise RefusedError(
@@ -123,8 +129,9 @@ def _check_footer(data: bytes, images: int) -> None:
     if any(c.total_uncompressed_size < 0 or not 0 <= c.total_compressed_size <= len(data) for c in chunks):
         raise RefusedError(f"{FILE}: sizes", "that it declares cannot be true")
     declared = sum(chunk.total_uncompressed_size for chunk in chunks)
-    unpacked = max(declared, sum(unpacked_size(data, chunk) for chunk in chunks))
-    if unpacked > _SLACK + _ROW_BYTES * images:
+    steps = Steps()
+    unpacked = max(declared, sum(unpacked_size(data, chunk, steps) for chunk in chunks))
+    if unpacked > min(_MOST_UNPACKED, _SLACK + _ROW_BYTES * images):
         raise RefusedError(f"{FILE}: sizes", f"it declares {unpacked} bytes unpacked for {images} rows")
 
 
@@ -165,8 +172,8 @@ def _check_values(verdicts: Verdicts) -> None:
     if odd is not None:
         raise RefusedError(f"{FILE}: image_sha256", f"is {tame(odd, 60)!r}; expected 64 hexadecimal digits")
     distance = verdicts.plain[SCHEMA.names.index("distance")]
-    if not all(d is None or 0 <= d < float("inf") for d in distance):
-        raise RefusedError(f"{FILE}: distance", "is negative, infinite or not a number")
+    if not all(d is None or (0 <= d < float("inf") and math.copysign(1, d) > 0) for d in distance):
+        raise RefusedError(f"{FILE}: distance", "is negative, -0, infinite or not a number")
     if not all(s is None or 0 <= s <= 1 for s in verdicts.plain[SCHEMA.names.index("share")]):
         raise RefusedError(f"{FILE}: share", "is not a number from 0 to 1")
 

@@ -412,7 +412,7 @@ def test_members_that_overlap_are_refused(archives, means, tmp_path):
     path.write_bytes(data)
     done = check_archive(path, means)
     assert done.refused is not None
-    assert "they overlap" in done.refused.text
+    assert "overlaps another" in done.refused.text
 
 
 def test_a_run_that_is_there_with_another_record_is_never_overwritten(archives, means, tmp_path):

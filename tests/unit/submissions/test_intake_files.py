@@ -14,7 +14,7 @@ from bench.core.nouns import Outcome
 from bench.store.parquet import SCHEMA
 from bench.store.untrusted import RefusedError
 from bench.submissions.intake import read_run
-from bench.submissions.pages import unpacked_size
+from bench.submissions.pages import Steps, unpacked_size
 from bench.submissions.verdicts import parse_verdicts
 from tests.submissions import (
     SCRIPT,
@@ -125,7 +125,7 @@ def test_pages_are_measured_as_the_footer_of_an_honest_file_says(run, options):
     about = pq.ParquetFile(pa.BufferReader(data)).metadata
     chunks = [about.row_group(i).column(j) for i in range(about.num_row_groups) for j in range(9)]
     for chunk in chunks:  # the footer counts the headers of the pages too
-        assert 0 < unpacked_size(data, chunk) < chunk.total_uncompressed_size
+        assert 0 < unpacked_size(data, chunk, Steps()) < chunk.total_uncompressed_size
     assert parse_verdicts(data, len(table)).rows == honest_rows()
 
 
