@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bench.core.errors import CorruptArtifactError
+from bench.core.frozen import Sealed
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -156,6 +157,8 @@ def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str 
         if problem["type"] == "value_error" and first in kind.model_fields and not where:
             where = [first]  # the subject of a validator of the whole document
         raise RefusedError(f"{prefix}{'.'.join(where) or name}", f"{text} (got {got!r})") from None
+    if isinstance(document, Sealed):
+        plain.pop("sha256", None)  # of the file, not of the data
     _check_spelling(plain, document.model_dump(mode="json"), prefix, None)
     return document
 
