@@ -13,13 +13,14 @@ from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Threat
 from bench.core.progress import stage
 from bench.core.registry import registry
-from bench.engine.judge import judge, predict
+from bench.engine.judge import predict
 from bench.engine.means import Means
 from bench.engine.shards import choose
 from bench.engine.world import World
 from bench.store.evidence import Evidence
 from bench.store.verdicts import Row
 from bench.submissions.deployment import CannotError, source_of
+from bench.submissions.remeasure import Remeasure
 
 _CLOSE = 1e-5  # tolerance for distances measured on two machines
 _MOST = 20  # disagreements that are listed
@@ -51,6 +52,7 @@ class _Tally:
     clean: list[str] = field(default_factory=list)
     source: list[str] = field(default_factory=list)
     verdicts: list[str] = field(default_factory=list)
+    further: list[str] = field(default_factory=list)
 
 
 def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | None, means: Means) -> Rejudged:
@@ -77,13 +79,15 @@ def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | 
                           f"{record.digests.target[:12]} (another machine or version trained it)")  # fmt: skip
     out.checked.append(f"target: digest {target.digest[:12]} equals that of the model made here")
     source = _source(evidence, world, out)
-    tally = _Tally()
+    tally, remeasure = _Tally(), Remeasure(world, rows)
     with stage(means.progress, "judge again", len(rows), "image") as advance:
         for shard, start, part in _parts(world, rows):
             packed = images(shard) if images else None
-            _compare(world, rows, positions, start, part, packed, source, tally)
+            _compare(world, rows, positions, start, part, packed, source, tally, remeasure)
             advance(len(part))
     _conclude(out, tally, rows, packed=images is not None, source=source is not None)
+    if images is not None:
+        _conclude_further(out, tally, remeasure)
     return out
 
 
@@ -135,6 +139,7 @@ def _compare(
     packed: Tensor | None,
     source: Trained | None,
     tally: _Tally,
+    remeasure: Remeasure,
 ) -> None:
     """Judge one shard, a few images at a time."""
     readable = [i for i in range(start, start + len(part)) if rows[i].image_sha256 is not None]
@@ -143,11 +148,20 @@ def _compare(
         of = readable[at : at + step]
         clean = world.test_split.read([positions[i] for i in of])
         attacked = packed[at : at + step] if packed is not None else None
-        _compare_some(world, [rows[i] for i in of], clean, attacked, source, tally)
+        whole = len(of) == len(readable)
+        _compare_some(world, [rows[i] for i in of], clean, attacked, source, tally, remeasure, whole=whole)
 
 
 def _compare_some(
-    world: World, rows: list[Row], clean: Batch, attacked: Tensor | None, source: Trained | None, tally: _Tally
+    world: World,
+    rows: list[Row],
+    clean: Batch,
+    attacked: Tensor | None,
+    source: Trained | None,
+    tally: _Tally,
+    remeasure: Remeasure,
+    *,
+    whole: bool,
 ) -> None:
     pixels, rows_of = clean.images.numpy(), world.spec.profile.judge_batch
     labels = clean.labels.tolist()
@@ -168,7 +182,8 @@ def _compare_some(
             if got != row.clean_prediction:
                 tally.clean.append(f"{row.image_id}: clean prediction {got}, the record says {row.clean_prediction}")
     else:
-        verdicts = judge(world.target.model, batch, attacked.to(world.device), world.spec.budget, rows_of)
+        verdicts, differ = remeasure.judge(rows, batch, attacked.to(world.device), whole=whole)
+        tally.further += differ
         for row, new in zip(rows, verdicts, strict=True):
             if wrong := _difference(row, new):
                 tally.verdicts.append(f"{row.image_id}: {wrong}")
@@ -204,3 +219,14 @@ def _conclude(out: Rejudged, tally: _Tally, rows: list[Row], *, packed: bool, so
                              "(`bench results pack --with-images`)")  # fmt: skip
     if unread:
         out.unchecked.append(f"{unread} images: not checked: the submitter could not read them")
+
+
+def _conclude_further(out: Rejudged, tally: _Tally, remeasure: Remeasure) -> None:
+    out.disagreements += tally.further[:_MOST]
+    if len(tally.further) > _MOST:
+        out.disagreements.append(f"{len(tally.further) - _MOST} more differ in further measurements")
+    done = [name for name in remeasure.columns if name not in remeasure.unchecked]
+    if done and not tally.further:
+        out.checked.append(f"further measurements ({', '.join(done)}): {tally.looked} compared")
+    for name in sorted(remeasure.unchecked & set(remeasure.columns)):
+        out.unchecked.append(f"{name}: not checked: a shard has more images than are judged at once here")

@@ -120,3 +120,39 @@ def test_published_rows_keep_their_columns(cli, more):
         RunStore(Path("results")).collections[0].rows(record["run_id"])
     )
     assert len(rows) == 24
+
+
+@pytest.mark.slow
+def test_every_member_of_a_drawn_model_is_judged(cli):
+    done = cli(
+        "run", "--defense", "key-partial", "--threat", "white-box", "--attack", "pgd", "--limit", "40", "--json",
+        "--set", "defense.embeddings=2", "--set", "attack.steps=5",
+    )  # fmt: skip
+    record = json.loads(done.out)
+    metrics = record["metrics"]
+    rows = pd.read_parquet(Path("results") / record["run_id"] / "verdicts.parquet")
+    assert set(rows.share) <= {0.0, 0.5, 1.0}
+    right = rows.adversarial_prediction == rows.label  # of the member that the image draws
+    assert (rows[right].share > 0).all()
+    assert (rows[~right].share < 1).all()
+    assert metrics["expected_accuracy"] == pytest.approx(rows.share.mean())
+    assert metrics["every_member_accuracy"] == (rows.share == 1).mean()
+    assert metrics["every_member_accuracy"] <= metrics["expected_accuracy"]
+    assert "of fresh draws are correct" in " ".join(cli("results", "show", record["run_id"]).out.split())
+    assert "every verdict confirmed" in cli("results", "verify", record["run_id"]).out
+
+
+def test_several_attacks_on_one_model_have_two_figures(cli):
+    """The best single attack, and the worst case of k tries an image; by hand from the rows."""
+    argv = ("--limit", "24", "--eps", "1/40", "--quantize", "8")
+    made = [run(cli, *argv, "--set", f"attack.steps={steps}") for steps in (1, 2, 3)]
+    robust = [rows.outcome == "robust" for _, rows in made]
+    ids = [record["run_id"] for record, _ in made]
+    (found,) = json.loads(cli("results", "compare", *ids, "--json").out)["tries"]
+    assert found["runs"] == ids
+    assert found["best_single"] == min(mask.mean() for mask in robust)
+    assert found["worst"] == (robust[0] & robust[1] & robust[2]).mean()
+    rounded = [(r.clean_prediction == r.label) & (r.quantized_prediction == r.label) for _, r in made]
+    assert found["quantized"] == (rounded[0] & rounded[1] & rounded[2]).mean()
+    shown = " ".join(cli("results", "compare", *ids).out.split())
+    assert f"worst case of 3 tries an image <= {100 * found['worst']:.1f}%" in shown
