@@ -67,13 +67,7 @@ def _print(record: LadderRecord, path: Path) -> None:
         for rung in record.paper:
             beside.add_row(*_cells(rung), "", rung.run_id)
         console.print(beside)
-    tiers = Table("tier", "worst case in it", "worst case up to it", "95% interval", title="per-image worst case",
-                  title_justify="left")  # fmt: skip
-    for tier in record.tiers:
-        own = "no usable source" if tier.robust_accuracy is None else f"<= {percent(tier.robust_accuracy)}"
-        left, right = tier.interval
-        tiers.add_row(tier.tier, own, f"<= {percent(tier.up_to)}", f"{100 * left:.1f} - {percent(right)}")
-    console.print(tiers)
+    _print_tiers(record)
     _print_controls(record)
     for item in record.skipped:
         left_out = f"{plugin(item.threat.name, item.threat.options)} {item.attack}".strip()
@@ -85,6 +79,31 @@ def _print(record: LadderRecord, path: Path) -> None:
     broken = f"first broken by {record.first_break}" if record.first_break else "broken by no tier"
     console.print(f"{broken} (less than {percent(record.broken_below)} of the clean accuracy left)")
     console.print(f"ladder {record.ladder_id}: {path}", markup=False)
+
+
+def _print_tiers(record: LadderRecord) -> None:
+    """Every tier with the number of tries up to it, the best single attack and the worst case of all tries."""
+    from rich.table import Table
+
+    from bench.cli.console import make_console
+    from bench.cli.show import percent
+
+    more = [name for name in _MORE if any(getattr(tier, name) is not None for tier in record.tiers)]
+    table = Table("tier", "worst case in it", "tries up to it", "best single attack", "worst case of all tries",
+                  "95% interval", *map(_MORE.__getitem__, more), title="per-image worst case",
+                  title_justify="left")  # fmt: skip
+    for tier in record.tiers:
+        low, high = tier.interval
+        table.add_row(
+            tier.tier,
+            "no usable source" if tier.robust_accuracy is None else f"<= {percent(tier.robust_accuracy)}",
+            str(tier.tries or ""),
+            "" if tier.best_single is None else f"<= {percent(tier.best_single)}",
+            f"<= {percent(tier.up_to)}",
+            f"{100 * low:.1f} - {percent(high)}",
+            *(f"<= {percent(getattr(tier, name) or 0.0)}" for name in more),
+        )
+    make_console().print(table)
 
 
 def _print_controls(record: LadderRecord) -> None:
@@ -115,3 +134,5 @@ def _cells(rung: Rung) -> tuple[str, ...]:
 
 # Options that distinguish the rungs of one threat.
 _TELLING = ("members", "base", "query_budget", "queries", "how", "compromised")
+# Further figures of a tier, shown where they were measured.
+_MORE = {"quantized": "in 8 bits", "expected": "expected over members"}

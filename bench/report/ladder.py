@@ -9,7 +9,7 @@ from bench.report.figures.labels import budget_words, named
 from bench.report.figures.ladder import ladder_chart
 from bench.report.output import Output, Table
 from bench.report.text import EMPTY, percent, with_interval
-from bench.store.ladders import LadderRecord, Rung
+from bench.store.ladders import LadderRecord, Rung, Tier
 
 _HEADER = ("tier", "threat", "attack", "source clean (%)", "robust accuracy (%)", "worst so far (%)", "run")
 _PAPER = "as the paper measured"
@@ -73,10 +73,20 @@ def _data(record: LadderRecord, rung: Rung, *, paper: bool) -> dict[str, Any]:
     }
 
 
+def _beside(tier: Tier) -> str:
+    """The number of tries, and the best single attack."""
+    if tier.best_single is None:
+        return ""
+    parts = [f"worst case of {tier.tries} tries an image; best single attack <= {percent(tier.best_single)}"]
+    parts += [f"in 8 bits <= {percent(tier.quantized)}"] if tier.quantized is not None else []
+    parts += [f"expected over drawn members <= {percent(tier.expected)}"] if tier.expected is not None else []
+    return f" ({'; '.join(parts)})"
+
+
 def _notes(record: LadderRecord) -> tuple[str, ...]:
     share = percent(record.broken_below)
     broken = f"First broken by {record.first_break}" if record.first_break else "Broken by no tier"
-    worst = [f"Up to {t.tier}: {with_interval(t.up_to, t.interval, upper=True)}" for t in record.tiers]
+    worst = [f"Up to {t.tier}: {with_interval(t.up_to, t.interval, upper=True)}{_beside(t)}" for t in record.tiers]
     left = [f"Left out: {named(item.threat)} {item.attack}: {item.why}" for item in record.skipped]
     against = [
         f"run {r.run_id} is not eligible: {why.text}" for r in (*record.rungs, *record.paper) for why in r.against

@@ -40,6 +40,12 @@ class Tier(Frozen):
     robust_accuracy: float | None = Field(ge=0, le=1, description="null if every source is too weak")
     up_to: float = SHARE
     interval: tuple[float, float] = Field(description="of up_to, Wilson 95%")
+    tries: int | None = Field(None, ge=1, description="rungs up to it: tries an image that up_to allows")
+    best_single: float | None = Field(None, ge=0, le=1, description="lowest robust accuracy of one rung up to it")
+    quantized: float | None = Field(None, ge=0, le=1, description="as up_to, on 8-bit images; null if not measured")
+    expected: float | None = Field(
+        None, ge=0, le=1, description="mean of the lowest share of correct members up to it; null if none is drawn"
+    )
 
 
 class Skipped(Frozen):

@@ -17,6 +17,7 @@ from bench.store.eligibility import Code
 from bench.store.ladders import LadderRecord, Rung, Skipped, Tier
 from bench.store.record import Record
 from bench.store.run import Run
+from bench.studies.tries import tries_of
 
 if TYPE_CHECKING:
     from bench.checks.tiers import Mask
@@ -71,7 +72,7 @@ def ladder_record(climbed: Climbed, *, broken_below: float, seconds: float) -> L
         rungs=rungs,
         paper=paper,
         skipped=list(climbed.skipped),
-        tiers=_tiers(rungs, met),
+        tiers=_tiers(rungs, met, ordered),
         broken_below=broken_below,
         first_break=broken.tier if broken else None,
         eligible=not any(reason.code is not Code.WEAK_SOURCE for rung in rungs for reason in rung.against),
@@ -90,19 +91,24 @@ def _met(ordered: Sequence[Run]) -> list[Met]:
     return out
 
 
-def _tiers(rungs: Sequence[Rung], met: Sequence[Met]) -> list[Tier]:
+def _tiers(rungs: Sequence[Rung], met: Sequence[Met], ordered: Sequence[Run]) -> list[Tier]:
     """One line per tier; rungs with a weak source do not provide its figure."""
     out = []
     for tier, left in worst_up_to(met).items():
         own: list[Mask] = [
             run.robust for run, rung in zip(met, rungs, strict=True) if rung.tier == tier and not rung.source_too_weak
         ]
+        tried = tries_of([ran for ran in ordered if _order(ran.record.tier) <= _order(tier)])
         out.append(
             Tier(
                 tier=tier,
                 robust_accuracy=float(worst(own).mean()) if own else None,
                 up_to=float(left.mean()),
                 interval=interval(int(left.sum()), len(left)),
+                tries=len(tried.runs),
+                best_single=tried.best_single,
+                quantized=tried.quantized,
+                expected=tried.expected,
             )
         )
     return out
@@ -123,3 +129,7 @@ def _rung(record: Record, worst_so_far: float | None) -> Rung:
         against=record.ineligible_because,
         controls=metrics.controls,
     )
+
+
+def _order(tier: str) -> tuple[int, str]:
+    return place(tier), tier

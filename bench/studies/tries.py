@@ -45,10 +45,11 @@ def tries(runs: Sequence[Run]) -> tuple[Tries, ...]:
     by_target: dict[str, list[Run]] = {}
     for run in runs:
         by_target.setdefault(run.record.digests.target, []).append(run)
-    return tuple(_tries(found) for found in by_target.values() if len(found) > 1)
+    return tuple(tries_of(found) for found in by_target.values() if len(found) > 1)
 
 
-def _tries(runs: Sequence[Run]) -> Tries:
+def tries_of(runs: Sequence[Run]) -> Tries:
+    """The figures of at least one run, all against one model on the same images."""
     rows = [[run.by_id[row.image_id] for row in runs[0].rows] for run in runs]
     masks = [np.array([row.robust for row in of]) for of in rows]
     rounded = [run.record.metrics.quantized_accuracy is not None for run in runs]

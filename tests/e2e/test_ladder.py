@@ -56,6 +56,11 @@ def test_every_tier_and_the_worst_case_of_each_image(cli):
     assert list(figures) == [tier for tier in TIERS if tier in figures]
     assert figures["T5"]["up_to"] == pytest.approx(worst.mean())
     assert figures["T5"]["robust_accuracy"] <= 0.02
+    assert [tier["tries"] for tier in record["tiers"]] == [1, 2, 3, 5, 6, 7]
+    low = [rung["robust_accuracy"] for rung in record["rungs"][:3]]
+    assert figures["T1+"]["best_single"] == pytest.approx(min(low))
+    assert figures["T1+"]["up_to"] <= figures["T1+"]["best_single"]
+    assert all(rung["controls"]["noise"] >= 0.5 for rung in record["rungs"])
     breaks = [t for t in record["tiers"] if t["up_to"] < record["broken_below"] * record["clean_accuracy"]]
     assert record["first_break"] == breaks[0]["tier"]
     (paper,) = record["paper"]
