@@ -117,10 +117,13 @@ def _cost(record: Record) -> list[str]:
         lines.append(f"{part.attack}: {calls}; {part.seconds:.1f} s{model}")
     if not lines:
         return []
-    flops = cost.source_forwards * cost.flops_forward + cost.source_backwards * cost.flops_backward
+    flops = "FLOPs not counted"
+    if cost.flops_forward is not None and cost.flops_backward is not None:
+        total = cost.source_forwards * cost.flops_forward + cost.source_backwards * cost.flops_backward
+        flops = f"{total / images / 1e9:.3g} GFLOP per image"
     rate = f", {cost.images_per_second:.1f} images/s" if cost.images_per_second else ""
     share = f", {percent(cost.mfu)} of the matrix-product peak while in the model" if cost.mfu is not None else ""
-    return [*lines, f"{flops / images / 1e9:.3g} GFLOP per image{rate}{share}"]
+    return [*lines, f"{flops}{rate}{share}"]
 
 
 def _reuse(record: Record) -> str:

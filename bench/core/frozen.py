@@ -25,3 +25,11 @@ class Sealed(Frozen):
     @classmethod
     def _of_the_bytes(cls, _: str | None) -> None:
         """It belongs to a file, not to the data: it is checked where bytes are read."""
+
+
+def unset(value: object) -> bool:
+    """Whether a part of a Spec is left out of every written form: it has no value.
+
+    A part that is added to the Spec later is declared so, and Specs without it keep their run ids.
+    """
+    return value is None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from bench.core.errors import UnknownNameError
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, unset
 from bench.core.names import suggestion
 
 Interpolation = Literal["bilinear", "bicubic"]
+CropMode = Literal["squash", "border"]  # timm's, besides its usual one
 
 
 class Preprocessing(Frozen):
@@ -23,6 +25,11 @@ class Preprocessing(Frozen):
     )
     interpolation: Interpolation = "bicubic"
     crop: int | None = Field(None, ge=1, description="side of the square centre crop, in pixels")
+    border: tuple[int, int, int] | None = Field(
+        None,
+        exclude_if=unset,
+        description="colour (0 .. 255) of a border around the crop; the longer side is resized then; left out for none",
+    )
 
 
 # RobustBench's presets by name (robustbench.data.PREPROCESSINGS); torchvision's Resize is bilinear by default.
@@ -41,7 +48,15 @@ def preprocessing_names() -> list[str]:
     return sorted([*_FIXED, *_FITTED])
 
 
-def preset(name: str, *, side: int, crop_share: float, interpolation: Interpolation) -> Preprocessing:
+def preset(
+    name: str,
+    *,
+    side: int,
+    crop_share: float,
+    interpolation: Interpolation,
+    crop_mode: CropMode | None = None,
+    mean: Sequence[float] | None = None,
+) -> Preprocessing:
     """A preset with its parameters as numbers.
 
     Args:
@@ -51,13 +66,18 @@ def preset(name: str, *, side: int, crop_share: float, interpolation: Interpolat
         side: Side of the model's images, in pixels.
         crop_share: timm's ``crop_pct``.
         interpolation: The model's interpolation.
+        crop_mode: timm's, of ``timm-eval``: ``squash`` resizes both sides to side / crop_share, ``border`` resizes the
+            longer one and adds a border; None resizes the shorter one.
+        mean: The model's mean of the pixels, which is the colour of the border.
 
     Raises:
         UnknownNameError: if there is no such preset.
     """
     if name == "timm-eval":
         resize = math.floor(side / crop_share)  # as timm.data.transforms_factory rounds
-        return Preprocessing(name=name, resize=resize, interpolation=interpolation, crop=side)
+        both = (resize, resize) if crop_mode == "squash" else resize
+        border = tuple(round(255 * m) for m in mean or (0.0, 0.0, 0.0)) if crop_mode == "border" else None
+        return Preprocessing(name=name, resize=both, interpolation=interpolation, crop=side, border=border)
     if name == "resize-224":
         return Preprocessing(name=name, resize=(224, 224), interpolation="bicubic")
     if name not in _FIXED:

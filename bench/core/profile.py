@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from bench.core.budget import Budget, Norm, parse_eps
 from bench.core.errors import InputError, UnknownNameError
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, unset
 from bench.core.names import suggestion
-from bench.core.preprocessing import Interpolation, Preprocessing, preset
+from bench.core.preprocessing import CropMode, Interpolation, Preprocessing, preset
 
 
 class Augmentation(Frozen):
@@ -57,6 +57,9 @@ class Base(Frozen):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_share: float = Field(1.0, gt=0, le=1, description="timm's crop_pct: side cropped over side resized to")
+    crop_mode: CropMode | None = Field(
+        None, exclude_if=unset, description="timm's: squash or border; left out for its usual one, the centre"
+    )
     interpolation: Interpolation = "bicubic"
     recipe: Recipe | None = Field(None, description="how it is pre-trained on the profile's own training split")
     pretrained: str | None = Field(None, description="timm's tag of the weights, e.g. augreg2_in21k_ft_in1k")
@@ -166,6 +169,8 @@ def _expand(data: Any) -> None:
             side=shape[-1],
             crop_share=float(base.get("crop_share", 1.0)),
             interpolation=base.get("interpolation", "bicubic"),
+            crop_mode=base.get("crop_mode"),
+            mean=base.get("mean"),
         )
         data["preprocessing"] = chosen.model_dump(mode="json")
 

@@ -8,18 +8,10 @@ from pydantic import Field
 
 from bench.core.budget import Budget
 from bench.core.canonical import digest
-from bench.core.frozen import Frozen
+from bench.core.frozen import Frozen, unset
 from bench.core.nouns import Precision, Protocol
 from bench.core.profile import Profile
 from bench.core.selection import IdList
-
-
-def unset(value: object) -> bool:
-    """Whether a part of a Spec is left out of every written form: it has no value.
-
-    A part that is added to the Spec later is declared so, and Specs without it keep their run ids.
-    """
-    return value is None
 
 
 class PluginSpec(Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,15 @@ from bench.store.models import ModelCache
 from bench.training.fit import TRAINING_VERSION, fit, forget
 
 
-def base_model(base: Base, profile: Profile, data: Split | None, cache: ModelCache, means: Means) -> Trained:
+def base_model(
+    base: Base,
+    profile: Profile,
+    data: Split | None,
+    cache: ModelCache,
+    means: Means,
+    *,
+    fits: Callable[[nn.Module], object] = lambda _network: None,
+) -> Trained:
     """A base, frozen: images in [0, 1] to logits of the profile's classes.
 
     Args:
@@ -32,6 +42,7 @@ def base_model(base: Base, profile: Profile, data: Split | None, cache: ModelCac
         data: The training split, for a base that is trained locally.
         cache: Store of trained models.
         means: Device, weights.
+        fits: Raises for a network that cannot be used later; called with a copy before a training starts.
 
     Raises:
         InputError: if weights are missing or do not fit.
@@ -42,7 +53,7 @@ def base_model(base: Base, profile: Profile, data: Split | None, cache: ModelCac
         network, found = backbone(base, profile.classes, base.seed), ""
     folder = None
     if base.recipe is not None and data is not None:
-        folder, found = _trained(base, network, found, profile, data, cache, means)
+        folder, found = _trained(base, network, found, profile, data, cache, means, fits)
         load_weights(network, folder)
     model = freeze(Classifier(network, base.mean, base.std)).to(means.device)
     return Trained(model, found, f"pre-trained model {base.name}", folder)
@@ -82,7 +93,14 @@ def _loaded(base: Base, profile: Profile, means: Means) -> tuple[nn.Module, str]
 
 
 def _trained(
-    base: Base, start: nn.Module, started: str, profile: Profile, data: Split, cache: ModelCache, means: Means
+    base: Base,
+    start: nn.Module,
+    started: str,
+    profile: Profile,
+    data: Split,
+    cache: ModelCache,
+    means: Means,
+    fits: Callable[[nn.Module], object],
 ) -> tuple[Path, str]:
     recipe = base.recipe
     if recipe is None:
@@ -99,6 +117,7 @@ def _trained(
 
     def pretrain(folder: Path) -> None:
         check_may_train("the base", profile, means)
+        fits(copy.deepcopy(start))
         model = Classifier(start, base.mean, base.std).requires_grad_(True).to(means.device)
         fit(model, data, recipe, seed=base.seed, means=own, title="pre-train the base")
         save_weights(model.network, folder)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.core.errors import CorruptArtifactError, InputError
-from bench.core.nouns import Outcome, Verdict
+from bench.core.nouns import Access, Outcome, Verdict
 from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
@@ -21,7 +21,7 @@ from bench.engine.answering import AnsweringHere
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.declared import adversary_about
 from bench.engine.early_stop import Enough
-from bench.engine.flops import arithmetic, peak
+from bench.engine.flops import arithmetic, gives_gradient, peak
 from bench.engine.further import further
 from bench.engine.job import Job
 from bench.engine.judge import decide
@@ -29,7 +29,7 @@ from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.members import members_of, shares
 from bench.engine.provenance import provenance
-from bench.engine.resolve import defender_key
+from bench.engine.resolve import attacks_with, defender_key
 from bench.engine.shards import Reader, Shard, Unread, choose
 from bench.engine.summarise import SourceCost, summarise
 from bench.engine.view import DeclaredView
@@ -121,7 +121,18 @@ class Evaluation:
         attacks = {p.name: registry("attacks").make(p.name, p.options) for p in chosen}
         for attack in attacks.values():
             attack.check(self.source.model)
+        self._check_gradient([name for name, attack in attacks.items() if attack.needs is Access.GRADIENTS])
         return attacks
+
+    def _check_gradient(self, needing: list[str]) -> None:
+        """Refuse a gradient attack on a source without any, before it runs."""
+        image = torch.full((1, *self.spec.profile.image_shape), 0.5, device=self.world.device)
+        if needing and not gives_gradient(self.source.model, image):
+            raise InputError(
+                f"the source gives no gradient: its answers do not depend on the image in a way that PyTorch can "
+                f"differentiate (quantised or detached), which {' and '.join(needing)} cannot do without; expected "
+                f"--attack {' or '.join(attacks_with(Access.SCORES))}, which need none"
+            )
 
 
 class ShardWork:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -23,24 +24,51 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Floating-point operations per image: forward, and backward to the image alone."""
+    """Floating-point operations per image: forward, and backward to the image alone; None where not countable."""
 
-    forward: int
-    backward: int
+    forward: int | None
+    backward: int | None
+
+    def total(self, forwards: int, backwards: int) -> int | None:
+        """Operations of so many images; None if one of the two is not known."""
+        if self.forward is None or self.backward is None:
+            return None
+        return forwards * self.forward + backwards * self.backward
 
 
 def arithmetic(model: Model, image: Tensor) -> Arithmetic:
-    """Count the matrix products and convolutions of one forward and one input gradient; ``image`` (1, C, H, W)."""
+    """Count the matrix products and convolutions of one forward and one input gradient; ``image`` (1, C, H, W).
+
+    The backward of a model without an input gradient is 0. A model that the counter cannot run has no figure: a figure
+    of the cost never ends the run that it describes.
+    """
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 (a second to import)
 
     x = image.detach().clone().requires_grad_()
-    with FlopCounterMode(display=False) as forward, torch.enable_grad():
-        loss = model(x).sum()
-    if not loss.requires_grad:
-        return Arithmetic(forward.get_total_flops(), 0)
-    with FlopCounterMode(display=False) as backward:
-        torch.autograd.grad(loss, x)
-    return Arithmetic(forward.get_total_flops(), backward.get_total_flops())
+    ahead: int | None = None
+    try:
+        with FlopCounterMode(display=False) as forward, torch.enable_grad():
+            loss = model(x).sum()
+        ahead = forward.get_total_flops()
+        if not loss.requires_grad:
+            return Arithmetic(ahead, 0)
+        with FlopCounterMode(display=False) as backward:
+            (slope,) = torch.autograd.grad(loss, x, allow_unused=True)
+        return Arithmetic(ahead, 0 if slope is None else backward.get_total_flops())
+    except Exception:  # of the model, or of its operations under the counter
+        return Arithmetic(ahead, None)
+
+
+def gives_gradient(model: Model, image: Tensor) -> bool:
+    """Whether logits depend on the image through operations that autograd can follow; ``image`` (1, C, H, W)."""
+    x = image.detach().clone().requires_grad_()
+    with torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of operations without a derivative
+        out = model(x)
+        if not (isinstance(out, Tensor) and out.requires_grad):
+            return not isinstance(out, Tensor)  # what is not logits is refused by the judge
+        (slope,) = torch.autograd.grad(out.sum(), x, allow_unused=True)
+    return slope is not None
 
 
 @cache

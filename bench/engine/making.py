@@ -61,7 +61,8 @@ class Making(Maker):
             InputError: if weights or images are missing, or do not fit.
         """
         data = self.split("train") if base.recipe else None
-        return base_model(base, self.spec.profile, data, self._cache, replace(self.means, training=self._training))
+        means = replace(self.means, training=self._training)
+        return base_model(base, self.spec.profile, data, self._cache, means, fits=self._tunable(base))
 
     def defended(self, holder: Holder) -> Trained:
         """The model of a holder, trained if it is not stored.
@@ -99,6 +100,13 @@ class Making(Maker):
             training=self._training,
             keep=keep,
         )
+
+    def _tunable(self, base: Base) -> Callable[[nn.Module], object]:
+        """Refuses a base that the defense cannot fine-tune, before the base is trained."""
+        profile, defense = self.spec.profile, self.defense
+        if defense.tuning is None or base != (profile.start or profile.base):
+            return lambda _network: None
+        return lambda network: defense.trainable(network, self.spec.seed)
 
     def _opened(self, name: str) -> Split:
         profile, means = self.spec.profile, self.means

@@ -44,7 +44,7 @@ def resolve(request: Request, keyring: Keyring) -> Job:
     _check_precision(chosen, attack, request.precision)
     defense.check(profile)
     fallback = None
-    gradients = threat.access is Access.GRADIENTS
+    gradients = threat.access is Access.GRADIENTS and attack.needs is Access.GRADIENTS
     if request.protocol is Protocol.STRICT and chosen != _FALLBACK and gradients:
         plugin: Attack = registry("attacks").make(_FALLBACK, sections["fallback"])
         _check_norm(_FALLBACK, plugin, budget)
@@ -97,10 +97,11 @@ def defender_key(spec: Spec, keyring: Keyring) -> Key | None:
 
 def _profile(request: Request, overrides: dict[str, Any], defense: Defense) -> Profile:
     """The profile with the requested models, and with the digest of local weights."""
+    side = load_profile(request.profile, overrides).image_shape[-1] if request.base or request.start else None
     chosen = {
         "preprocessing": request.preprocessing or defense.preprocessing(),
-        "base": timm_base(request.base) if request.base else None,
-        "start": timm_base(request.start) if request.start else None,
+        "base": timm_base(request.base, side) if request.base else None,
+        "start": timm_base(request.start, side) if request.start else None,
     }
     overrides = {**{name: value for name, value in chosen.items() if value is not None}, **overrides}
     profile = load_profile(request.profile, overrides)
@@ -139,10 +140,14 @@ def _key(request: Request, defense: Defense, keyring: Keyring) -> Key | None:
 def _check_access(threat_name: str, threat: Threat, name: str, attack: Attack) -> None:
     given, needed = threat.access, attack.needs
     if not given.gives(needed):
-        kind = registry("attacks")
-        fit = [n for n in _loadable(kind) if given.gives(kind.load(n).needs)]
         raise InputError(f"attack {name} needs {needed} of its source, threat {threat_name} gives {given}; expected "
-                         f"--attack {' or '.join(fit)}")  # fmt: skip
+                         f"--attack {' or '.join(attacks_with(given))}")  # fmt: skip
+
+
+def attacks_with(given: Access) -> list[str]:
+    """Names of the attacks that need no more of their source than ``given``."""
+    kind = registry("attacks")
+    return [name for name in _loadable(kind) if given.gives(kind.load(name).needs)]
 
 
 def _loadable(kind: Registry[Attack]) -> list[str]:

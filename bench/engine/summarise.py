@@ -130,8 +130,8 @@ def _cost(spec: Spec, shards: list[Shard], effort: SourceCost, seconds: float) -
     reused, resumed = sum(a["reused"] for a in about), sum(shard.resumed for shard in shards)
     model_seconds = sum(m.model_seconds for m in meters.values())
     mfu = None
-    if effort.peak and model_seconds and not reused and not resumed:
-        flops = forwards * effort.arithmetic.forward + backwards * effort.arithmetic.backward
+    flops = effort.arithmetic.total(forwards, backwards)
+    if effort.peak and model_seconds and not reused and not resumed and flops is not None:
         mfu = flops / model_seconds / effort.peak
     return Cost(
         parts=[Part(attack=name, **{k: _rounded(v) for k, v in asdict(m).items()}) for name, m in meters.items()],

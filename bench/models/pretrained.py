@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from bench.core.errors import InputError, UnknownNameError
 from bench.core.names import suggestion
-from bench.core.preprocessing import Interpolation
+from bench.core.preprocessing import CropMode, Interpolation
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 _USUAL = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin", "model.pt", "model.pth")
@@ -51,11 +51,15 @@ def find_weights(name: str, given: Path | None, *, offline: bool = False) -> Pat
     )
 
 
-def timm_base(name: str) -> dict[str, Any]:
+def timm_base(name: str, side: int | None = None) -> dict[str, Any]:
     """Metadata from timm of the weights ``architecture.tag``, as the fields of bench.core.profile.Base.
 
+    Args:
+        name: The weights.
+        side: Side of the images in pixels: at timm's size for tests, its crop for tests is taken.
+
     Returns:
-        architecture, pretrained (the tag), mean, std, crop_share, interpolation, classes of the weights.
+        architecture, pretrained (the tag), mean, std, crop_share, crop_mode, interpolation, classes of the weights.
 
     Raises:
         UnknownNameError: if timm does not know the name.
@@ -68,12 +72,17 @@ def timm_base(name: str) -> dict[str, Any]:
         raise InputError(
             f"timm's {name} resizes by {config.interpolation!r}, expected one of {get_args(Interpolation)}"
         )
+    at_test_size = config.test_input_size is not None and side == config.test_input_size[-1]
+    crop_mode = config.crop_mode or "center"
+    if crop_mode not in ("center", *get_args(CropMode)):
+        raise InputError(f"timm's {name} crops by {crop_mode!r}, expected center or one of {get_args(CropMode)}")
     return {
         "architecture": config.architecture,
         "pretrained": config.tag,
         "mean": tuple(config.mean),
         "std": tuple(config.std),
-        "crop_share": config.crop_pct,
+        "crop_share": (at_test_size and config.test_crop_pct) or config.crop_pct,
+        "crop_mode": None if crop_mode == "center" else crop_mode,
         "interpolation": config.interpolation,
         "classes": config.num_classes,
     }

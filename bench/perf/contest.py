@@ -98,8 +98,8 @@ def _engine(
     for meter in adversary.meters.values():
         total.add(meter)
     device = str(found.batch.images.device)
-    flops = total.forwards * one.forward + total.backwards * one.backward
-    mfu = flops / total.model_seconds / peak(device, precision) if total.model_seconds else None
+    flops = one.total(total.forwards, total.backwards)
+    mfu = flops / total.model_seconds / peak(device, precision) if total.model_seconds and flops is not None else None
     parts = {name: _part(meter, one, peak(device, precision)) for name, meter in adversary.meters.items()}
     return Timing(
         found.name, workload, str(budget), f"bench {precision}", len(found.batch), accuracy(found, candidates), seconds,
@@ -236,12 +236,12 @@ def _per_step(meter: Meter, seconds: float, workload: str) -> float | None:
 
 
 def _part(meter: Meter, one: Arithmetic, peak_flops: float) -> dict[str, float]:
-    flops = meter.forwards * one.forward + meter.backwards * one.backward
+    flops = one.total(meter.forwards, meter.backwards)
     return {
         "forwards": meter.forwards,
         "backwards": meter.backwards,
         "padding": meter.padding,
         "model_seconds": round(meter.model_seconds, 3),
         "outside_seconds": round(meter.outside_seconds, 3),
-        "mfu": round(flops / meter.model_seconds / peak_flops, 4) if meter.model_seconds else 0.0,
+        "mfu": round(flops / meter.model_seconds / peak_flops, 4) if meter.model_seconds and flops else 0.0,
     }

@@ -115,8 +115,10 @@ class Cost(Frozen):
     source_forwards: int = Field(ge=0, description="images forward through the source, in all attacks")
     source_backwards: int = Field(ge=0, description="images backward through the source, in all attacks")
     images_per_second: float | None = Field(ge=0, description="images attacked per second of attack; null for none")
-    flops_forward: int = Field(ge=0, description="of the source, per image")
-    flops_backward: int = Field(ge=0, description="of the source, per image, to the image alone")
+    flops_forward: int | None = Field(ge=0, description="of the source, per image; null if it could not be counted")
+    flops_backward: int | None = Field(
+        ge=0, description="of the source, per image, to the image alone; null if it could not be counted"
+    )
     peak_flops: float | None = Field(gt=0, description="measured matrix-product peak of this device, per second")
     mfu: float | None = Field(
         ge=0, description="share of the peak used while in the model; null if images were reused or not timed"

@@ -43,11 +43,14 @@ def _from_grey16(image: Image.Image) -> Image.Image:
 
 
 def fit(image: Image.Image, how: Preprocessing) -> Image.Image:
-    """The test preprocessing: torchvision's Resize, then CenterCrop (which pads with black)."""
+    """The test preprocessing: Resize, then CenterCrop (which pads with black), as torchvision's; or timm's border."""
     if how.resize is not None:
         width, height = image.size
         if isinstance(how.resize, tuple):
             height, width = how.resize
+        elif how.border is not None:
+            longer = max(width, height) / how.resize
+            width, height = round(width / longer), round(height / longer)
         elif width <= height:
             width, height = how.resize, int(how.resize * height / width)
         else:
@@ -56,7 +59,11 @@ def fit(image: Image.Image, how: Preprocessing) -> Image.Image:
     if how.crop is None:
         return image
     left, top = (_margin(side, how.crop) for side in image.size)
-    return image.crop((left, top, left + how.crop, top + how.crop))
+    if how.border is None:
+        return image.crop((left, top, left + how.crop, top + how.crop))
+    framed = Image.new("RGB", (how.crop, how.crop), how.border)
+    framed.paste(image.convert("RGB"), (-left, -top))
+    return framed
 
 
 def vary(image: Image.Image, how: Augmentation, test: Preprocessing, size: tuple[int, int], seed: int) -> Image.Image:

@@ -15,6 +15,7 @@ from bench.core.preprocessing import preset
 from bench.core.profile import Augmentation
 from bench.data.imagenet import ImageNet
 from bench.data.readers.pixels import decode, fit, vary
+from bench.models.pretrained import timm_base
 from bench.models.zoo_import import import_robustbench
 from tests import makers
 from tests.makers import encode, noise, store
@@ -38,6 +39,54 @@ def test_timm_eval_is_what_timm_does_for_the_vit(size):
     how = preset("timm-eval", side=224, crop_share=config["crop_pct"], interpolation=config["interpolation"])
     assert (how.resize, how.crop) == (248, 224)
     image = noise(*size, seed=1, cells=40)
+    assert torch.equal(as_tensor(fit(image, how)), transform(image).float().div(255))
+
+
+def timm_ways():
+    """Every way in which timm's weights are evaluated, at their own size and at the one for tests, with one name."""
+    import timm
+
+    found = {}
+    for name in timm.list_pretrained():
+        cfg = timm.models.get_pretrained_cfg(name)
+        if cfg.interpolation in ("bilinear", "bicubic") and cfg.num_classes > 1:
+            for size in {cfg.input_size, cfg.test_input_size or cfg.input_size}:
+                share = (size == cfg.test_input_size and cfg.test_crop_pct) or cfg.crop_pct
+                if size[1] == size[2] <= 320:
+                    found.setdefault((cfg.crop_mode, cfg.interpolation, share, size), name)
+    return found
+
+
+def test_every_way_of_timm_gives_timms_pixels():
+    import timm.data
+    from timm.models import get_pretrained_cfg
+
+    ways = timm_ways()
+    assert {mode for mode, *_ in ways} >= {"center", "squash"}
+    assert len(ways) > 30
+    images = [noise(*size, seed=3, cells=40) for size in ((301, 257), (180, 333))]
+    for (_, _, _, size), name in ways.items():
+        cfg = get_pretrained_cfg(name)
+        config = timm.data.resolve_data_config(pretrained_cfg=cfg.to_dict(), use_test_size=size == cfg.test_input_size)
+        transform = timm.data.create_transform(**config, normalize=False)
+        fields = timm_base(name, size[-1])
+        how = preset(
+            "timm-eval", side=size[-1], **{k: fields[k] for k in ("crop_share", "interpolation", "crop_mode", "mean")}
+        )
+        for image in images:
+            assert torch.equal(as_tensor(fit(image, how)), transform(image).float().div(255)), (name, size)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (301, 777), (100, 90), (1200, 260), (253, 254)])
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_a_border_is_timms(size, share):
+    import timm.data
+
+    mean = (0.485, 0.456, 0.406)
+    config = {"input_size": (3, 224, 224), "crop_pct": share, "crop_mode": "border", "interpolation": "bicubic"}
+    transform = timm.data.create_transform(**config, mean=mean, normalize=False)
+    how = preset("timm-eval", side=224, crop_share=share, interpolation="bicubic", crop_mode="border", mean=mean)
+    image = noise(*size, seed=4, cells=40)
     assert torch.equal(as_tensor(fit(image, how)), transform(image).float().div(255))
 
 
