@@ -1,3 +1,5 @@
+import warnings
+
 import torch
 from torch import nn
 
@@ -38,7 +40,9 @@ class Graphless(Probabilities):
     def load(self, kit, folder):
         base = kit.start().eval().requires_grad_(False)
         if self.how == "int8":
-            return torch.ao.quantization.quantize_dynamic(base, {nn.Linear}, torch.qint8)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it moves to another package
+                return torch.ao.quantization.quantize_dynamic(base, {nn.Linear}, torch.qint8)
         return Counting(base) if self.how == "uncounted" else Detached(base)
 
 
