@@ -198,7 +198,7 @@ def run(job: Job, means: Means) -> Run:
             source=evaluation.source,
             about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
             adversary=adversary_about(evaluation.threat, spec.attack),
-            audit=look(evaluation.world, spec.threat.name, evaluation.source, evaluation.chosen),
+            audit=look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen),
             population=len(evaluation.chosen),
             effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,

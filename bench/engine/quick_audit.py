@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from torch import nn
@@ -9,30 +10,34 @@ from torch import nn
 from bench.checks.battery import Finding, Subject, quick
 from bench.checks.battery.draws import pick
 from bench.core.errors import InputError
-from bench.core.nouns import Trained
+from bench.core.nouns import Batch, Trained
+from bench.core.plugins import Knowledge, Threat
 from bench.engine.shards import Reader
 from bench.engine.world import World
 from bench.store.record import Found
 
 _IMAGES = 16
+# What an adversary knows who makes models by the defender's method, and nothing more than the public knows.
+_MADE_ALIKE = frozenset({Knowledge.MECHANISM, Knowledge.SIBLING})
 
 
-def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[Found]:
-    """Findings of the attack-free checks on target and source; none if the ball has radius 0.
+def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> list[Found]:
+    """Findings of the cheap checks on target and source; none if the ball has radius 0.
 
     Args:
         world: The deployment.
-        threat: Name of the threat.
+        threat: The threat.
         source: The model that the attack saw.
         chosen: Positions of the run's images, a few of which are selected by the seed.
     """
-    spec = world.spec
+    spec, name = world.spec, world.spec.threat.name
     if spec.budget.eps == 0:
         return []
     drawn = [chosen[i] for i in pick(spec.seed, len(chosen), min(_IMAGES, len(chosen)), "test")]
     batch, _ = Reader(world.test_split, drawn, len(drawn)).read(0)
     if not len(batch):
         return []
+    kin = _MADE_ALIKE & threat.knows and threat.knows <= _MADE_ALIKE | {Knowledge.PRETRAINED}
     transfers = isinstance(source.model, nn.Module) and source.digest != world.target.digest
     subject = Subject(
         target=cast("nn.Module", world.target.model),
@@ -41,10 +46,30 @@ def look(world: World, threat: str, source: Trained, chosen: list[int]) -> list[
         budget=spec.budget,
         seed=spec.seed,
         base=_base(world),
-        substitutes={threat: cast("nn.Module", source.model)} if transfers else {},
+        fresh=_training_images(world),
+        substitutes={name: cast("nn.Module", source.model)} if transfers else {},
+        kin=frozenset({name}) if kin else frozenset(),
+        again=again_of(world),
         keyed=world.defense.keyed,
     )
     return [found_of(finding) for finding in quick(subject)]
+
+
+def again_of(world: World) -> Callable[[], nn.Module]:
+    """How to load the target once more from its files, apart from the one that has been queried."""
+    return lambda: cast("nn.Module", World(world.maker, world.holders.key).target.model)
+
+
+def _training_images(world: World) -> Batch | None:
+    """A few images that the defense was trained on; None if they are not at hand."""
+    if world.defense.ready:
+        return None
+    try:
+        split = world.train_split
+        batch, _ = Reader(split, pick(world.spec.seed, len(split.ids), _IMAGES, "train"), _IMAGES).read(0)
+    except InputError:
+        return None
+    return batch.to(world.device) if len(batch) else None
 
 
 def _base(world: World) -> nn.Module | None:

@@ -10,7 +10,7 @@ from typing import cast
 
 from torch import nn
 
-from bench.checks.battery import CheckEffort, Status, Subject, answers, battery
+from bench.checks.battery import CheckEffort, Status, Subject, answers, battery, judged
 from bench.checks.battery.draws import pick
 from bench.core.errors import InputError
 from bench.core.nouns import Batch, Trained
@@ -20,13 +20,13 @@ from bench.engine.job import Job
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
-from bench.engine.quick_audit import found_of
+from bench.engine.quick_audit import again_of, found_of
 from bench.engine.shards import Reader
 from bench.engine.world import World
 from bench.store.audits import Answered, AuditRecord, AuditSpec, audit_path, read_audit, write_audit
 from bench.store.files import check_writable
 
-BATTERY_VERSION = 1  # increase it if the same deployment would get other findings
+BATTERY_VERSION = 2  # increase it if the same deployment would get other findings
 _LEAST = 8  # images, below which exact tests are inconclusive
 
 
@@ -68,6 +68,7 @@ def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None
     subject = subject_of(world, images, sources, notes)
     found = battery(subject, effort)
     answered = answers(subject, found, effort)
+    found += judged(answered)
     record = AuditRecord(
         audit_id=about.audit_id,
         spec=about,
@@ -118,6 +119,8 @@ def subject_of(world: World, images: int, sources: dict[str, Trained], notes: li
         base=cast("nn.Module", base.model) if base else None,
         substitutes={name: cast("nn.Module", source.model) for name, source in sources.items()},
         keyed=world.defense.keyed,
+        kin=frozenset(sources) - {"non-adaptive"},
+        again=again_of(world),
     )
 
 

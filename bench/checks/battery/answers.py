@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from bench.checks.battery.asking import ask, right, spread
+from bench.checks.battery.asking import SAME, apart, ask, right, spread
 from bench.checks.battery.attacking import CheckEffort, black_box, white_box
-from bench.checks.battery.bpda import fidelity, fitted, stood_in
-from bench.checks.battery.draws import signs
+from bench.checks.battery.bpda import Approximated, fidelity, fitted, reattached, stood_in
+from bench.checks.battery.draws import drawn, signs
 from bench.checks.battery.ensemble import Average
-from bench.checks.battery.examine import drawn
-from bench.checks.battery.finding import Answer, Finding, Status
+from bench.checks.battery.exact import more_than
+from bench.checks.battery.finding import Answer, Finding, Status, graded
 from bench.checks.battery.lab import Lab
 from bench.checks.battery.subject import Subject
 from bench.core.seeds import seed_of
@@ -24,6 +24,10 @@ _CALLS = 16  # averaged for a randomised model; Athalye et al. use 10 to 30
 _VOTES = 5  # answers per image, decided by majority
 _SMOOTH = 8  # points averaged for a discontinuous model
 _MORE = 4  # times the queries of the check
+# Findings of gradients that mislead, addressed when they warn as well; those that suggest a gradient of another model.
+SHATTERED = ("gradient", "rise", "jumps", "black-box", "large eps")
+# Share of the images by which luck may lower the figure: an attack of another kind on an honest model.
+_LUCK = 0.03
 
 
 class MeanAnswer(nn.Module):
@@ -87,11 +91,11 @@ def answers(subject: Subject, findings: Sequence[Finding], effort: CheckEffort |
     """
     lab = Lab(subject, effort or CheckEffort())
     bad = {f.check for f in findings if f.status is Status.FAIL}
-    seen = bad | {f.check for f in findings if f.status is Status.WARN and f.check == "ensemble"}
+    seen = bad | {f.check for f in findings if f.status is Status.WARN and f.check in ("ensemble", *SHATTERED)}
     if any(f.check == "outputs" and f.figure is None for f in findings) or not seen:
         return []
     out: list[Answer] = []
-    with drawn(lab):
+    with drawn(lab.seed, lab.batch):
         try:
             before = _standing(lab, white_box(subject.target, lab.batch, lab.budget, lab.seed, lab.effort, _loss(bad)))
         except RuntimeError:
@@ -130,45 +134,70 @@ def _tries(lab: Lab, seen: set[str]) -> Iterator[_Try]:
         yield _Try(
             ("repetition",), f"EOT, {_CALLS} calls", climb(MeanAnswer(target)), "the mean over calls has one gradient"
         )
-    shattered = ("gradient", "rise", "jumps", "black-box", "large eps")
-    if seen & set(shattered):
-        yield from _shattered(lab, shattered, climb)
+    if seen & set(SHATTERED):
+        yield from _shattered(lab, SHATTERED, climb)
     if seen & {"batch", "mode"}:
         quiet = _quiet(target)
         if quiet is not None:
-            yield _Try(
-                ("batch", "mode"), "attack in evaluation mode", climb(quiet), "the copy's layers ignore the batch"
-            )
+            alone = ask(quiet, lab.batch.images[:1])
+            same = bool((apart(alone, ask(quiet, lab.batch.images)[:1]) < SAME).all())
+            what = "ignore the batch" if same else "still see the batch: the dependence is not one of training mode"
+            yield _Try(("batch", "mode"), "attack in evaluation mode", climb(quiet), f"the copy's layers {what}")
+
+
+def judged(found: Sequence[Answer]) -> list[Finding]:
+    """Whether an adaptive attack lowers the figure of the plain attack by more than luck: then it is no upper bound."""
+    if not found:
+        return []
+    best = min(found, key=lambda answer: answer.after - answer.before)
+    fell = round((best.before - best.after) * best.images)
+    what = f"the {best.remedy} attack lowers the robust accuracy of {best.images} images from {best.before:.0%} to "
+    what += f"{best.after:.0%}"
+    fail = best.check != "ensemble" and more_than(fell, best.images, _LUCK)
+    tail = "the plain gradient attack does not find what there is" if fail else "no more than luck explains"
+    return [graded("adaptive answer", best.before - best.after, f"{what}: {tail}", fail=fail)]
 
 
 def _shattered(lab: Lab, checks: tuple[str, ...], climb: Callable[[nn.Module], Callable[[], Tensor]]) -> Iterator[_Try]:
     target, batch = lab.subject.target, lab.batch
     if lab.average is not None:
         return
-    try:
-        twin, names = stood_in(target, batch.images)
-    except (RuntimeError, TypeError, ValueError, AttributeError):
-        names = []
-    if names:
-        what = f"{', '.join(names[:3])}: forward unchanged, backward the identity"
-        yield _Try(checks, "BPDA, identity", climb(twin), what)
+    twin, source = _straight(target, batch.images)
+    if twin is not None:
+        yield _Try(checks, "BPDA, identity", climb(twin), source)
+    if lab.subject.base is not None and ask(lab.subject.base, batch.images[:1]).shape[1] == lab.subject.classes:
+        what = "forward unchanged, backward through the undefended model"
+        yield _Try(checks, "BPDA, undefended model", climb(Approximated(target, lab.subject.base)), what)
     moves = [0.3 * lab.budget.radius * signs(lab.seed + i, batch.take([0]), "smooth")[0] for i in range(_SMOOTH)]
-    source = twin if names else target
-    yield _Try(
-        checks, "averaged gradient", climb(Smoothed(source, torch.stack(moves))), "the gradient at the attack's scale"
-    )
-    batches = [batch] if lab.subject.fresh is None else [batch, lab.subject.fresh]
-    model = fitted(target, lab.subject.base, batches, seed_of(lab.seed, "surrogate"))
-    agrees = fidelity(target, model, batch.images)
-    yield _Try(
-        checks,
-        "fitted surrogate",
-        climb(model),
-        f"a network trained on the answers, which agrees on {agrees:.0%} of the images",
-    )
+    smoothed = Smoothed(twin if twin is not None else target, torch.stack(moves))
+    yield _Try(checks, "averaged gradient", climb(smoothed), "the gradient at the attack's scale")
     more = replace(lab.effort, queries=_MORE * lab.effort.queries)
     yield _Try(checks, f"Square, {more.queries} queries", lambda: black_box(target, batch, lab.budget, lab.seed, more),
                "queries need no gradient")  # fmt: skip
+    batches = [batch] if lab.subject.fresh is None else [batch, lab.subject.fresh]
+    try:
+        model = fitted(target, lab.subject.base, batches, seed_of(lab.seed, "surrogate"))
+    except RuntimeError:  # a model that cannot be copied or called in this way has no surrogate
+        return
+    agrees = fidelity(target, model, batch.images)
+    what = f"a network trained on the answers, which agrees on {agrees:.0%} of the images"
+    yield _Try(checks, "fitted surrogate", climb(model), what)
+    yield _Try(checks, "BPDA, fitted surrogate", climb(Approximated(target, model)), "backward through that network")
+
+
+def _straight(target: nn.Module, images: Tensor) -> tuple[nn.Module | None, str]:
+    """The target with the identity in the backward pass of its broken steps, and which those are; None if none is."""
+    try:
+        twin, names = stood_in(target, images)
+        if names:
+            return twin, f"{', '.join(names[:3])}: forward unchanged, backward the identity"
+        x = images[:2].clone().requires_grad_()
+        with torch.enable_grad():
+            cut = not target(x).requires_grad
+        whole = reattached(target, images) if cut else None
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return None, ""
+    return whole, "the cut before the network: forward unchanged, backward the identity"
 
 
 def _exact(lab: Lab, seen: set[str]) -> list[Answer]:

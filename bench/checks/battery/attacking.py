@@ -33,6 +33,11 @@ class CheckEffort:
     corners: int = 10
 
 
+# The size of a step in eps, and in how many of them the attack crosses the ball's radius at least.
+_STEP, _ACROSS = 0.1, 2.0
+QUICK = CheckEffort(steps=10, few=5, queries=300, corners=5)
+
+
 class Grounded(nn.Module):
     """Replaces a model's missing or non-finite gradient by zero, so that an attack always runs."""
 
@@ -64,7 +69,8 @@ def white_box(
     model: nn.Module, batch: Batch, budget: Budget, seed: int, effort: CheckEffort, loss: str, steps: int | None = None
 ) -> Tensor:
     """Candidates of projected gradient descent for every image, with the shape of the images."""
-    options = {"steps": steps or effort.steps, "loss": loss}
+    count = steps or effort.steps
+    options = {"steps": count, "loss": loss, "relative_step": max(_STEP, _ACROSS / count)}
     return _run("pgd", options, Grounded(model), batch, budget, seed)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.checks.battery.asking import ask
 from bench.core.nouns import Batch
 
+_KEEP = (nn.Identity,)
 _NEAR = 0.02  # share of the original segment: over a segment this short, a jumping output still changes by much more
 
 
@@ -27,6 +28,69 @@ def stood_in(model: nn.Module, images: Tensor) -> tuple[nn.Module, list[str]]:
         module = twin.get_submodule(name)
         module.register_forward_hook(_pass_on)
     return twin, names
+
+
+def reattached(model: nn.Module, images: Tensor) -> nn.Module | None:
+    """A copy in which the images reach the first network without a gradient past everything before it.
+
+    For a model that cuts the graph between its input and a module that takes images of the same shape: forward is
+    unchanged, backward is the identity up to that module. None if there is no such module.
+    """
+    twin = _copied(model)
+    names = [name for name in _taking_images(twin, images) if name]
+    return _Reattached(twin, names[0]) if names else None
+
+
+class Approximated(nn.Module):
+    """Forward the model's answers, backward the gradient of an approximation of it."""
+
+    def __init__(self, model: nn.Module, backward: nn.Module) -> None:
+        super().__init__()
+        self.model, self.backward_model, self.training = model, backward, model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of ``images``."""
+        near: Tensor = self.backward_model(images)
+        with torch.no_grad():
+            out: Tensor = self.model(images.detach())
+        return near + (out - near).detach()
+
+
+class _Reattached(nn.Module):
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model, self.training = model, model.training
+        self._images: Tensor | None = None
+        model.get_submodule(name).register_forward_pre_hook(self._attach)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._images = images
+        out: Tensor = self.model(images)
+        return out
+
+    def _attach(self, _: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, self._images = self._images, None
+        return given if x is None or x.shape != given[0].shape else (given[0].detach() + (x - x.detach()),)
+
+
+def _taking_images(model: nn.Module, images: Tensor) -> list[str]:
+    """Names of modules that are called with one tensor of the images' shape, in the order of their calls."""
+    names: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def look(_: nn.Module, given: tuple[object, ...]) -> None:
+            if len(given) == 1 and isinstance(given[0], Tensor) and given[0].shape == images[:2].shape:
+                names.append(name)
+
+        return look
+
+    handles = [m.register_forward_pre_hook(watch(n)) for n, m in model.named_modules() if not isinstance(m, _KEEP)]
+    try:
+        ask(model, images[:2])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return names
 
 
 def fitted(target: nn.Module, start: nn.Module | None, batches: list[Batch], seed: int, steps: int = 200) -> nn.Module:

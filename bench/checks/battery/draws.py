@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +24,12 @@ def uniform(seed: int, batch: Batch, purpose: str) -> Tensor:
 def signs(seed: int, batch: Batch, purpose: str) -> Tensor:
     """A random -1 or 1 for each value of the images."""
     return torch.where(uniform(seed, batch, purpose) < 0, -1.0, 1.0)
+
+
+def pixels(seed: int, batch: Batch, purpose: str, count: int) -> Tensor:
+    """``count`` values in [-1, 1] for each image, (B, count)."""
+    rows = [torch.rand(count, generator=_generator(seed, i, purpose)) * 2 - 1 for i in batch.ids]
+    return torch.stack(rows).to(batch.images)
 
 
 def edge(seed: int, batch: Batch, purpose: str, budget: Budget, share: float = 1.0) -> Tensor:
@@ -47,3 +54,12 @@ def pick(seed: int, total: int, count: int, purpose: str) -> Sequence[int]:
 
 def _generator(seed: int, image_id: str, purpose: str) -> Generator:
     return Generator().manual_seed(seed_of(seed, image_id, "battery", purpose))
+
+
+@contextmanager
+def drawn(seed: int, batch: Batch) -> Iterator[None]:
+    """Make the model's randomness follow from the seed, and restore the process's generators afterwards."""
+    device = batch.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_of(seed, "battery") % 2**63)
+        yield

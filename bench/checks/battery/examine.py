@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 
-from bench.checks.battery.attacking import CheckEffort
-from bench.checks.battery.finding import Finding, graded, skipped
+from bench.checks.battery.answers import SHATTERED, answers, judged
+from bench.checks.battery.attacking import QUICK, CheckEffort
+from bench.checks.battery.draws import drawn
+from bench.checks.battery.family import check_family
+from bench.checks.battery.finding import Finding, Status, graded, skipped
 from bench.checks.battery.gradients import check_gradient, check_saturation
 from bench.checks.battery.lab import Lab
 from bench.checks.battery.memory import check_memory
+from bench.checks.battery.moved import check_beyond, check_moved
 from bench.checks.battery.outputs import check_outputs, usable
 from bench.checks.battery.ranges import check_range
 from bench.checks.battery.repetition import check_batch, check_mode, check_repetition
@@ -20,7 +23,6 @@ from bench.checks.battery.sources import check_key, check_order, check_sources
 from bench.checks.battery.state import StateCheck
 from bench.checks.battery.strength import check_black_box, check_large_eps, check_losses
 from bench.checks.battery.subject import Subject
-from bench.core.seeds import seed_of
 
 Check = Callable[[], "Finding | list[Finding] | None"]
 # Checks that compare answers, and the checks that must not have failed before them.
@@ -30,14 +32,24 @@ _NEEDS = {
     "jumps": ("repetition", "batch"),
     "range": ("outputs", "repetition", "batch"),
     "memory": ("repetition", "batch"),
+    "moved copies": ("repetition", "batch"),
+    "beyond eps": ("repetition", "batch"),
 }
+_MANY = 4  # the quick form attacks at a large eps if more than a quarter of the images withstand its short attack
 # Checks that are skipped if the output is not readable.
 _CHEAP = ("repetition", "batch", "mode", "ensemble", "gradient", "saturation", "rise", "jumps", "range")
 
 
 def quick(subject: Subject) -> list[Finding]:
-    """Run the checks that need no attack: about a hundred and fifty calls of the batch."""
-    return _examine(Lab(subject), full=False)
+    """Run the cheap checks, with one short attack; more of them if images withstand it.
+
+    Adaptive attacks run only if nothing fails and a check of gradients or jumps warns.
+    """
+    lab = Lab(subject, QUICK)
+    found = _examine(lab, full=False)
+    bad = any(f.status is Status.FAIL for f in found)
+    asks = any(f.status is Status.WARN and f.check in SHATTERED and f.check not in lab.excused for f in found)
+    return found + (judged(answers(subject, found, QUICK)) if asks and not bad else [])
 
 
 def battery(subject: Subject, effort: CheckEffort | None = None) -> list[Finding]:
@@ -46,7 +58,7 @@ def battery(subject: Subject, effort: CheckEffort | None = None) -> list[Finding
 
 
 def _examine(lab: Lab, *, full: bool) -> list[Finding]:
-    with drawn(lab):
+    with drawn(lab.seed, lab.batch):
         found: list[Finding] = []
         state = StateCheck(lab)
         broken = _guarded("state", state.begin)
@@ -80,10 +92,14 @@ def _checks(lab: Lab, *, full: bool) -> Iterator[tuple[str, Check]]:
     yield "weak source", look_at_sources
     yield "key", lambda: check_key(lab, attack=full)
     yield "memory", lambda: check_memory(lab, attack=full)
+    yield "family", lambda: check_family(lab)
+    yield "moved copies", lambda: check_moved(lab)
+    yield "beyond eps", lambda: check_beyond(lab)
+    if full or int((lab.right & ~lab.margin_fooled).sum()) * _MANY > len(lab.batch):
+        yield "large eps", lambda: check_large_eps(lab)
     if full:
         yield "adaptive order", lambda: check_order(lab, sources)
         yield "black-box", lambda: check_black_box(lab)
-        yield "large eps", lambda: check_large_eps(lab)
         yield "losses", lambda: check_losses(lab)
 
 
@@ -94,15 +110,6 @@ def check_ensemble(lab: Lab) -> Finding:
     what = ("the target answers with a random one of its members for each image: one call is one draw, and all other "
             "checks use the exact average of the members")  # fmt: skip
     return graded("ensemble", 1.0, what, fail=False, warn=True)
-
-
-@contextmanager
-def drawn(lab: Lab) -> Iterator[None]:
-    """Make the model's randomness follow from the seed, and restore the process's generators afterwards."""
-    device = lab.batch.images.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_of(lab.seed, "battery") % 2**63)
-        yield
 
 
 def _guarded(name: str, check: Check) -> list[Finding]:

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from bench.checks.battery.asking import ask, difference, right, rival, slope
+from bench.checks.battery.asking import apart, ask, difference, right, rival, slope, tall
 from bench.checks.battery.attacking import CheckEffort, black_box, white_box
 from bench.checks.battery.draws import edge
 from bench.checks.battery.ensemble import find_average
@@ -27,6 +27,8 @@ _LOCAL = 0.1
 _LEAST = Fraction(1, 255)
 # Random corners that a step along the gradient must beat, and the share of images on which it must.
 _RIVALS, _HELPS = 4, 0.9
+_TINY, _TINY_MOVES, _COARSEST = 2.0**-12, 3, 0.005  # moves that measure rounding, in eps
+_HALVINGS = 6  # to find where the decision changes on the way to a candidate
 
 
 @dataclass
@@ -34,12 +36,13 @@ class Lab:
     """The shared measurements of the checks.
 
     ``model`` is what a white-box adversary would attack: the target, or the exact average of its members if it answers
-    with a random member.
+    with a random member. ``excused`` names the checks whose failure is a warning because of a declared approximation.
     """
 
     subject: Subject
     effort: CheckEffort = field(default_factory=CheckEffort)
     found: dict[str, Finding] = field(default_factory=dict)
+    excused: set[str] = field(default_factory=set)
 
     def why_not(self, *checks: str) -> str:
         """Why a comparison of answers would be inconclusive, given the other findings; empty if it is conclusive."""
@@ -112,6 +115,34 @@ class Lab:
         return logits, gradient
 
     @cached_property
+    def slope_last(self) -> tuple[Tensor, Tensor]:
+        """Answers (B, K) and gradient of the margin (B, C, H, W) at :attr:`last_right`."""
+        logits, gradient, _ = slope(self.model, self.last_right, self.batch.labels, self.rivals)
+        return logits, gradient
+
+    @cached_property
+    def rounding(self) -> float:
+        """How much answers change at moves so small that only rounding can matter, as a share of the spread.
+
+        The median over the images, so that a jump somewhere is not taken for rounding; at most 0.005, because
+        no model rounds more coarsely (bfloat16 throughout a network: 0.002).
+        """
+        moves = [edge(self.seed, self.batch, f"tiny {i}", self.local, _TINY) for i in range(_TINY_MOVES)]
+        change = torch.stack([apart(self.clean, ask(self.model, x)) for x in moves]).amax(0)
+        return min(float(change.median()), _COARSEST)
+
+    @cached_property
+    def towards(self) -> Tensor:
+        """A point outside each image's ball, in the direction of the nearest image of another class."""
+        own, fresh = self.batch, self.subject.fresh
+        images = own.images if fresh is None else torch.cat([own.images, fresh.images])
+        labels = own.labels if fresh is None else torch.cat([own.labels, fresh.labels])
+        far = torch.cdist(own.images.flatten(1), images.flatten(1))
+        far = far.masked_fill(own.labels[:, None] == labels[None], torch.inf)
+        way = images[far.argmin(1)] - own.images
+        return own.images + 2 * self.local.radius * steepest(way, self.local.norm)
+
+    @cached_property
     def helped(self) -> Tensor:
         """Whether a step of eps along the gradient gains more than the best of several random steps, (B,)."""
         budget, labels = self.local, self.batch.labels
@@ -123,9 +154,28 @@ class Lab:
         return gain > best
 
     @cached_property
+    def margin_candidates(self) -> Tensor:
+        """Candidates of the gradient attack on the margin for every test image."""
+        return white_box(self.model, self.batch, self.budget, self.seed, self.effort, "margin")
+
+    @cached_property
     def margin_fooled(self) -> Tensor:
         """Correctly classified images that the gradient attack on the margin fools, (B,)."""
-        return self._fooled(white_box(self.model, self.batch, self.budget, self.seed, self.effort, "margin"))
+        return self._fooled(self.margin_candidates)
+
+    @cached_property
+    def last_right(self) -> Tensor:
+        """Where the gradient attack on the margin stops making progress: the last point before the decision changes.
+
+        For an image that is not fooled, its candidate; the shape is that of the images.
+        """
+        low = torch.where(self.margin_fooled, 0.0, 1.0)
+        high, way = torch.ones_like(low), self.margin_candidates - self.batch.images
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            fine = right(ask(self.model, self.batch.images + tall(middle) * way), self.batch.labels)
+            low, high = torch.where(fine, middle, low), torch.where(fine, high, middle)
+        return self.batch.images + tall(low) * way
 
     @cached_property
     def entropy_fooled(self) -> Tensor:
@@ -173,6 +223,7 @@ class Lab:
         more = (
             f"; it declares a backward approximation ({names[0]}), and a step along it beats random ones on {helps:.0%}"
         )
+        self.excused.add(finding.check)
         return replace(finding, status=Status.WARN, meaning=finding.meaning + more)
 
     def _gain(self, images: Tensor, labels: Tensor) -> Tensor:

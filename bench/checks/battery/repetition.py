@@ -15,6 +15,7 @@ from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
 _AGAIN = 5  # calls after the first
+_FEW = 4  # different answers in those calls, at most, of a model that draws from a small set
 _ALONE = 4  # images that are queried one by one
 # Layers that behave differently in training mode (timm names its stochastic depth DropPath).
 _TWO_FACED = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
@@ -28,17 +29,20 @@ def check_repetition(lab: Lab) -> Finding:
     target, images = lab.subject.target, lab.batch.images
     first = ask(target, images)
     worst, flips = torch.zeros(len(images), device=images.device), torch.zeros_like(lab.batch.labels, dtype=torch.bool)
+    said = [first]
     for _ in range(_AGAIN):
         again = ask(target, images)
+        said.append(again)
         worst = torch.maximum(worst, apart(first, again))
         flips |= _flipped(first, again)
     changed, total = int((worst > SAME).sum()), len(images)
     what = f"in {_AGAIN + 1} calls, {changed} of {total} images change their answer and {int(flips.sum())} their label"
-    tail = (
-        "the model is randomised or keeps state, so one call proves nothing"
-        if changed
-        else "the answers are deterministic"
-    )
+    tail = "the answers are deterministic"
+    if changed:
+        kinds = _kinds(said)
+        tail = "the model is randomised or keeps state, so one call proves nothing"
+        if kinds <= _FEW:
+            tail = f"the answers come from {kinds} or a few more, as of a random member: one call proves nothing"
     return graded("repetition", changed / total, f"{what}: {tail}", fail=changed > 0)
 
 
@@ -106,6 +110,17 @@ def _two_faced(layer: nn.Module) -> bool:
 def _first_half(lab: Lab) -> Tensor:
     images = lab.batch.images
     return ask(lab.subject.target, images)[: (len(images) + 1) // 2]
+
+
+def _kinds(said: list[Tensor]) -> int:
+    """The most different answers that any image gets."""
+    most = torch.zeros(len(said[0]), device=said[0].device)
+    for i, one in enumerate(said):
+        new = torch.ones_like(most, dtype=torch.bool)
+        for earlier in said[:i]:
+            new &= apart(earlier, one) > SAME
+        most += new
+    return int(most.max())
 
 
 def _flipped(a: Tensor, b: Tensor) -> Tensor:

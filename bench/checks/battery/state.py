@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.checks.battery.asking import SAME, apart, ask, slope
 from bench.checks.battery.draws import edge, reach, signs, uniform
@@ -11,11 +13,12 @@ from bench.checks.battery.finding import Finding, graded, passed
 from bench.checks.battery.lab import Lab
 from bench.checks.battery.traces import changed, look
 
+_FRESH = "than from a fresh copy of the model that was asked nothing before"
 _NEAR = 0.1  # in eps: distance of a neighbour; its answer must not depend on earlier queries
 
 
 class StateCheck:
-    """Answers and attributes at the start, for comparison after the other checks and attacks.
+    """Answers and attributes at the start, for comparison after the other checks and attacks, and with a fresh copy.
 
     The images themselves should not be queried before :meth:`begin`.
     """
@@ -27,6 +30,7 @@ class StateCheck:
     def begin(self) -> None:
         """Query neighbours, then the images, then the neighbours again; then other images, with gradients."""
         lab, target = self._lab, self._lab.subject.target
+        self._copy = _fresh(lab)
         near = edge(lab.seed, lab.batch, "neighbour", lab.budget, _NEAR)
         before = ask(target, near)
         self._steady = not bool((apart(before, ask(target, near)) > SAME).any())
@@ -40,15 +44,19 @@ class StateCheck:
         self._buffer()
 
     def end(self) -> Finding:
-        """Compare with the start."""
+        """Compare with the start, and with a fresh copy that sees the adversarial images first."""
         lab, target = self._lab, self._lab.subject.target
         self._note("after all the checks", self._first, ask(target, lab.batch.images))
         moved = changed(self._before, look(target))
+        if self._copy is not None:
+            self._note(_FRESH, ask(self._copy, lab.margin_candidates), ask(target, lab.margin_candidates))
+            moved = moved or changed(look(self._copy), look(target))
         weights = [name.partition(" ")[2] for name in moved if name.startswith("weight")]
         when, share = max(self._said, key=lambda pair: pair[1], default=("", 0.0))
         if share:
             held = f" ({moved[0].partition(' ')[2]} changed)" if moved else ""
-            what = f"{share:.0%} of the images get another answer {when}{held}: the model has a hidden state"
+            which = "adversarial images" if when == _FRESH else "images"
+            what = f"{share:.0%} of the {which} get another answer {when}{held}: the model has a hidden state"
             return graded("state", share, what, fail=True)
         if weights:
             what = f"{len(weights)} weights or buffers change when the model is called ({weights[0]} first)"
@@ -90,3 +98,11 @@ class StateCheck:
             there = ask(target, moved)
             shelf.copy_(moved)
             self._note("when the same memory held other images", there, target(shelf).detach().float())
+
+
+def _fresh(lab: Lab) -> nn.Module | None:
+    """The model as it was before any query; None if it can be neither loaded again nor copied."""
+    try:
+        return lab.subject.again() if lab.subject.again else copy.deepcopy(lab.subject.target)
+    except (RuntimeError, TypeError):
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -26,6 +26,8 @@ class Subject:
         base: The undefended model; None if it is the target.
         substitutes: Sources of transfer adversaries by the name of the threat.
         keyed: Whether the defense claims a key.
+        kin: Names of the substitutes that claim to be made by the defense's own method.
+        again: Loads the target once more, as it was before any query; None to copy it instead.
     """
 
     target: nn.Module
@@ -37,3 +39,5 @@ class Subject:
     base: nn.Module | None = None
     substitutes: Mapping[str, nn.Module] = field(default_factory=dict)
     keyed: bool = False
+    kin: frozenset[str] = frozenset()
+    again: Callable[[], nn.Module] | None = None
