@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -80,13 +79,6 @@ def black_box(model: nn.Module, batch: Batch, budget: Budget, seed: int, effort:
         return batch.images
     options = {"version": "custom", "attacks": ["square"], "queries": effort.queries}
     return _run("autoattack", options, model, batch, budget, seed)
-
-
-def wide(budget: Budget, images: Tensor) -> Budget:
-    """The budget of l-inf radius 0.5, at which every image can become plain grey, and its equivalent in other norms."""
-    values = images[0].numel()
-    radius = {Norm.LINF: 0.5, Norm.L2: 0.5 * values**0.5, Norm.L1: 0.5 * values}[budget.norm]
-    return Budget(budget.norm, Fraction(radius).limit_denominator(10**6))
 
 
 def _run(name: str, options: dict[str, Any], source: nn.Module, batch: Batch, budget: Budget, seed: int) -> Tensor:

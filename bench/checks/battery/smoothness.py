@@ -29,7 +29,7 @@ _USELESS = 0.3
 _HALVINGS, _LEFT = 10, 0.02
 # A remaining change up to so many times the rounding of the answers is not a jump. Where rounding is above a share of
 # the spread (float32: 1e-6, bfloat16: 2e-3), steps are so many times larger.
-_ROUNDED, _COARSE, _LARGER = 5.0, 3e-4, 4.0
+_ROUNDED, _COARSE, _LARGER = 8.0, 3e-4, 8.0
 
 
 def check_rise(lab: Lab) -> Finding:
@@ -122,7 +122,7 @@ def _follows(lab: Lab, start: Tensor, logits: Tensor, gradient: Tensor) -> Tenso
 
 
 def _gains(lab: Lab) -> Sequence[float]:
-    return [max(gain, 10 * lab.rounding) for gain in _GAINS] if lab.rounding > _COARSE else _GAINS
+    return [max(gain, _LARGER * 2 * lab.rounding) for gain in _GAINS] if lab.rounding > _COARSE else _GAINS
 
 
 def _agrees(lab: Lab, start: Tensor, gradient: Tensor, directions: int) -> Tensor:

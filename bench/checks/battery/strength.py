@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
 from bench.checks.battery.asking import ask, right
-from bench.checks.battery.attacking import white_box, wide
+from bench.checks.battery.attacking import white_box
 from bench.checks.battery.exact import more_than
 from bench.checks.battery.finding import Finding, graded, skipped
 from bench.checks.battery.lab import Lab
 from bench.checks.chance import one_sided
+from bench.core.budget import Budget, Norm
 
 # Share of images on which a query attack may succeed by luck where the gradient attack on an honest model does not.
 _LUCK = 0.02
 # Share of images that may survive at eps 0.5: a fixed number of steps misses a few, and every image can become grey.
 _STANDING = 0.05
+_WIDE = Fraction(1, 2)  # the l-inf radius at which every image can become plain grey
+_LONG = 40  # steps of the last attempt on what is left of it
 # Points by which one gradient attack may lag behind another, in addition to significance.
 _LAG = 0.1
 
@@ -48,11 +53,11 @@ def check_large_eps(lab: Lab) -> Finding:
     total = int(lab.right.sum())
     if total == 0:
         return skipped("large eps", "the target is correct on no image, so there is nothing to attack")
-    budget = wide(lab.budget, lab.batch.images)
+    budget = Budget(Norm.LINF, _WIDE)
     standing = lab.right.clone()
-    for loss in ("margin", "cross-entropy"):
+    for loss, steps in (("margin", lab.effort.steps), ("cross-entropy", lab.effort.steps), ("margin", _LONG)):
         if bool(standing.any()):
-            x = white_box(lab.model, lab.batch, budget, lab.seed, lab.effort, loss)
+            x = white_box(lab.model, lab.batch, budget, lab.seed, lab.effort, loss, steps)
             standing &= right(ask(lab.model, x), lab.batch.labels)
     count = int(standing.sum())
     what = f"at {budget.norm} {budget.radius:.3g}, where every image can become plain grey, {count} of {total} survive"
