@@ -35,6 +35,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
         *_further(metrics),
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
+        ("audit", audited(record)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
         ("cost of the attack", "\n".join(_cost(record)) or "none"),
         ("record", str(results.run(record.run_id).where)),
@@ -51,6 +52,15 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         console.print(f"warning from the attack: {text}", markup=False)
     for reason in record.ineligible_because:
         console.print(f"not eligible for the leaderboard ({reason.code}): {reason.text}", markup=False)
+
+
+def audited(record: Record) -> str:
+    """What the quick form of the audit found, and on how many images it ran."""
+    if not record.audit:
+        return "not run, because eps is 0" if record.spec.budget.eps == 0 else "not run"
+    count = {status: sum(found.status == status for found in record.audit) for status in ("fail", "warn")}
+    form = f"quick form, {record.audit_images} images" if record.audit_images else "quick form"
+    return f"{form}: {count['fail']} checks fail, {count['warn']} warn"
 
 
 def print_keys(record: KeysRecord, path: Path) -> None:

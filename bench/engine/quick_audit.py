@@ -13,6 +13,7 @@ from bench.core.errors import InputError
 from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Knowledge, Threat
 from bench.engine.shards import Reader
+from bench.engine.summarise import Looked
 from bench.engine.world import World
 from bench.store.record import Found
 
@@ -21,7 +22,7 @@ _IMAGES = 16
 _MADE_ALIKE = frozenset({Knowledge.MECHANISM, Knowledge.SIBLING})
 
 
-def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> list[Found]:
+def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> Looked:
     """Findings of the cheap checks on target and source; none if the ball has radius 0.
 
     Args:
@@ -32,11 +33,11 @@ def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> li
     """
     spec, name = world.spec, world.spec.threat.name
     if spec.budget.eps == 0:
-        return []
+        return Looked()
     drawn = [chosen[i] for i in pick(spec.seed, len(chosen), min(_IMAGES, len(chosen)), "test")]
     batch, _ = Reader(world.test_split, drawn, len(drawn)).read(0)
     if not len(batch):
-        return []
+        return Looked()
     kin = _MADE_ALIKE & threat.knows and threat.knows <= _MADE_ALIKE | {Knowledge.PRETRAINED}
     transfers = isinstance(source.model, nn.Module) and source.digest != world.target.digest
     subject = Subject(
@@ -52,7 +53,7 @@ def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> li
         again=again_of(world),
         keyed=world.defense.keyed,
     )
-    return [found_of(finding) for finding in quick(subject)]
+    return Looked([found_of(finding) for finding in quick(subject)], len(batch))
 
 
 def again_of(world: World) -> Callable[[], nn.Module]:

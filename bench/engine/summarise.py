@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from bench.checks.statistics import ConfidenceSequence, interval
 from bench.core.cost import Meter
@@ -36,6 +36,14 @@ class SourceCost:
 
     arithmetic: Arithmetic
     peak: float | None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Findings of the quick form of the audit, and on how many images it ran; none if eps is 0."""
+
+    findings: list[Found] = field(default_factory=list)
+    images: int | None = None
 
 
 def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> Metrics:
@@ -86,7 +94,7 @@ def summarise(
     source: Trained,
     about: list[str],
     adversary: AdversaryAbout,
-    audit: list[Found],
+    audit: Looked,
     population: int,
     effort: SourceCost,
     seconds: float,
@@ -95,7 +103,7 @@ def summarise(
     """The record of a run with all shards present."""
     rows = [row for shard in shards for row in shard.rows]
     metrics = metrics_of(rows, sequence_of(spec, len(rows), population))
-    against = reasons_against(spec, metrics, audit)
+    against = reasons_against(spec, metrics, audit.findings)
     said = [shard.about for shard in shards]
     digests = Digests(data=images_digest(rows), target=target.digest, source=source.digest, verdicts=rows_digest(rows))
     return Record(
@@ -111,8 +119,9 @@ def summarise(
         notes=[*_notes(spec, rows, source, about), *stopped(spec, len(rows), population)],
         warnings=list(dict.fromkeys(w for a in said for w in a["warnings"])),
         population=population,
-        audit=audit,
-        reliable=not any(found.status == "fail" for found in audit),
+        audit=audit.findings,
+        audit_images=audit.images,
+        reliable=not any(found.status == "fail" for found in audit.findings),
         digests=digests,
         cost=_cost(spec, shards, effort, seconds),
         provenance=provenance,

@@ -192,6 +192,9 @@ class Record(Sealed):
     notes: list[str] = Field(description="what a reader of the figures must know")
     warnings: list[str] = Field(description="warnings of the attacks")
     audit: list[Found] = Field(description="the cheap checks of the battery, on a few images; empty if eps is 0")
+    audit_images: int | None = Field(
+        None, ge=1, description="images on which the quick form of the audit ran; null if eps is 0, or not recorded"
+    )
     reliable: bool = Field(description="no check failed")
     population: int = Field(ge=1, description="images that a run without early stopping would judge")
     digests: Digests

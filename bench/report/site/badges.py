@@ -33,7 +33,8 @@ def _audit(record: Record) -> Badge:
         return Badge("audit: warn", "warn", f"warnings: {', '.join(odd)}")
     if not record.audit:
         return Badge("audit: none", "plain", "no checks were run")
-    return Badge("audit: pass", "good", "no cheap check found a sign that the figure overestimates the defense")
+    form = f"quick form, {record.audit_images} images" if record.audit_images else "quick form"
+    return Badge("audit: pass", "good", f"{form}: no check found a sign that the figure overestimates the defense")
 
 
 def _verification(page: RunPage) -> Badge:
