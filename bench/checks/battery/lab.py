@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from bench.checks.battery.asking import apart, ask, difference, right, rival, slope, tall
+from bench.checks.battery.asking import apart, ask, difference, right, rival, slope, spread, tall
 from bench.checks.battery.attacking import CheckEffort, black_box, white_box
 from bench.checks.battery.draws import edge
 from bench.checks.battery.ensemble import find_average
@@ -27,7 +27,7 @@ _LOCAL = 0.1
 _LEAST = Fraction(1, 255)
 # Random corners that a step along the gradient must beat, and the share of images on which it must.
 _RIVALS, _HELPS = 4, 0.9
-_TINY, _TINY_MOVES, _COARSEST = 2.0**-12, 3, 0.005  # moves that measure rounding, in eps
+_TINY, _TINY_MOVES, _COARSEST = 2.0**-10, 3, 0.005  # moves that measure rounding, in eps
 _HALVINGS = 6  # to find where the decision changes on the way to a candidate
 
 
@@ -122,14 +122,17 @@ class Lab:
 
     @cached_property
     def rounding(self) -> float:
-        """How much answers change at moves so small that only rounding can matter, as a share of the spread.
+        """How coarsely answers are rounded, as a share of the spread: float32 about 1e-6, bfloat16 2e-3.
 
-        The median over the images, so that a jump somewhere is not taken for rounding; at most 0.005, because
-        no model rounds more coarsely (bfloat16 throughout a network: 0.002).
+        The larger of two: the change at moves so small that only rounding can matter, median over the images, so that a
+        jump somewhere is not taken for rounding; and the precision of half-precision logits. At most 0.005, because no
+        model rounds more coarsely.
         """
         moves = [edge(self.seed, self.batch, f"tiny {i}", self.local, _TINY) for i in range(_TINY_MOVES)]
-        change = torch.stack([apart(self.clean, ask(self.model, x)) for x in moves]).amax(0)
-        return min(float(change.median()), _COARSEST)
+        change = torch.stack([apart(self.clean, ask(self.model, x)) for x in moves]).amax(0).median()
+        half = bool((self.clean.bfloat16().float() == self.clean).all())
+        grain = (self.clean.abs().amax(1) / spread(self.clean).clamp(min=1e-30)).median() * 2.0**-9 if half else 0.0
+        return min(max(float(change), float(grain)), _COARSEST)
 
     @cached_property
     def towards(self) -> Tensor:
