@@ -77,7 +77,8 @@ def find_average(model: nn.Module, images: Tensor) -> nn.Module | None:
 
 def _drawn(model: nn.Module, name: str, members: list[nn.Module], images: Tensor) -> list[nn.Module]:
     """The members that can answer, if every answer of the module is one of theirs and several are seen."""
-    alike = [m for m in members if _answers_like(m, *_calls(model, name, images[:2], 1)[0])]
+    once = _calls(model, name, images[:2], 1)
+    alike = [m for m in members if _answers_like(m, *once[0])] if len(once) == 1 else []
     if len(alike) < 2:
         return []
     which: set[int] = set()
