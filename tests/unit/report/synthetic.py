@@ -24,7 +24,7 @@ from bench.engine.declared import adversary_about, changed_of, recipe_of
 from bench.store.evidence import Evidence
 from bench.store.record import Cost, Digests, Found, Metrics, Provenance, Record, effective_tier, reasons_against
 from bench.store.runs import RunStore
-from bench.store.verdicts import Row, images_digest
+from bench.store.verdicts import Row, images_digest, rows_digest
 
 
 class Threat(Frozen):
@@ -266,7 +266,7 @@ def _record(spec: Spec, rows: tuple[Row, ...], own: bool, against: tuple[str, ..
         data=_data(spec.profile.dataset, rows[0].image_id, len(rows), rows),
         target=target,
         source=target if own else digest(["source", target, adversary]),
-        verdicts=digest([list(vars(row).values()) for row in rows]),  # rows_digest, many times faster
+        verdicts=rows_digest(rows),
     )
     metrics = _metrics(rows)
     reasons = reasons_against(spec, metrics, audit)
