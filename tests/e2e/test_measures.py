@@ -156,3 +156,13 @@ def test_several_attacks_on_one_model_have_two_figures(cli):
     assert found["quantized"] == (rounded[0] & rounded[1] & rounded[2]).mean()
     shown = " ".join(cli("results", "compare", *ids).out.split())
     assert f"worst case of 3 tries an image <= {100 * found['worst']:.1f}%" in shown
+
+
+def test_an_image_alone_in_its_shard_has_noise_only(cli):
+    record, rows = run(cli, "--limit", "3", "--set", "profile.shard_size=1")
+    assert record["metrics"]["controls"]["other"] is None
+    assert record["metrics"]["controls"]["noise"] is not None
+    assert "other_prediction" not in rows.columns
+    shown = " ".join(cli("results", "show", record["run_id"]).out.split())
+    assert "stay right under noise of the same size" in shown
+    assert "every verdict confirmed" in cli("results", "verify", record["run_id"]).out
