@@ -13,6 +13,7 @@ from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Threat
 from bench.core.progress import stage
 from bench.core.registry import registry
+from bench.engine.answering import AnsweringHere
 from bench.engine.judge import predict
 from bench.engine.means import Means
 from bench.engine.shards import choose
@@ -79,7 +80,7 @@ def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | 
                           f"{record.digests.target[:12]} (another machine or version trained it)")  # fmt: skip
     out.checked.append(f"target: digest {target.digest[:12]} equals that of the model made here")
     source = _source(evidence, world, out)
-    tally, remeasure = _Tally(), Remeasure(world, rows)
+    tally, remeasure = _Tally(), Remeasure(world, AnsweringHere(target.model, world.spec.profile.judge_batch), rows)
     with stage(means.progress, "judge again", len(rows), "image") as advance:
         for shard, start, part in _parts(world, rows):
             packed = images(shard) if images else None

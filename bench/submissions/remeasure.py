@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.core.nouns import Batch, Outcome, Verdict
-from bench.engine.answering import AnsweringHere
+from bench.engine.answering import Answering
 from bench.engine.further import OTHER, further
 from bench.engine.judge import decide
 from bench.engine.members import members_of, shares
@@ -24,11 +24,12 @@ class Remeasure:
 
     Args:
         world: The deployment, with models.
+        target: Its target, as it answers the judge.
         rows: All rows of the run; what none of them holds is not measured.
     """
 
-    def __init__(self, world: World, rows: Sequence[Row]) -> None:
-        self._world, self._spec = world, world.spec
+    def __init__(self, world: World, target: Answering, rows: Sequence[Row]) -> None:
+        self._spec, self._target = world.spec, target
         later = [found.name for found in fields(Row) if found.default is None]
         self.columns = [name for name in later if any(getattr(row, name) is not None for row in rows)]
         self.unchecked: set[str] = set()
@@ -46,12 +47,11 @@ class Remeasure:
             x_adv: Their candidates, (B, C, H, W).
             whole: Whether the images are all of their shard, so that each one's other image is among them.
         """
-        spec, judge_batch = self._spec, self._world.spec.profile.judge_batch
+        spec, judge_batch = self._spec, self._spec.profile.judge_batch
         more = further(spec, batch, x_adv, [row.outcome is Outcome.ERROR for row in rows])
         if not whole and more.versions.pop(OTHER, None) is not None:
             self.unchecked.add(OTHER)
-        target = AnsweringHere(self._world.target.model, judge_batch)
-        judged = decide(target, batch, x_adv, spec.budget, list(more.versions.values()))
+        judged = decide(self._target, batch, x_adv, spec.budget, list(more.versions.values()))
         got: dict[str, Sequence[Any]] = dict(more.columns(judged.more))
         if self._members:
             got[SHARE] = shares(self._members, batch, x_adv, more.valid, judge_batch)
