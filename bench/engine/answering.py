@@ -27,6 +27,9 @@ class Answering(Protocol):
     def again(self, images: Tensor, size: int, *, gradient: bool) -> Tensor:
         """Logits (n, K) of ``images``, ``size`` at a time; with ``gradient`` as if a gradient were wanted."""
 
+    def close(self) -> None:
+        """Release what the answers need."""
+
 
 class AnsweringHere:
     """A model of this process.
@@ -46,6 +49,9 @@ class AnsweringHere:
     def again(self, images: Tensor, size: int, *, gradient: bool) -> Tensor:
         """See :class:`Answering`."""
         return torch.cat([answer(self._model, part, gradient=gradient) for part in images.split(size)])
+
+    def close(self) -> None:
+        """See :class:`Answering`."""
 
 
 def predictions(logits: Tensor) -> list[int | None]:
