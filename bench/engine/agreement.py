@@ -72,6 +72,12 @@ def found_of_agreement(counts: Agreement, rows: int, audit: Sequence[Found]) -> 
                                  f"and for a gradient have the same answers{same}")  # fmt: skip
 
 
+def judged_beside_the_attack() -> Found:
+    """The finding on a run whose plug-in from outside was judged in the process of the attack."""
+    why = "code from outside was judged in the process of the attack, where it can tell the two apart (--no-isolate)"
+    return Found(check="isolation", status="fail", figure=None, meaning=why)
+
+
 def _against(counts: Agreement, rows: int, sizes: str) -> str | None:
     """What is wrong, in one sentence."""
     images, again = counts.images, counts.again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,14 +18,13 @@ from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
-from bench.engine.answering import AnsweringHere
 from bench.engine.candidates import Attacker, Candidates
 from bench.engine.declared import adversary_about
 from bench.engine.early_stop import Enough
 from bench.engine.flops import arithmetic, gives_gradient, peak
 from bench.engine.further import further
 from bench.engine.job import Job
-from bench.engine.judge import decide
+from bench.engine.judging import Judging
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.members import members_of, shares
@@ -72,6 +72,7 @@ class Evaluation:
         )
         eps_zero = spec.budget.eps == 0
         self.members = [] if eps_zero else members_of(self.target.model, spec.profile.image_shape, self.world.device)
+        self.judging = Judging(self.world, self.source, means.isolate)
         self.reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
 
     @property
@@ -92,10 +93,10 @@ class Evaluation:
         if not len(batch):
             return Shard(index, list(rows.values()), {**_about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
+        _ = self.judging.answering  # a process of its own starts while this one attacks
         tried = self.attacker.attack(batch)
         more = further(self.spec, batch, tried.images, tried.failed)
-        target = AnsweringHere(self.target.model, self.spec.profile.judge_batch)
-        judged = decide(target, batch, tried.images, self.spec.budget, list(more.versions.values()))
+        judged, agreement = self.judging.judge(index, batch, tried, list(more.versions.values()))
         columns: dict[str, list[Any]] = dict(more.columns(judged.more))
         if self.members and any(more.valid):
             columns["share"] = shares(self.members, batch, tried.images, more.valid, self.spec.profile.judge_batch)
@@ -104,7 +105,7 @@ class Evaluation:
             sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()
             own = {name: values[i] for name, values in columns.items()}
             rows[image_id] = replace(_row(image_id, labels[i], judged.verdicts[i], tried, i, sha), **own)
-        about = _about(tried)
+        about = {**_about(tried), **agreement}
         ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
@@ -186,11 +187,12 @@ def run(job: Job, means: Means) -> Run:
         return found
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     evaluation = Evaluation(job, means)
-    with folder.locked():
+    with folder.locked(), closing(evaluation.judging) as judging:
         if found := _finished(folder):  # another process ended it before this one had the lock
             return found
         work = ShardWork(spec, job.ids, means, evaluation)
         shards = _collect(evaluation, folder, means, lambda items: backend.map(work, items))
+        audit = look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen)
         record = summarise(
             spec,
             shards,
@@ -198,11 +200,17 @@ def run(job: Job, means: Means) -> Run:
             source=evaluation.source,
             about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
             adversary=adversary_about(evaluation.threat, spec.attack),
-            audit=look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen),
+            audit=[*audit, *judging.found(shards, audit)],
             population=len(evaluation.chosen),
             effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,
-            provenance=provenance(started=started, argv=list(means.argv), device=means.device, key_name=means.key_name),
+            provenance=provenance(
+                started=started,
+                argv=list(means.argv),
+                device=means.device,
+                key_name=means.key_name,
+                isolated=judging.isolated,
+            ),
         )
         rows = [row for shard in shards for row in shard.rows]
         folder.finish(record, rows)

@@ -22,6 +22,7 @@ class Means:
         home: Keyring and caches.
         device: ``cpu`` or ``cuda``.
         backend: Runs the shards.
+        isolate: Whether verdicts are made in a process of its own; None: if code from outside is in the model.
         data: Folder of the data set, if it needs one.
         weights: A file or folder of pre-trained weights; None for the hub.
         offline: Disable network access.
@@ -38,6 +39,7 @@ class Means:
     home: Home
     device: str = "cpu"
     backend: str = "local"
+    isolate: bool | None = None
     data: Path | None = None
     weights: Path | None = None
     offline: bool = False
@@ -78,6 +80,7 @@ class Means:
             home=Home.default(),
             device=resources.device,
             backend=resources.backend,
+            isolate=resources.isolate,
             data=resources.data,
             weights=resources.weights,
             offline=resources.offline,

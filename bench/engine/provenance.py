@@ -15,7 +15,9 @@ from bench.store.record import Provenance
 _PACKAGES = ("keybench", "torch", "torchvision", "timm", "peft", "pyautoattack", "robustbench", "numpy", "safetensors")
 
 
-def provenance(*, started: str, argv: list[str], device: str, key_name: str | None) -> Provenance:
+def provenance(
+    *, started: str, argv: list[str], device: str, key_name: str | None, isolated: bool | None = None
+) -> Provenance:
     """Everything about the machine and the software that is recorded."""
     commit = _git("rev-parse", "HEAD")
     return Provenance(
@@ -29,6 +31,7 @@ def provenance(*, started: str, argv: list[str], device: str, key_name: str | No
         precision="fp32",
         threads=torch.get_num_threads(),
         key_name=key_name,
+        isolated=isolated,
     )
 
 

@@ -159,6 +159,13 @@ class Resources:
     results: Annotated[Path, Flag("Folder of records.")] = Path("results")
     device: Annotated[str, Flag("Device: cpu, cuda or cuda:1.")] = "cpu"
     backend: Annotated[str, Flag("Backend that runs the shards; see `bench list backends`.")] = "local"
+    isolate: Annotated[
+        bool | None,
+        Flag(
+            "Judge in a process of its own that holds only model and images. Default: for defenses from outside; "
+            "--no-isolate never does, and makes those ineligible."
+        ),
+    ] = None
     rebuild: Annotated[bool, Flag("Rebuild a cached model with a wrong digest.")] = False
 
 

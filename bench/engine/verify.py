@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 
 from bench.core.errors import InputError
@@ -55,7 +55,8 @@ def verify(folder: RunFolder, key: Key | None, means: Means) -> Verification:
         found.append("metrics: do not follow from the verdicts")
     if len(evaluation.chosen) != record.population:
         found.append(f"population: record has {record.population} images, data and spec {len(evaluation.chosen)}")
-    again = _judged(evaluation, means)
+    with closing(evaluation.judging):
+        again = _judged(evaluation, means)
     if images_digest(again) != record.digests.data:
         found.append("data: the images differ from those that were judged")
     if len(again) != len(rows):

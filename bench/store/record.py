@@ -173,6 +173,9 @@ class Provenance(Frozen):
     precision: Literal["fp32"] = Field(description="of the verdicts")
     threads: int
     key_name: str | None = Field(description="the key's name in the defender's keyring")
+    isolated: bool | None = Field(
+        None, description="the target answered the judge in a process of its own; null if not recorded"
+    )
 
 
 class Record(Sealed):
