@@ -20,7 +20,7 @@ from bench.core.seeds import seed_of
 from bench.engine.answering import Answering, AnsweringHere
 from bench.engine.making import Making
 from bench.engine.world import World
-from bench.models.standalone import Parts, packed
+from bench.models.standalone import Makeup, packed
 
 # Packages with modules that are no plug-in's.
 _OURS = ("bench", "torch", "torchvision", "timm", "peft", "robustbench")
@@ -59,7 +59,7 @@ class AnsweringApart:
         seed: Of the orders, and of a model's own random numbers.
     """
 
-    def __init__(self, parts: Parts, rows: int, seed: int) -> None:
+    def __init__(self, parts: Makeup, rows: int, seed: int) -> None:
         self._rows, self._seed, self._sittings = rows, seed, 0
         self._line = self._started(parts)
 
@@ -111,7 +111,7 @@ class AnsweringApart:
                              "defense can load there from its files, or --no-isolate")  # fmt: skip
         return torch.frombuffer(bytearray(data), dtype=torch.float32).view(header["shape"])
 
-    def _started(self, parts: Parts) -> Connection:
+    def _started(self, parts: Makeup) -> Connection:
         here, there = socket.socketpair()
         path = os.pathsep.join(dict.fromkeys(folder for folder in sys.path if folder))
         with there:

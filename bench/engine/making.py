@@ -22,7 +22,7 @@ from bench.engine.bases import base_model, check_may_train
 from bench.engine.holders import Holder
 from bench.engine.means import Means
 from bench.engine.world import Maker
-from bench.models.standalone import Parts
+from bench.models.standalone import Makeup
 from bench.store.models import ModelCache
 from bench.training.fit import forget
 from bench.training.processes import leads, meet, together
@@ -74,12 +74,12 @@ class Making(Maker):
         made_from, folder, digest = self._files(holder)
         return Trained(self.defense.load(self._kit(holder, made_from), folder), digest, holder.note, folder)
 
-    def parts(self, holder: Holder) -> Parts:
+    def parts(self, holder: Holder) -> Makeup:
         """What another process makes the model of a holder from: its files, the start, the key."""
         if not self.defense.recipe(self.spec.profile):
-            return Parts(self.device, cast("nn.Module", self.base.model))
+            return Makeup(self.device, cast("nn.Module", self.base.model))
         _, folder, _ = self._files(holder)
-        return Parts(
+        return Makeup(
             self.device,
             None if self.defense.ready else cast("nn.Module", self.start.model),
             folder,

@@ -33,7 +33,7 @@ _PDEATHSIG = 1  # of prctl, Linux
 
 
 @dataclass(frozen=True)
-class Parts:
+class Makeup:
     """What a model is made from.
 
     Attributes:
@@ -87,7 +87,7 @@ class Parts:
         return copy.deepcopy(self.start).to(self.device)
 
 
-def packed(parts: Parts) -> bytes:
+def packed(parts: Makeup) -> bytes:
     """``parts`` as bytes, for :func:`serve`."""
     out = io.BytesIO()
     torch.save(parts, out)
@@ -109,10 +109,10 @@ def serve(descriptor: int) -> None:
         return
 
 
-def _made(data: bytes) -> nn.Module | Parts | bytes:
+def _made(data: bytes) -> nn.Module | Makeup | bytes:
     """The model; its parts for an accelerator, which a process cannot use before it forks; or what went wrong."""
     try:
-        parts: Parts = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+        parts: Makeup = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
         model = replace(parts, device="cpu").make()  # for an accelerator: its imports, once
     except Exception as error:  # a plug-in may raise anything
         return _failure(_line(error))
@@ -154,7 +154,7 @@ def _end_after(work: Callable[[], tuple[bytes, bytes]], writing: int) -> NoRetur
         os._exit(1)
 
 
-def _answered(made: nn.Module | Parts | bytes, request: dict[str, Any], data: bytes) -> tuple[bytes, bytes]:
+def _answered(made: nn.Module | Makeup | bytes, request: dict[str, Any], data: bytes) -> tuple[bytes, bytes]:
     """The logits of one request, or what went wrong in one line."""
     if isinstance(made, bytes):
         return made, b""
@@ -162,7 +162,7 @@ def _answered(made: nn.Module | Parts | bytes, request: dict[str, Any], data: by
     torch.manual_seed(request["seed"])
     images = torch.frombuffer(bytearray(data), dtype=torch.float32).view(request["shape"])
     try:
-        model, device = (made.make(), made.device) if isinstance(made, Parts) else (made, "cpu")
+        model, device = (made.make(), made.device) if isinstance(made, Makeup) else (made, "cpu")
         logits = _logits(model, images.to(device), request).cpu().contiguous()
     except Exception as error:  # a plug-in may raise anything
         return _failure(_line(error)), b""
