@@ -58,7 +58,8 @@ def compare(
         asking: Whom to ask.
     """
     out = Agreement()
-    usable = torch.where(candidates.isfinite(), candidates, batch.images)
+    finite = candidates.flatten(1).isfinite().all(1).view(-1, 1, 1, 1)
+    usable = torch.where(finite, candidates, batch.images)  # as the judge
     images, logits = torch.cat([batch.images, usable]), torch.cat([judged.clean, judged.adversarial])
     order = torch.randperm(len(images), generator=asking.generator)
     picked = order[: asking.rows + asking.rows // 2].to(images.device)

@@ -96,7 +96,7 @@ def packed(parts: Makeup) -> bytes:
 
 def serve(descriptor: int) -> None:
     """Answer requests on a socket until it is closed: first the parts of the model, then images."""
-    end_with_parent()
+    _end_with_parent()
     line = Connection(descriptor)
     torch.set_num_threads(1)  # a fork does not inherit threads
     try:
@@ -119,8 +119,8 @@ def _made(data: bytes) -> nn.Module | Makeup | bytes:
     return model if parts.device == "cpu" else parts
 
 
-def end_with_parent() -> None:
-    """End this process when its parent ends (Linux; elsewhere it ends when it next waits for its parent)."""
+def _end_with_parent() -> None:
+    """End this process when its parent ends, without a thread: it forks. Not on Linux: when it next hears from it."""
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
@@ -145,7 +145,7 @@ def _forked(work: Callable[[], tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
 
 def _end_after(work: Callable[[], tuple[bytes, bytes]], writing: int) -> NoReturn:
     try:
-        end_with_parent()
+        _end_with_parent()
         header, data = work()
         with os.fdopen(writing, "wb") as stream:
             stream.write(header + b"\n" + data)
