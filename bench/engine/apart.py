@@ -27,15 +27,15 @@ _OURS = ("bench", "torch", "torchvision", "timm", "peft", "robustbench")
 _ENTRY = "from bench.models.standalone import serve; serve({})"
 
 
-def answering_of(world: World, isolate: bool) -> Answering:
+def answering_of(world: World, isolate: bool | None) -> Answering:
     """The deployed model as the judge asks it; ``close`` it afterwards.
 
     Args:
         world: The deployment, with models.
-        isolate: Whether in a process of its own.
+        isolate: Whether in a process of its own; None: if code from outside is in the model.
     """
     rows, maker = world.spec.profile.judge_batch, cast("Making", world.maker)
-    if isolate:
+    if from_outside(world) if isolate is None else isolate:
         return AnsweringApart(maker.parts(world.holders.target()), rows, world.spec.seed)
     return AnsweringHere(world.target.model, rows)
 

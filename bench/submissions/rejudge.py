@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -13,7 +14,8 @@ from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Threat
 from bench.core.progress import stage
 from bench.core.registry import registry
-from bench.engine.answering import AnsweringHere
+from bench.engine.answering import predictions
+from bench.engine.apart import answering_of
 from bench.engine.judge import predict
 from bench.engine.means import Means
 from bench.engine.shards import choose
@@ -80,8 +82,9 @@ def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | 
                           f"{record.digests.target[:12]} (another machine or version trained it)")  # fmt: skip
     out.checked.append(f"target: digest {target.digest[:12]} equals that of the model made here")
     source = _source(evidence, world, out)
-    tally, remeasure = _Tally(), Remeasure(world, AnsweringHere(target.model, world.spec.profile.judge_batch), rows)
-    with stage(means.progress, "judge again", len(rows), "image") as advance:
+    answering = answering_of(world, means.isolate)
+    tally, remeasure = _Tally(), Remeasure(world, answering, rows)
+    with closing(answering), stage(means.progress, "judge again", len(rows), "image") as advance:
         for shard, start, part in _parts(world, rows):
             packed = images(shard) if images else None
             _compare(world, rows, positions, start, part, packed, source, tally, remeasure)
@@ -179,7 +182,7 @@ def _compare_some(
                     f"{row.image_id}: the source predicts {got}, the record says {row.source_prediction}"
                 )
     if attacked is None:
-        for row, got in zip(rows, predict(world.target.model, batch.images, rows_of), strict=True):
+        for row, got in zip(rows, predictions(remeasure.target.answers([batch.images])[0]), strict=True):
             if got != row.clean_prediction:
                 tally.clean.append(f"{row.image_id}: clean prediction {got}, the record says {row.clean_prediction}")
     else:

@@ -29,7 +29,7 @@ class Remeasure:
     """
 
     def __init__(self, world: World, target: Answering, rows: Sequence[Row]) -> None:
-        self._spec, self._target = world.spec, target
+        self._spec, self.target = world.spec, target
         later = [found.name for found in fields(Row) if found.default is None]
         self.columns = [name for name in later if any(getattr(row, name) is not None for row in rows)]
         self.unchecked: set[str] = set()
@@ -51,7 +51,7 @@ class Remeasure:
         more = further(spec, batch, x_adv, [row.outcome is Outcome.ERROR for row in rows])
         if not whole and more.versions.pop(OTHER, None) is not None:
             self.unchecked.add(OTHER)
-        judged = decide(self._target, batch, x_adv, spec.budget, list(more.versions.values()))
+        judged = decide(self.target, batch, x_adv, spec.budget, list(more.versions.values()))
         got: dict[str, Sequence[Any]] = dict(more.columns(judged.more))
         if self._members:
             got[SHARE] = shares(self._members, batch, x_adv, more.valid, judge_batch)
