@@ -13,7 +13,7 @@ WHOLE = pytest.mark.slow
 
 def record_of(cli, defense, *words, threat="white-box", attack=APGD):
     done = cli("run", "--defense", defense, "--threat", threat, *attack, *SMALL, *words)
-    assert done.code == 0, done.err
+    assert done.code in (0, 1), done.err  # 1: unreliable
     return json.loads(done.out)
 
 
