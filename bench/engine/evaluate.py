@@ -192,7 +192,7 @@ def run(job: Job, means: Means) -> Run:
             return found
         work = ShardWork(spec, job.ids, means, evaluation)
         shards = _collect(evaluation, folder, means, lambda items: backend.map(work, items))
-        audit = look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen)
+        looked = look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen)
         record = summarise(
             spec,
             shards,
@@ -200,7 +200,7 @@ def run(job: Job, means: Means) -> Run:
             source=evaluation.source,
             about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
             adversary=adversary_about(evaluation.threat, spec.attack),
-            audit=[*audit, *judging.found(shards, audit)],
+            audit=replace(looked, findings=[*looked.findings, *judging.found(shards, looked.findings)]),
             population=len(evaluation.chosen),
             effort=evaluation.effort(shards),
             seconds=time.monotonic() - clock,
