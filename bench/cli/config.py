@@ -10,6 +10,7 @@ import typer
 
 from bench.core.errors import InputError
 from bench.core.names import suggestion
+from bench.core.yaml_text import parse_yaml, read_yaml
 
 _SETTINGS = "bench.settings"  # of the config file, in the context of a command
 
@@ -18,18 +19,11 @@ def load_config(context: typer.Context, path: str | None) -> str | None:
     """Use the values of a YAML file as the defaults of the command's flags.
 
     Raises:
-        InputError: if there is no such file, it is not a mapping, or has a flag that the command does not have.
+        InputError: if there is no such file, it is not a mapping of plain data, or has an unknown flag.
     """
     if path is None:
         return None
-    import yaml
-
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"config {path!r} cannot be read: {(error.strerror or '').lower()}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"config {path!r} is not readable YAML: {' '.join(str(error).split())}") from None
+    data = read_yaml(Path(path), f"config {path!r}")
     if not isinstance(data, dict):
         raise InputError(
             f"config {path!r} holds {type(data).__name__}; expected flags and values, e.g. defense: key-lora"
@@ -53,19 +47,14 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """``["attack.steps=10"]`` to ``{"attack.steps": 10}``; values are YAML.
 
     Raises:
-        InputError: if a pair has no ``=``, or its value is not YAML.
+        InputError: if a pair has no ``=``, or its value is not plain YAML.
     """
-    import yaml
-
     out: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"setting {pair!r} is not SECTION.NAME=VALUE; expected e.g. attack.steps=10")
-        try:
-            out[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"setting {pair!r} has a value that is not YAML") from None
+        out[name.strip()] = parse_yaml(value, f"setting {pair[:80]!r}")
     return out
 
 

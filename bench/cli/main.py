@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,14 +15,15 @@ from bench import __version__
 from bench.cli import keys, leaderboard, listing, results
 from bench.cli.audit import audit
 from bench.cli.doctor import doctor
+from bench.cli.ending import ending
 from bench.cli.key_study import key_study
 from bench.cli.ladder import ladder
 from bench.cli.perf import perf
 from bench.cli.plan import plan
 from bench.cli.reproduce import reproduce
 from bench.cli.run import run
+from bench.cli.streams import flush_streams, open_streams
 from bench.cli.train import train
-from bench.core.errors import BenchError
 
 app = typer.Typer(
     name="bench",
@@ -66,24 +68,32 @@ def root(
 
 def main() -> None:
     """Entry point of the command."""
+    open_streams()
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # from torch, about itself
+    code, text, outside = 0, "", False
     try:
-        code = app(prog_name="bench", standalone_mode=False)
-    except (BenchError, typer.TyperException) as error:
+        code = app(prog_name="bench", standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except Exception as error:
         if os.environ.get("BENCH_DEBUG"):
             traceback.print_exc()
-        text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        found = ending(error)
+        if found is None:
+            raise  # a defect of this program
+        (code, text), outside = found, isinstance(error, OSError)
+    if why := flush_streams():
+        code, text = code or 2, why if outside or not text else text
+    _say(text)
+    if code == 130:
+        print("bench: stopped; run the same command again to resume", file=sys.stderr, flush=True)
+        os._exit(code)  # threads may be running a model; shutting down the interpreter under them can abort it
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # of standard error itself
         if text.startswith("Usage:"):  # the help, of `bench` or of a group without a command
             print(text, file=sys.stderr)
         elif text.strip():
             print(f"bench: {' '.join(text.split())}", file=sys.stderr)
-        code = error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    except BrokenPipeError:
-        code = 1
-    if code == 130:
-        print("bench: stopped; run the same command again to resume", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(code)  # threads may be running a model; shutting down the interpreter under them can abort it
-    sys.exit(code or 0)

@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from bench.core.budget import Budget, Norm, parse_eps
@@ -16,6 +15,7 @@ from bench.core.errors import InputError, UnknownNameError
 from bench.core.frozen import Frozen, unset
 from bench.core.names import suggestion
 from bench.core.preprocessing import CropMode, Interpolation, Preprocessing, preset
+from bench.core.yaml_text import parse_yaml, read_yaml
 
 
 class Augmentation(Frozen):
@@ -127,15 +127,13 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
             raise UnknownNameError(
                 f"profile file {name!r} does not exist; expected a YAML file or one of {profile_names()}"
             )
-        text = path.read_text(encoding="utf-8")
+        data = read_yaml(path, f"profile {name!r}")
     elif name in profile_names():
-        text = (resources.files("bench") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+        data = copy.deepcopy(_packaged(name))
     else:
         raise UnknownNameError(f"unknown profile {name!r}{suggestion(name, profile_names())}")
-    try:
-        data = copy.deepcopy(_parsed(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"profile {name!r} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"profile {name!r} holds {type(data).__name__}; expected a mapping, as in bench/profiles")
     for dotted, value in (overrides or {}).items():
         _assign(data, dotted, value)
     _expand(data)
@@ -146,9 +144,10 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
 
 
 @cache
-def _parsed(text: str) -> Any:
+def _packaged(name: str) -> Any:
     """YAML is slow to parse, and a suite asks for the same profile hundreds of times."""
-    return yaml.safe_load(text)
+    text = (resources.files("bench") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+    return parse_yaml(text, f"profile {name!r}")
 
 
 def first_problem(error: ValidationError) -> str:

@@ -38,6 +38,8 @@ def read_ids(name: str) -> tuple[str, ...]:
     Raises:
         InputError: if there is no such list or file, it is empty, or an id appears twice.
     """
+    if not _is_text(name):
+        raise InputError(f"id list {name!r} has a name that is not UTF-8, which a record cannot hold; rename it")
     path = _robustbench_list() if name == ROBUSTBENCH else Path(name)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -51,7 +53,7 @@ def read_ids(name: str) -> tuple[str, ...]:
         raise InputError(f"id list {name!r} is empty; expected one image id per line")
     if len(set(ids)) != len(ids):
         twice = Counter(ids).most_common(1)[0][0]
-        raise InputError(f"id list {name!r} has {twice!r} twice; expected every image once")
+        raise InputError(f"id list {name!r} has {twice[:80]!r} twice; expected every image once")
     return ids
 
 
@@ -65,10 +67,17 @@ def positions(ids: Sequence[str], wanted: Sequence[str]) -> list[int]:
     missing = [image_id for image_id in wanted if image_id not in at]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first is {missing[0]!r}; expected "
+            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first is {missing[0][:80]!r}; expected "
             f"ids such as {ids[0]!r}"
         )
     return [at[image_id] for image_id in wanted]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _stem(line: str) -> str:

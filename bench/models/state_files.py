@@ -25,6 +25,8 @@ _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the o
 _WRAPPERS = ("module.", "_orig_mod.")  # from torch's data parallelism and torch.compile
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _AGAIN = "download it again"
+_SHOWN = 80  # characters of a name in an error
+_HEADER = 100_000_000  # bytes of a safetensors header, as that format allows
 
 
 def expect_digest(path: Path, expected: str) -> str:
@@ -59,6 +61,7 @@ def check_file(path: Path) -> None:
     if head.startswith(_ZIP):
         if not zipfile.is_zipfile(path):
             raise InputError(f"{path} is cut short: a torch file without its end; {_AGAIN}")
+        _check_zip(path)
     elif _is_safetensors(head, path):
         _check_safetensors(path)
     elif not head.startswith(_PICKLE):
@@ -82,16 +85,29 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path} is a damaged safetensors file ({one_line(error)}); {_AGAIN}") from error
     else:
         content = _read_torch(path)
-    while isinstance(content, Mapping):
-        key = next((k for k in _CONTAINERS if isinstance(content.get(k), Mapping)), None)
-        if key is None:
-            break
-        content = content[key]
+    for _ in _CONTAINERS:  # a dictionary may contain itself
+        key = next(
+            (k for k in _CONTAINERS if isinstance(content, Mapping) and isinstance(content.get(k), Mapping)), None
+        )
+        content = content if key is None else content[key]
     return _unwrapped(_tensors(content, path))
 
 
 def _is_safetensors(head: bytes, path: Path) -> bool:
     return head[8:9] == b"{" or (path.suffix == ".safetensors" and not head.startswith(_PICKLE))
+
+
+def _check_zip(path: Path) -> None:
+    """Check that a torch file holds what it says uncompressed, as torch writes it, before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # zipfile raises various exceptions for a damaged file
+        raise InputError(f"{path} is a damaged torch file ({one_line(error)[:120]}); {_AGAIN}") from None
+    size, packed = path.stat().st_size, next((e for e in entries if e.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None or sum(entry.file_size for entry in entries) > size:
+        raise InputError(f"{path} is compressed, or unpacks to more than its {size} bytes; expected a file as "
+                         "torch.save writes it")  # fmt: skip
 
 
 def _check_safetensors(path: Path) -> None:
@@ -100,10 +116,12 @@ def _check_safetensors(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
             raise InputError(f"{path} is cut short: {size} bytes, its header alone needs {8 + length}; {_AGAIN}")
+        if length > _HEADER:
+            raise InputError(f"{path} has a header of {length} bytes; expected at most {_HEADER}")
         try:
             header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            ends = [int(entry["data_offsets"][1] + 0) for key, entry in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
             raise InputError(f"{path} is a safetensors file with an unreadable header; {_AGAIN}") from None
     whole = 8 + length + max(ends, default=0)
     if size < whole:
@@ -153,13 +171,32 @@ def _first_global(path: Path) -> str | None:
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds a {type(content).__name__}, expected tensors by name (a state_dict)")
-    odd = next((k for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))), None)
-    if odd is not None:
-        kind = type(content[odd]).__name__
-        raise InputError(f"{path} holds a {kind} under {odd!r}, expected tensors by name (a state_dict)")
+    for name, value in content.items():
+        if not (isinstance(name, str) and isinstance(value, Tensor)):
+            where = repr(name[:_SHOWN]) if isinstance(name, str) else f"a {type(name).__name__}"
+            raise InputError(
+                f"{path} holds a {type(value).__name__} under {where}, expected tensors by name (a state_dict)"
+            )
+        if kind := _unusual(value):
+            raise InputError(
+                f"{path} holds a {kind} tensor under {name[:_SHOWN]!r}, expected plain tensors with values"
+            )
     if not content:
         raise InputError(f"{path} holds no tensors, expected weights")
     return dict(content)
+
+
+def _unusual(tensor: Tensor) -> str | None:
+    """In which way a tensor is not a plain one with all its values in the file."""
+    if tensor.device.type != "cpu":
+        return tensor.device.type
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+    if tensor.is_quantized or tensor.is_complex():
+        return "quantized" if tensor.is_quantized else "complex"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "repeated"
+    return None
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:

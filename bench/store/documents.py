@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,9 @@ from bench.core.frozen import Sealed
 from bench.core.profile import first_problem
 from bench.store.files import write_whole
 from bench.store.seals import BLANK, FIELD, document_damage, seal_document
+
+# Bytes of paths that are not UTF-8, as Python holds them; documents show them as \xff.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -88,4 +92,5 @@ def _file(document: BaseModel) -> bytes:
 
 
 def _text(data: Any) -> bytes:
-    return (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return _NO_TEXT.sub(lambda byte: f"\\\\x{ord(byte[0]) & 0xFF:02x}", text).encode()

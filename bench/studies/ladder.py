@@ -9,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from bench.checks.tiers import place, tier_of
@@ -22,6 +21,7 @@ from bench.core.plugins import Knowledge
 from bench.core.profile import first_problem
 from bench.core.registry import registry
 from bench.core.spec import PluginSpec
+from bench.core.yaml_text import parse_yaml, read_yaml
 from bench.engine.evaluate import run
 from bench.engine.means import Means
 from bench.engine.request import Request
@@ -67,11 +67,10 @@ def load_ladder(name: str) -> Ladder:
         )
     if not given and name not in known:
         raise UnknownNameError(f"unknown ladder {name!r}{suggestion(name, known)}")
-    text = (Path(name) if given else folder / f"{name}.yaml").read_text(encoding="utf-8")
+    what = f"ladder {name!r}"
+    data = read_yaml(Path(name), what) if given else parse_yaml((folder / f"{name}.yaml").read_bytes(), what)
     try:
-        return Ladder.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"ladder {name!r} is not readable YAML: {' '.join(str(error).split())}") from None
+        return Ladder.model_validate(data)
     except ValidationError as error:
         raise InputError(f"ladder {name!r}: {first_problem(error)}") from None
 

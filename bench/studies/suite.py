@@ -7,14 +7,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.core.errors import InputError, UnknownNameError
 from bench.core.names import suggestion
 from bench.core.registry import registry
+from bench.core.yaml_text import read_yaml
 from bench.engine.request import Request, Resources, make_request, names_of
 
 _SUITE = {"suite", "summary", "common", "rows", "stands_for", "columns", "skip"}
+_PARTS: dict[str, tuple[type, ...]] = {
+    "common": (object,), "rows": (str,), "columns": (dict, type(None)), "skip": (list, type(None)),
+    "stands_for": (str,),
+}  # fmt: skip
 # Flags of `bench run` that set the environment, not the run itself.
 _NOT_ASKED = names_of(Resources) - names_of(Request) | {"json", "keys"}
 
@@ -74,6 +77,7 @@ def load_suite(
         return [SuiteRun(path.stem, "", _request(data, path))]
     if unknown := sorted(set(data) - _SUITE):
         raise InputError(f"suite {path} sets {unknown[0]!r}{suggestion(unknown[0], _SUITE)}")
+    _check_suite(data, path)
     columns, skip = data.get("columns") or {"": {}}, data.get("skip") or {}
     rows, stands_for = data.get("rows") or {}, data.get("stands_for") or {}
     for name, given in (("skip", skip), ("stands_for", stands_for)):
@@ -92,6 +96,18 @@ def load_suite(
     if not runs:
         raise InputError(f"suite {path} has no runs; expected rows, and columns that they do not all skip")
     return runs
+
+
+def _check_suite(data: dict[str, Any], path: Path) -> None:
+    """Check the kinds of a suite's parts; an empty part counts as none."""
+    for name, inner in _PARTS.items():
+        part = data.get(name)
+        if not isinstance(part or {}, dict):
+            raise InputError(f"suite {path}: {name} holds {type(part).__name__}; expected a mapping")
+        for key, value in (part or {}).items():
+            if not isinstance(value, inner):
+                kinds = " or ".join(kind.__name__ for kind in inner if kind is not type(None))
+                raise InputError(f"suite {path}: {name}.{key} holds {type(value).__name__}; expected {kinds}")
 
 
 def _devices(run: SuiteRun, flags: dict[str, Any], keys: int | None, path: Path) -> list[SuiteRun]:
@@ -134,12 +150,7 @@ def _merged(flags: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"config {str(path)!r} cannot be read: {(error.strerror or '').lower()}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {str(path)!r} is not readable YAML: {' '.join(str(error).split())}") from None
+    data = read_yaml(path, f"config {str(path)!r}")
     if not isinstance(data, dict):
         raise InputError(f"config {str(path)!r} holds {type(data).__name__}; expected flags, e.g. defense: key-lora")
     return data
