@@ -67,8 +67,8 @@ def positions(ids: Sequence[str], wanted: Sequence[str]) -> list[int]:
     missing = [image_id for image_id in wanted if image_id not in at]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first is {missing[0][:80]!r}; expected "
-            f"ids such as {ids[0]!r}"
+            f"{len(missing)} of {len(wanted)} wanted images are not in the data, the first is {missing[0][:80]!r}; "
+            f"expected ids such as {ids[0]!r}"
         )
     return [at[image_id] for image_id in wanted]
 

@@ -12,15 +12,20 @@ from pathlib import Path
 SUFFIX = ".part"
 
 
-def new_part(path: Path) -> tuple[int, str]:
+def new_part(path: Path, *, swept: bool = False) -> tuple[int, str]:
     """Handle and name of a new file ``.NAME.*.part`` next to ``path``; leftovers in its folder are removed first.
 
     The file is locked until the handle is closed: then :func:`sweep` may remove it.
 
+    Args:
+        path: The final place.
+        swept: The folder has been swept; for many files in one folder.
+
     Raises:
         OSError: if the folder cannot be written.
     """
-    sweep(path.parent)
+    if not swept:
+        sweep(path.parent)
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
         if _held(handle, name):

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.core.errors import BenchError, StorageError
+from bench.core.temporary import new_part_folder
 from bench.engine.means import Means
 from bench.engine.verify import Verification
 from bench.store.confirmations import write_confirmation
@@ -181,7 +182,7 @@ def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore) -
     """All of the folder, or nothing of it."""
     try:
         into.root.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{evidence.record.run_id}.", suffix=".part", dir=into.root))
+        handle, part = new_part_folder(there.path)
     except OSError as error:
         raise StorageError(f"cannot write {into.root}: {error.strerror}; expected a writable folder") from error
     try:
@@ -195,6 +196,7 @@ def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore) -
         raise StorageError(f"cannot write {there.path}: {error.strerror}; expected a writable folder") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        os.close(handle)
 
 
 def _write_gallery(folder: Path, part: Path) -> None:

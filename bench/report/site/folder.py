@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from bench.core.errors import StorageError
+from bench.core.temporary import new_part, sweep
 
 MANIFEST = ".generated"
 KEPT = "README.md"  # not generated
@@ -25,6 +25,8 @@ def write_site(out: Path, files: Mapping[str, bytes]) -> list[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         old = _generated(out)
+        for folder in {out, *((out / name).parent for name in files)}:
+            sweep(folder)
         # The manifest lists old and new files during the change, so that an interrupted build leaves no orphans.
         _write(out / MANIFEST, _manifest({*old, *files}))
         for name, data in files.items():
@@ -79,14 +81,15 @@ def _write(path: Path, data: bytes) -> None:
     if not path.is_symlink() and path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = new_part(path, swept=True)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(name, 0o644)
-        if path.name != MANIFEST:
-            path.unlink(missing_ok=True)  # a rename over a file waits for the disk on ext4: 3,000 of them for 12 s
-        os.replace(name, path)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            if path.name != MANIFEST:
+                path.unlink(missing_ok=True)  # a rename over a file waits for the disk on ext4: 3,000 of them for 12 s
+            os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
