@@ -6,11 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
+from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError
+from bench.store.audits import AuditRecord, AuditSpec, read_audit, write_audit
+from bench.store.candidates import CandidateStore, Made
 from bench.store.confirmations import write_confirmation
 from bench.store.documents import document_line, document_text, read_document, write_document
 from bench.store.galleries import read_gallery
+from bench.store.keystudies import KeyStudyRecord, KeyStudySpec, SiblingPair, read_keystudy, write_keystudy
 from bench.store.ladders import LadderRecord, Tier, read_ladders, write_ladder
 from bench.store.published import Contents
 from bench.store.record import read_record
@@ -91,6 +96,26 @@ def keys(folder: Path) -> Path:
     ))  # fmt: skip
 
 
+def audit(folder: Path) -> Path:
+    record = read_record(folder / "record.json")
+    spec = AuditSpec(profile=record.spec.profile, defense=record.spec.defense, budget=record.spec.budget, seed=0,
+                     images=8, key=None, version=1)  # fmt: skip
+    return write_audit(folder.parent, AuditRecord(
+        audit_id=spec.audit_id, spec=spec, reliable=True, findings=[], answers=[], notes=["careful"], target="a" * 64,
+        sources={"adaptive": "b" * 64}, image_ids=["digits-1"], seconds=1, provenance=record.provenance))  # fmt: skip
+
+
+def key_study(folder: Path) -> Path:
+    record = read_record(folder / "record.json")
+    spec = KeyStudySpec(run=record.spec, devices=2, wrong_keys=1, draws=1, guesses=1, substitute_attacks=[], version=1)
+    pairs = [SiblingPair(compromised=i, judged=j, run_id=folder.name, robust_accuracy=0.5, interval=(0, 1),
+                         clean_accuracy=1) for i in (0, 1) for j in (0, 1)]  # fmt: skip
+    return write_keystudy(folder.parent, KeyStudyRecord(
+        study_id=spec.study_id, spec=spec, images=24, models=[], cosines=[], first_layers=[], matrix=pairs,
+        substitutes=[], distance=[], keys=None, estimation=[], notes=[], seconds=1, provenance=record.provenance,
+    ))  # fmt: skip
+
+
 def contents(folder: Path) -> Path:
     about = Contents(name="mine", runs=1, images=24, files={"records.jsonl": "0" * 64})
     return write_document(folder.parent / "published" / "mine" / "manifest.json", about)
@@ -101,6 +126,8 @@ def contents(folder: Path) -> Path:
     ("make", "read"),
     [
         (ladder, lambda path: read_ladders(path.parents[1])),
+        (audit, read_audit),
+        (key_study, read_keystudy),
         (keys, lambda path: read_document(path, KeysRecord, "keys")),
         (contents, lambda path: read_document(path, Contents, "manifest")),
     ],
@@ -150,3 +177,15 @@ def test_a_shard_of_another_place_or_other_images_is_not_taken(tmp_path):
         with pytest.raises(CorruptArtifactError, match="holds 24 verdicts on other images"):
             one.shard(0, images)
     assert one.shard(0, IMAGES) is not None
+
+
+def test_parts_of_the_cost_keep_their_order(tmp_path):
+    """A resumed run names its attacks in the order in which they ran."""
+    run = RunStore(tmp_path).run("0" * 16)
+    meters = {"square": {"forwards": 1}, "apgd-t": {"forwards": 2}, "fab-t": {"forwards": 3}}
+    run.write_shard(0, honest_rows(), {"meters": [meters], "seconds": 0.0, "reused": False, "warnings": []})
+    _, about = run.shard(0, IMAGES)
+    assert list(about["meters"][0]) == ["square", "apgd-t", "fab-t"]
+    made = Made(torch.rand(1, 1, 2, 2), torch.zeros(1, dtype=torch.bool), (), {n: Meter(1) for n in meters})
+    CandidateStore(tmp_path).write("ab" * 32, made)
+    assert list(CandidateStore(tmp_path).read("ab" * 32).meters) == ["square", "apgd-t", "fab-t"]
