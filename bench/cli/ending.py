@@ -33,6 +33,8 @@ def ending(error: BaseException) -> tuple[int, str] | None:
         isinstance(error, RuntimeError | ImportError | OSError) and _MEMORY.search(said)
     ):
         return 2, f"memory or another limit of this process is used up ({said or 'no memory'}); expected more of it"
+    if isinstance(error, RecursionError):
+        return 2, "something in the input is nested too deep; expected files as this program and its sources write them"
     if isinstance(error, UnicodeEncodeError):
         return 2, f"a name or text is not UTF-8 ({said}); expected names in UTF-8"
     return None

@@ -13,6 +13,7 @@ from bench.store.files import write_new
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(r"([0-9a-f]{64})(?: ([0-9a-f]{8}))?\n?", re.ASCII)  # the key, and its check digits
+_MOST = 100  # bytes of a key file that are read
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 
@@ -60,7 +61,12 @@ class Keyring:
         if mode & _OTHERS:
             raise KeyringError(f"key file {path} has mode {mode:04o}, so others can read it; expected 0600: "
                                f"make a new key, or `chmod 600` it if it was not exposed")  # fmt: skip
-        found = _LINE.fullmatch(path.read_bytes().decode("latin-1"))
+        try:
+            with path.open("rb") as file:
+                text = file.read(_MOST).decode("latin-1")
+        except OSError as error:
+            raise KeyringError(f"key file {path} cannot be read: {error.strerror}") from None
+        found = _LINE.fullmatch(text)
         if found is None:
             raise KeyringError(
                 f"key file {path} is not 64 hexadecimal digits and 8 check digits; expected what `bench key new` writes"
