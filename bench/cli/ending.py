@@ -12,6 +12,7 @@ from bench.core.errors import BenchError
 _MEMORY = re.compile(
     r"alloc|out of memory|not enough memory|new thread|failed to map segment|resource temporarily", re.I
 )
+_LIMITED = (RuntimeError, ImportError, OSError)
 
 
 def ending(error: BaseException) -> tuple[int, str] | None:
@@ -20,21 +21,20 @@ def ending(error: BaseException) -> tuple[int, str] | None:
     Args:
         error: What a command raised.
     """
-    if isinstance(error, BenchError | typer.TyperException):
-        text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        return error.exit_code, text
-    if isinstance(error, BrokenPipeError):
-        return 1, ""
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return 2, f"{where}{error.strerror.lower()}"
     said = " ".join(str(error).split())[:200]
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | ImportError | OSError) and _MEMORY.search(said)
-    ):
-        return 2, f"memory or another limit of this process is used up ({said or 'no memory'}); expected more of it"
-    if isinstance(error, RecursionError):
-        return 2, "something in the input is nested too deep; expected files as this program and its sources write them"
-    if isinstance(error, UnicodeEncodeError):
-        return 2, f"a name or text is not UTF-8 ({said}); expected names in UTF-8"
-    return None
+    found: tuple[int, str] | None = None
+    if isinstance(error, BenchError):
+        found = error.exit_code, str(error)
+    elif isinstance(error, typer.TyperException):
+        found = error.exit_code, error.format_message()
+    elif isinstance(error, BrokenPipeError):
+        found = 1, ""
+    elif isinstance(error, OSError) and error.strerror:
+        found = 2, (f"{error.filename}: " if error.filename else "") + error.strerror.lower()
+    elif isinstance(error, MemoryError) or (isinstance(error, _LIMITED) and _MEMORY.search(said)):
+        found = 2, f"memory or another limit of this process is used up ({said or 'no memory'}); expected more of it"
+    elif isinstance(error, RecursionError):
+        found = 2, "something in the input is nested too deep; expected files as programs write them"
+    elif isinstance(error, UnicodeEncodeError):
+        found = 2, f"a name or text is not UTF-8 ({said}); expected names in UTF-8"
+    return found
