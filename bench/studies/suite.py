@@ -75,13 +75,13 @@ def load_suite(
     data = _mapping(path)
     if "suite" not in data:
         return [SuiteRun(path.stem, "", _request(data, path))]
-    if unknown := sorted(set(data) - _SUITE):
+    if unknown := sorted(map(str, set(data) - _SUITE)):
         raise InputError(f"suite {path} sets {unknown[0]!r}{suggestion(unknown[0], _SUITE)}")
     _check_suite(data, path)
     columns, skip = data.get("columns") or {"": {}}, data.get("skip") or {}
     rows, stands_for = data.get("rows") or {}, data.get("stands_for") or {}
     for name, given in (("skip", skip), ("stands_for", stands_for)):
-        if unknown := sorted(set(given) - set(rows)):
+        if unknown := sorted(map(str, set(given) - set(rows))):
             raise InputError(f"suite {path}: {name} names row {unknown[0]!r}{suggestion(unknown[0], rows)}")
     runs = []
     for row, file in rows.items():

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import Done
+
 ENTRY = [sys.executable, "-W", "ignore", "-m", "bench"]
 RUN = [
     "run",
@@ -39,7 +41,13 @@ def one_line(done: subprocess.CompletedProcess[bytes]) -> str:
     return line
 
 
-@pytest.mark.parametrize("argv", [["list"], ["list", "--json"], ["--help"], ["key", "list"], ["results", "list"]])
+def said(done: Done) -> bool:
+    """Whether a command said one short line, beside the one that it takes a while."""
+    lines = [line for line in done.err.strip().splitlines() if not line.endswith(" ...")]
+    return len(lines) == 1 and lines[0].startswith("bench: ") and len(lines[0]) < 1000
+
+
+@pytest.mark.parametrize("argv", [["list"], ["list", "--json"], ["--help"], ["results", "list", "--json"]])
 def test_output_that_cannot_be_written(home, argv):
     assert "no space left on device" in one_line(done := shell('"$@" >/dev/full', *argv))
     assert done.returncode == 2
@@ -102,9 +110,7 @@ def test_odd_yaml(cli, kind):
     ):
         done = cli(*argv)
         assert done.code == 2, (argv, done)
-        assert "Traceback" not in done.err
-        assert len(done.err.strip().splitlines()) == 1, (argv, done.err)
-        assert len(done.err) < 1000
+        assert said(done), (argv, done)
 
 
 SUITES = [
@@ -133,7 +139,7 @@ def test_odd_suites(cli, text):
     for argv in (("reproduce", "table1", "--suite", "odd.yaml"), ("plan", "odd.yaml"), ("run", "--config", "odd.yaml")):
         done = cli(*argv)
         assert done.code == 2, (argv, done)
-        assert len(done.err.strip().splitlines()) == 1, (argv, done.err)
+        assert said(done), (argv, done)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +149,7 @@ def test_odd_settings(cli, value):
     for name in ("attack.steps", "profile.shard_size", "profile.base", "defense.x"):
         done = cli(*RUN, "--set", f"{name}={value}")
         assert done.code == 2, (name, done)
-        assert len(done.err.strip().splitlines()) == 1, (name, done.err)
+        assert said(done), (name, done)
 
 
 IDS = {
@@ -161,8 +167,7 @@ def test_odd_lists_of_ids(cli, kind):
     Path("ids.txt").write_bytes(data if isinstance(data, bytes) else data.encode())
     done = cli(*RUN[:7], "--ids", "ids.txt")
     assert done.code == 2, done
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    assert len(done.err) < 1000
+    assert said(done), done
 
 
 def test_an_odd_keyring_hides_no_key(cli, home):
@@ -183,19 +188,18 @@ def test_an_odd_keyring_hides_no_key(cli, home):
     for name in ("folder", "long", "gone", "pipe"):
         done = cli(*RUN, "--key", name)
         assert done.code == 2, (name, done)
-        assert len(done.err.strip().splitlines()) == 1, (name, done.err)
+        assert said(done), (name, done)
 
 
 @pytest.mark.parametrize("kilobytes", [400_000, 1_500_000, 3_000_000])
 def test_a_limit_of_memory_is_one_line(home, kilobytes):
     done = shell(f'ulimit -v {kilobytes}; "$@"', *RUN)
-    if done.returncode != 0:
-        assert done.returncode == 2, done.stderr
-        assert "Traceback" not in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert len(done.stderr.splitlines()) <= 1 or done.returncode == 0, done.stderr
 
 
 def test_odd_weights(cli):
     torch.save({"w": torch.empty(3, device="meta")}, "w.pth")
     done = cli(*RUN, "--weights", "w.pth")
     assert done.code == 2
-    assert len(done.err.strip().splitlines()) == 1, done.err
+    assert said(done), done

@@ -73,7 +73,7 @@ def parquet_index(shards: Sequence[Path], column: str = "image") -> Index:
     for number, shard in enumerate(shards):
         try:
             rows += _rows(shard, number, column)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{shard} is not a complete Parquet file: {reason}; expected it as downloaded") from None
     return Index.of(rows)

@@ -32,9 +32,14 @@ def caffe(root):
 
 
 def tar(root):
-    images = makers.photos(4)
-    makers.val_tar(root, images)
+    root.mkdir()
+    makers.val_tar(root, images := makers.photos(4))
     makers.devkit(root, images)
+
+
+def webdataset(root):
+    root.mkdir()
+    makers.webdataset(root, makers.photos(4))
 
 
 LAYOUTS = {
@@ -44,7 +49,7 @@ LAYOUTS = {
     "caffe": ("imagenet", caffe),
     "tar": ("imagenet", tar),
     "parquet": ("imagenet", lambda root: makers.parquet(root, makers.photos(4), shards=1)),
-    "webdataset": ("imagenet", lambda root: makers.webdataset(root, makers.photos(4))),
+    "webdataset": ("imagenet", webdataset),
     "tiny-imagenet": ("tiny-imagenet", makers.tiny_imagenet),
     "cifar10 binary": ("cifar10", makers.cifar10_binary),
     "cifar10 python": ("cifar10", makers.cifar10_python),
@@ -80,7 +85,7 @@ def test_a_damaged_file_is_one_line(tmp_path, layout, turns):
     storage = makers.store(tmp_path / "data", "timm-eval" if side == 48 else "none", side)
     files, kinds = [], set()
     for path in sorted(p for p in (tmp_path / "data").rglob("*") if p.is_file() and not p.is_symlink()):
-        kind = (path.parent, path.suffix)
+        kind = (path.parent, path.suffix, path.stem if path.suffix == ".bin" or not path.suffix else "")
         if kind not in kinds:  # one of each
             kinds.add(kind)
             files.append(path)
