@@ -24,8 +24,8 @@ from bench.cli.main import main
 from bench.store.runs import RunStore
 
 RUN = ["bench", "run", "--defense", "plain", "--threat", "white-box", "--attack", "pgd", "--set", "attack.steps=2",
-       "--set", "profile.shard_size=4", "--set", "profile.judge_batch=4", "--set", "profile.batch_size=4",
-       "--limit", "16", "--json"]  # fmt: skip
+       "--set", "profile.shard_size=1", "--set", "profile.judge_batch=2", "--set", "profile.batch_size=1",
+       "--limit", "3"]  # fmt: skip
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "fcntl.flock", "os.chmod"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -105,7 +105,7 @@ def rounds(home: Path, folder: Path, count: int, seed: int) -> dict[str, object]
     for number in range(count):
         own = fresh(home, folder)
         for _ in range(draw.choice((1, 1, 1, 2, 3))):
-            way = draw.choice(("time", "change", "size"))
+            way = draw.choice(("time", "change", "change", "size"))
             at = {"change": {"change": draw.randint(1, total)}, "size": {"size": draw.randint(1, largest)},
                   "time": {"after": draw.uniform(0, takes)}}[way]  # fmt: skip
             kills[way] += child(own, folder, **at) < 0
