@@ -80,10 +80,11 @@ def tables(rows):
         for device, found in enumerate(deployments)
         for e in found
     ]
-    made = table1(cells, "digits").table
-    worst = {line["row"]: line for line in made.data if line["column"] == "strict_worst_case"}
-    at, out = made.header.index("first broken by"), {}
-    for row, line in zip(rows, made.body, strict=True):
+    made = table1(cells, "digits")
+    (strict,) = made.beside
+    worst = {line["row"]: line for line in made.table.data if line["column"] == "strict_worst_case"}
+    at, out = strict.header.index("first broken by"), {}
+    for row, line in zip(rows, strict.body, strict=True):
         broken = line[at].split("\n")[0]
         out[row] = worst[row]["tiers"].split(), worst[row]["measured"], None if "none" in broken else broken
     return out

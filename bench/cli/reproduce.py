@@ -122,10 +122,11 @@ def _hand_over(output: Output, folder: Path, name: str, filled: Filled | None, *
     from bench.cli.console import make_console
 
     console = make_console()
-    table = Table(*output.table.header, title=output.table.title, title_justify="left", show_lines=True)
-    for row in output.table.body:
-        table.add_row(*row)
-    console.print(table)
+    for each in output.tables:
+        table = Table(*each.header, title=each.title, title_justify="left", show_lines=True)
+        for row in each.body:
+            table.add_row(*row)
+        console.print(table)
     for note in output.notes:
         console.print(f"note: {note}", markup=False)
     if filled:

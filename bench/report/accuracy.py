@@ -44,6 +44,16 @@ def robust(rows: Sequence[Row]) -> NDArray[np.bool_]:
     return np.array([row.robust for row in rows])
 
 
+def paper_right(rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which images are correct under attack, whatever the target says of them without: the paper's metric (n,)."""
+    return np.array([row.paper_right for row in rows])
+
+
+def quantized(rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which images survive the attack after rounding to 8 bits; only where that was judged (n,)."""
+    return np.array([row.quantized_robust for row in rows])
+
+
 def clean(rows: Sequence[Row]) -> NDArray[np.bool_]:
     """Images that the target classifies correctly without attack (n,)."""
     return np.array([row.right for row in rows])

@@ -37,6 +37,7 @@ class Output:
         notes: What a reader must know, one line each; printed under the table.
         runs: Ids of the runs that it is computed from.
         commands: Commands that fill the empty cells.
+        beside: Further tables, without data of their own: the data of ``table`` are of all.
     """
 
     table: Table
@@ -44,3 +45,9 @@ class Output:
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    beside: tuple[Table, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All tables, in their order."""
+        return self.table, *self.beside

@@ -45,10 +45,11 @@ def write_output(output: Output, folder: Path, name: str) -> list[Path]:
 
 def markdown(output: Output, name: str) -> str:
     """The table with notes, runs and the commands that fill empty cells."""
-    table = output.table
-    lines = [f"# {table.title}", "", _md_row(table.header), _md_row(["---"] * len(table.header))]
-    lines += [_md_row(row) for row in table.body]
-    lines += ["", *(f"- {note}" for note in output.notes), ""]
+    table, lines = output.table, []
+    for number, each in enumerate(output.tables):
+        lines += [f"{'##' if number else '#'} {each.title}", ""]
+        lines += [_md_row(each.header), _md_row(["---"] * len(each.header)), *map(_md_row, each.body), ""]
+    lines += [*(f"- {note}" for note in output.notes), ""]
     if output.figures:
         lines += [f"![{table.title}]({name}{f'-{s}' if s else ''}.png)" for s in output.figures] + [""]
     if output.commands:
@@ -70,19 +71,23 @@ def as_csv(table: Table) -> str:
 
 
 def latex(output: Output, name: str) -> str:
-    """The table for booktabs and makecell, with the runs as a comment."""
-    table = output.table
+    """The tables for booktabs and makecell, with the runs as a comment."""
+    lines = [r"% needs \usepackage{booktabs,makecell,graphicx}"]
+    for number, table in enumerate(output.tables, 1):
+        lines += _latex_table(table, f"{name}-{number}" if number > 1 else name)
+    lines += [f"% {note}" for note in output.notes] + [f"% run {run}" for run in output.runs]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_table(table: Table, label: str) -> list[str]:
     columns = "l" + "c" * (len(table.header) - 1)
     lines = [
-        r"% needs \usepackage{booktabs,makecell,graphicx}",
-        r"\begin{table*}", r"\centering", rf"\caption{{{_tex(table.title)}}}", rf"\label{{tab:{name}}}",
+        r"\begin{table*}", r"\centering", rf"\caption{{{_tex(table.title)}}}", rf"\label{{tab:{label}}}",
         r"\resizebox{\textwidth}{!}{%", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
         " & ".join(_tex_cell(cell) for cell in table.header) + r" \\", r"\midrule",
     ]  # fmt: skip
     lines += [" & ".join(_tex_cell(cell) for cell in row) + r" \\" for row in table.body]
-    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
-    lines += [f"% {note}" for note in output.notes] + [f"% run {run}" for run in output.runs]
-    return "\n".join(lines) + "\n"
+    return [*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
 
 
 def _md_row(cells: tuple[str, ...] | list[str]) -> str:

@@ -79,7 +79,7 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
     lines = {(line["row"], line["column"]): line for line in read_csv("table1")}
     for (_, column), line in lines.items():
         runs = [verdicts(run) for run in line["runs"].split()]
-        if column == "strict_worst_case" or not runs:
+        if column.startswith(("strict_worst_case", "control_")) or not runs:
             continue
         by_key = [(f.clean_prediction == f.label) if column == "clean" else (f.outcome == "robust") for f in runs]
         mean = sum(table.mean() for table in by_key) / len(by_key)
@@ -98,6 +98,19 @@ def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
         device = record["spec"]["device"]
         stands[device] = stands.get(device, True) & robust
     assert float(worst["measured"]) == pytest.approx(sum(s.mean() for s in stands.values()) / 3)
+    best = lines["key-full-p2", "strict_best_single"]
+    pairs = [lines["key-full-p2", "strict_worst_case"]["runs"].split()[i::2] for i in (0, 1)]  # of T0 and of T1
+    means = [sum((verdicts(run).outcome == "robust").mean() for run in own) / 3 for own in pairs]
+    assert float(best["measured"]) == pytest.approx(min(means)) >= float(worst["measured"])
+    assert set(best["runs"].split()) == set(pairs[means.index(min(means))])
+    assert (best["tries"], worst["tries"]) == ("1", "2")
+    for name, column in (("other", "other_prediction"), ("noise", "noise_prediction")):
+        line = lines["key-full-p2", f"control_{name}"]
+        rows = [v[(v.clean_prediction == v.label) & (v.distance > 0)] for v in map(verdicts, line["runs"].split())]
+        assert float(line["measured"]) == pytest.approx(sum((v[column] == v.label).mean() for v in rows) / 3)
+    paper = lines["key-full-p2", "linf_non_adaptive"]
+    counted = [(v.adversarial_prediction == v.label).mean() for v in map(verdicts, paper["runs"].split())]
+    assert float(paper["papers_metric"]) == pytest.approx(sum(counted) / 3)
     text = first["table1.md"].decode()
     assert "†" in next(line for line in text.splitlines() if line.startswith("| plain"))
     assert float(lines["key-full-p2", "clean"]["reported"]) == pytest.approx(0.834)  # of key-full-p4

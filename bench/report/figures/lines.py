@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from bench.report.figures.style import GREY, TWO_COLUMNS, accuracy_axis, blank, 
 
 # Accuracy at one position: x, then the figure with its lower and upper limit, fractions in [0, 1].
 XYInterval = tuple[float, float, float, float]
+_BARS, _APART = "bars: 95% intervals", "; the lines are set slightly apart around every place"
 # Inches in the legend: per character of a label, beside a label, and height of a row.
 _LETTER, _SAMPLE, _ROW = 0.062, 0.55, 0.16
 
@@ -38,7 +40,9 @@ class Panel:
     series: Sequence[Series]
 
 
-def panels_figure(panels: Sequence[Panel], xlabel: str, *, title: str, scale: float = 1) -> Figure:
+def panels_figure(
+    panels: Sequence[Panel], xlabel: str, *, title: str, scale: float = 1, spread: bool = False
+) -> Figure:
     """Panels with one accuracy axis, intervals as bars, and a common legend below; the caller does the layout.
 
     A panel without points says that nothing was measured.
@@ -48,6 +52,7 @@ def panels_figure(panels: Sequence[Panel], xlabel: str, *, title: str, scale: fl
         xlabel: x label of every panel.
         title: Above all panels.
         scale: Factor for x values.
+        spread: Draw the lines of a panel slightly beside each other, so that their bars can be told apart.
     """
     labels = list(dict.fromkeys(series.label for panel in panels for series in panel.series))
     columns = _columns(labels)
@@ -57,17 +62,20 @@ def panels_figure(panels: Sequence[Panel], xlabel: str, *, title: str, scale: fl
     shown: dict[str, Any] = {}
     for axes, panel in zip(plots, panels, strict=True):
         axes.set(title=panel.title, xlabel=xlabel)
+        step = _step(panel, scale) if spread else 0.0
         for series in (s for s in panel.series if s.points):
-            shown.setdefault(series.label, _line(axes, series, labels.index(series.label), scale))
+            number = labels.index(series.label)
+            aside = step * (number - (len(labels) - 1) / 2)
+            shown.setdefault(series.label, _line(axes, series, number, scale, aside))
         if not any(series.points for series in panel.series):
             middle: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY}
             axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, **middle)
     accuracy_axis(plots[0])
-    plots[0].set_ylabel("accuracy under attack (%)")
+    plots[0].set_ylabel("robust accuracy (%)")
     if shown:
         named = [label for label in labels if label in shown]
         figure.legend([shown[n] for n in named], named, loc="outside lower center", ncols=columns,
-                      title="bars: 95% intervals", title_fontsize=6.5)  # fmt: skip
+                      title=_BARS + (_APART if spread else ""), title_fontsize=6.5)  # fmt: skip
     return figure
 
 
@@ -77,12 +85,19 @@ def _columns(labels: Sequence[str]) -> int:
     return max(1, min(3, len(labels), int(TWO_COLUMNS / (_SAMPLE + _LETTER * longest))))
 
 
-def _line(axes: Axes, series: Series, number: int, scale: float) -> Any:
+def _step(panel: Panel, scale: float) -> float:
+    """Distance between neighbouring lines: together they take 0.4 of the smallest between two places."""
+    places = sorted({scale * point[0] for series in panel.series for point in series.points})
+    gaps = [right - left for left, right in pairwise(places)]
+    return 0.4 * min(gaps) / max(1, len(panel.series)) if gaps else 0.0
+
+
+def _line(axes: Axes, series: Series, number: int, scale: float, aside: float) -> Any:
     points, seen = sorted(series.points), look(number)
     below = [max(0.0, 100 * (robust - low)) for _, robust, low, _ in points]
     above = [max(0.0, 100 * (high - robust)) for _, robust, _, high in points]
     return axes.errorbar(
-        [scale * p[0] for p in points],
+        [scale * p[0] + aside for p in points],
         [100 * p[1] for p in points],
         [below, above],
         color=seen.color,
