@@ -23,7 +23,7 @@ class Rung(Frozen):
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     tier: str = Field(description="tier of the run, whatever the name of its threat")
     threat: PluginSpec
-    attack: str
+    attack: str = Field(description="with `first success` or `full length` if it may stop at the source's boundary")
     robust_accuracy: float = SHARE
     interval: tuple[float, float]
     worst_so_far: float | None = Field(ge=0, le=1, description="per image, with all rungs above; null in paper")

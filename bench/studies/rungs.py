@@ -22,6 +22,8 @@ from bench.studies.tries import tries_of
 if TYPE_CHECKING:
     from bench.checks.tiers import Mask
 
+_LENGTHS = {"first": "first success", "budget": "full length"}  # of an attack with a mode, as the ladder calls them
+
 
 @dataclass(frozen=True)
 class Climbed:
@@ -120,7 +122,7 @@ def _rung(record: Record, worst_so_far: float | None) -> Rung:
         run_id=record.run_id,
         tier=record.tier,
         threat=record.spec.threat,
-        attack=record.spec.attack.name,
+        attack=_attack(record),
         robust_accuracy=metrics.robust_accuracy,
         interval=metrics.robust_accuracy_interval,
         worst_so_far=worst_so_far,
@@ -129,6 +131,13 @@ def _rung(record: Record, worst_so_far: float | None) -> Rung:
         against=record.ineligible_because,
         controls=metrics.controls,
     )
+
+
+def _attack(record: Record) -> str:
+    """Its name; on a source that is not the target also how far it runs, because that decides what transfers."""
+    attack = record.spec.attack
+    length = None if record.on_target else _LENGTHS.get(str(attack.options.get("mode")))
+    return f"{attack.name} ({length})" if length else attack.name
 
 
 def _order(tier: str) -> tuple[int, str]:
