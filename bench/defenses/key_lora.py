@@ -17,7 +17,9 @@ class KeyLora(KeyedDefense):
     tuning = "lora"
 
     rank: int = Field(16, ge=1, description="LoRA rank r; arXiv 2311.16577 uses 16")
-    scaling: int = Field(16, ge=1, description="LoRA scaling (peft's lora_alpha), divided by the rank; arXiv 2311.16577 uses 16")
+    scaling: int = Field(
+        16, ge=1, description="LoRA scaling (peft's lora_alpha), divided by the rank; arXiv 2311.16577 uses 16"
+    )
 
     def trainable(self, network: nn.Module, seed: int) -> nn.Module:
         """Adapters and head."""

@@ -77,7 +77,7 @@ def test_the_suite_of_table_1_needs_no_data_no_weights_and_no_network(planned, m
     monkeypatch.setattr(socket.socket, "connect", refused)
     done = planned(SUITE, "--images", "50000", "--precision", "bf16", "--on", "h200")
     runs = {(run["row"], run["column"]): run for run in done["runs"]}
-    assert len(runs) == 70
+    assert len(runs) == 78
     assert {run["images"] for run in done["runs"]} == {50_000, 5_000}
     assert runs["swin-l-at", "linf_white_box"]["images"] == 5_000
     owner = runs["plain", "linf_non_adaptive"]
@@ -89,9 +89,9 @@ def test_the_suite_of_table_1_needs_no_data_no_weights_and_no_network(planned, m
         assert run["trains"] == [f"{row.rpartition('-p')[0]} target"]
         assert runs[row, "linf_adaptive"]["shares"] is None
     assert runs["convmixer-partial-p7", "linf_non_adaptive"]["shares"] is None  # another base
-    assert done["totals"]["attacks"] == 70 - 17
+    assert done["totals"]["attacks"] == 78 - 33
     # protocol strict keeps the fallback's images too
-    made = sum(run["images"] * (1 + run["column"].startswith("strict")) for run in done["runs"] if not run["shares"])
+    made = sum(run["images"] * (1 + run["column"].startswith("t")) for run in done["runs"] if not run["shares"])
     assert done["totals"]["images_bytes"] == made * 3 * 224 * 224 * 4
     by_itself = sum(run["most"]["flops"] for run in done["runs"]) + done["totals"]["training"]["flops"]
     assert done["totals"]["most"]["flops"] < 0.8 * by_itself
@@ -101,7 +101,7 @@ def test_the_suite_of_table_1_needs_no_data_no_weights_and_no_network(planned, m
     lora = next(t for t in done["trainings"] if t["name"].startswith("key-lora"))
     assert lora["model_bytes"] == 4 * 1_383_400  # Table II: adapters and head
     assert lora["steps"] * lora["batch_size"] == 20_000 * 512
-    assert any("nothing is trained for 9 of 70 runs" in note for note in done["notes"])
+    assert any("nothing is trained for 9 of 78 runs" in note for note in done["notes"])
     assert 34e9 < _flops_of_forward(owner) < 36e9  # 17.6 GMAC, as timm says of ViT-B/16
 
 

@@ -26,8 +26,8 @@ class AcrossKeys:
         images: Number of images, the same for every key.
         by_key: Robust accuracy of each key.
         mean: Mean over keys and images.
-        interval: Interval of the mean over all keys and all images like these; the one to quote. If the mean is 0 or 1, it is
-            that of the images under one key: nothing is known of the spread between keys.
+        interval: Interval of the mean over all keys and all images like these; the one to quote. If the mean is 0 or 1,
+            it is that of the images under one key: nothing is known of the spread between keys.
         bootstrap: The plain two-way percentile interval, for comparison: with few keys it is too narrow where keys
             differ, and too wide where they do not.
         between_keys: Standard deviation of robust accuracy between keys, minus the part explained by the images; 0 if
