@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.suites import Ran, Scope
+from bench.checks.suites import missing as missing_tries
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Adversary, Batch
 from bench.core.plugins.contract import missing
@@ -52,6 +54,25 @@ def test_the_paper_has_its_twelve_rows():
             assert row[run.column], f"{run.row} has no {run.column} in the paper"
         assert spec.budget.eps == Fraction(row["l2_eps" if run.column.startswith("l2") else "linf_eps"])
         assert (spec.ids.count if spec.ids else 50_000) == int(row["n_images"])
+
+
+@pytest.mark.parametrize("profile", ["imagenet"])
+def test_the_strict_columns_are_the_fixed_suites(profile):
+    """Every device of a keyed row faces that of transfer, device 0 the others; a row without a key the white box."""
+    runs: dict[tuple[str, int], list[Ran]] = {}
+    keyed = {}
+    for run in load_suite(ROOT / "configs" / profile / "table1.yaml"):
+        job = resolve(run.request, Keyring(Path("none")))
+        keyed[run.row] = job.spec.key is not None
+        if job.spec.protocol == "strict":
+            assert job.spec.quantize == 8
+            ran = Ran(job.spec, run.request.threat == "white-box")
+            runs.setdefault((run.row, job.spec.device), []).append(ran)
+    assert len(keyed) == 12
+    for (row, device), found in runs.items():
+        scopes = [Scope.TRANSFER] * keyed[row] + [Scope.WHITE_BOX] * (device == 0)
+        scopes += [Scope.QUERIES] * (device == 0 and keyed[row] and profile == "digits")
+        assert not [text for scope in scopes for text in missing_tries(scope, found)], row
 
 
 def test_the_plugins_of_the_contributors_guide_keep_the_contract():
