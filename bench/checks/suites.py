@@ -20,6 +20,7 @@ from bench.core.registry import registry
 from bench.core.spec import PluginSpec, Spec
 
 _PACKAGE = "bench."  # of the modules of packaged plug-ins
+_NOT_RUN = ": not run"
 MORE: Literal["more"] = "more"  # a number that may be raised
 # Options that only add strength: the other values that are as strong as the default. All others must be the default.
 _STRONGER: Mapping[str, Mapping[str, Any]] = {
@@ -70,10 +71,17 @@ class Try:
 
 @dataclass(frozen=True)
 class Ran:
-    """A strict run as far as suites are concerned; ``on_target`` if its source is the target itself."""
+    """A run as far as suites are concerned.
+
+    Attributes:
+        spec: Of the run.
+        on_target: Whether its source is the target itself.
+        weak: Whether the source is so inaccurate that its images say nothing about the target.
+    """
 
     spec: Spec
     on_target: bool
+    weak: bool = False
 
 
 def _both(threat: str) -> tuple[Try, Try]:
@@ -92,6 +100,14 @@ SUITES: Mapping[Scope, tuple[Try, ...]] = {
 }
 
 
+# The columns of the paper's table: one attack each, under the paper's protocol.
+PAPER = (
+    Try("non-adaptive", "autoattack", {"mode": "budget"}),
+    Try("adaptive", "autoattack", {"mode": "budget"}),
+    Try("white-box", "autoattack"),
+)
+
+
 def missing(scope: Scope, runs: Iterable[Ran]) -> list[str]:
     """What the runs against one deployment lack of the suite of a scope, one line for each try; empty if nothing.
 
@@ -103,9 +119,28 @@ def missing(scope: Scope, runs: Iterable[Ran]) -> list[str]:
     return [text for one in SUITES[scope] if (text := _lack(one, found))]
 
 
+def missing_of_paper(run: Ran) -> list[str]:
+    """Why a run under the paper's protocol is not a column of its table; empty if it is one."""
+    lacks = [_lack(one, [run]) for one in PAPER]
+    if None in lacks:
+        return []
+    near = [text for text in lacks if text and not text.endswith(_NOT_RUN)]
+    return near or ["it is not a column of the paper's table: " + ", ".join(one.name for one in PAPER)]
+
+
+def packaged(kind: str, plugin: PluginSpec) -> bool:
+    """Whether a plug-in is one of this package; what another one declares is only stated.
+
+    Args:
+        kind: The registry's name of the kind, such as ``threats``.
+        plugin: Its name and the digest of its code.
+    """
+    return plugin.code is None and _class(kind, plugin.name) is not None
+
+
 def satisfied(scope: Scope, run: Ran) -> Try | None:
     """The try of a suite that a run satisfies; None if it satisfies none."""
-    return next((one for one in SUITES[scope] if _meant(one, run) and not weaknesses(one, run.spec)), None)
+    return next((one for one in SUITES[scope] if _meant(one, run) and not _doubts(one, run)), None)
 
 
 def weaknesses(one: Try, spec: Spec) -> list[str]:
@@ -121,11 +156,15 @@ def weaknesses(one: Try, spec: Spec) -> list[str]:
 
 
 def _lack(one: Try, runs: list[Ran]) -> str | None:
-    meant = [weaknesses(one, run.spec) for run in runs if _meant(one, run)]
+    meant = [_doubts(one, run) for run in runs if _meant(one, run)]
     if not meant:
-        return f"{one.name}: not run"
+        return f"{one.name}{_NOT_RUN}"
     least = min(meant, key=len)
     return f"{one.name}: {'; '.join(least)}" if least else None
+
+
+def _doubts(one: Try, run: Ran) -> list[str]:
+    return weaknesses(one, run.spec) + (["its source is too weak to say anything"] if run.weak else [])
 
 
 def _meant(one: Try, run: Ran) -> bool:
@@ -134,9 +173,10 @@ def _meant(one: Try, run: Ran) -> bool:
 
 
 def _weaker(kind: str, plugin: PluginSpec, fixed: Mapping[str, Any]) -> list[str]:
-    default = _defaults(kind, plugin.name)
-    if default is None:
+    found = _class(kind, plugin.name)
+    if found is None or plugin.code is not None:
         return [f"{plugin.name} is not a plug-in of this package"]
+    default = _defaults(found)
     stronger, given, out = _STRONGER.get(plugin.name, {}), {**default, **plugin.options}, []
     for name, value in given.items():
         if name not in default:
@@ -167,15 +207,16 @@ def _said(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _defaults(kind: str, name: str) -> dict[str, Any] | None:
-    """The published defaults of a packaged plug-in in the format of a record; None for any other plug-in."""
+def _class(kind: str, name: str) -> type[Plugin] | None:
+    """The class of a packaged plug-in; None for any other one, also under the name of a packaged one."""
     try:
         plugin: type[Plugin] = registry(kind).load(name)
     except BenchError:
         return None
-    return _options(plugin) if plugin.__module__.startswith(_PACKAGE) else None
+    return plugin if plugin.__module__.startswith(_PACKAGE) else None
 
 
 @cache
-def _options(plugin: type[Plugin]) -> dict[str, Any]:
+def _defaults(plugin: type[Plugin]) -> dict[str, Any]:
+    """Its published defaults in the format of a record."""
     return plugin().options()

@@ -6,12 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.core.known_images import DIGITS, digits_order
 from bench.core.plugins import Dataset, Storage
-from bench.core.seeds import permutation
 from bench.data.readers.listing import check_split
 from bench.data.readers.memory import MemorySplit
-
-_TEST = 500  # images held out; the other 1,297 are for training
 
 
 class Digits(Dataset):
@@ -27,8 +25,8 @@ class Digits(Dataset):
         """
         check_split("digits", name)
         images, labels = _load()
-        order = permutation(b"keybench/v1/digits-split", len(labels))
-        chosen = order[:_TEST] if name == "test" else order[_TEST:]
+        order, held_out = digits_order(), DIGITS[0]
+        chosen = order[:held_out] if name == "test" else order[held_out:]
         return MemorySplit([f"digits-{i:04d}" for i in chosen], images[chosen], labels[chosen])
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from bench.checks.statistics import ConfidenceSequence, across_keys, interval
+from bench.checks.suites import Ran, packaged
 from bench.checks.tiers import Met
 from bench.core.canonical import digest
+from bench.core.known_images import selection_of
 from bench.core.nouns import Outcome
 from bench.report.board.model import Interval
-from bench.report.board.names import adversary_title
+from bench.report.board.names import adversary_title, same_defense, world_of
 from bench.report.met import adversary_of
 from bench.store.eligibility import Code
 from bench.store.evidence import Evidence
@@ -32,8 +33,11 @@ class Fact:
     Attributes:
         evidence: The run.
         tier: The record's tier.
+        declared: Whether the tier follows from digests and packaged plug-ins; otherwise a plug-in of others states it.
         certain: Whether the source is the target by digest, or the threat declares T5; T5 alone may be a rebuilt model.
-        campaign: The same for runs whose verdicts can be combined: profile, defense, budget, images.
+        campaign: The same for runs whose verdicts can be combined: defense, budget, the digest of the images. A run
+            with early stopping is alone, and so is a run from outside that was not confirmed.
+        selection: The known list of images that it judged; None for a choice of somebody's own.
         adversary: The same for runs with the same threat and attack, including options; all threats with the target
             itself as source are one.
         adversary_title: Human-readable name.
@@ -46,8 +50,10 @@ class Fact:
 
     evidence: Evidence
     tier: str
+    declared: bool
     certain: bool
     campaign: str
+    selection: str | None
     adversary: str
     adversary_title: str
     robust: Mask
@@ -72,6 +78,21 @@ class Fact:
         return self.record.digests.target
 
     @property
+    def stated(self) -> bool:
+        """Whether it comes from outside and was not confirmed."""
+        return self.evidence.stated
+
+    @property
+    def tier_text(self) -> str:
+        """The tier, and whether it is only stated."""
+        return self.tier if self.declared else f"{self.tier} (stated)"
+
+    @property
+    def ran(self) -> Ran:
+        """The run in the format of the suites."""
+        return Ran(self.record.spec, self.record.on_target, self.weak)
+
+    @property
     def met(self) -> Met:
         """The run in the format of the ladder's rules."""
         return Met(self.tier, self.adversary, self.robust)
@@ -83,33 +104,46 @@ class Fact:
 
 
 def facts_of(evidence: Iterable[Evidence]) -> list[Fact]:
-    """One fact per run, by run id; duplicates count once."""
-    ordered = sorted(evidence, key=lambda e: (e.record.run_id, not e.confirmed, e.stated, e.record.digests.verdicts))
+    """One fact per run, by run id; of duplicates the one with the best provenance counts."""
+    ordered = sorted(evidence, key=lambda e: (e.record.run_id, e.stated, not e.confirmed, e.record.digests.verdicts))
     return [_fact(e) for e in {e.record.run_id: e for e in reversed(ordered)}.values()][::-1]
 
 
 def _fact(evidence: Evidence) -> Fact:
     record, rows = evidence.record, evidence.rows
     spec, metrics, count = record.spec, record.metrics, len(evidence.rows)
-    robust = np.fromiter((row.robust for row in rows), np.bool_, count)
-    clean = np.fromiter((row.right for row in rows), np.bool_, count)
-    images = sha256("\0".join(row.image_id for row in rows).encode()).hexdigest()
-    same = [spec.profile.model_dump(mode="json"), spec.defense.model_dump(mode="json"), str(spec.budget)]
-    # a run with early stopping is a separate experiment: its verdicts determine which images it judged
-    alone = None if spec.stop_at is None else [spec.stop_at, record.digests.target]
     return Fact(
         evidence=evidence,
         tier=record.tier,
+        declared=_declared(record),
         certain=record.on_target or record.adversary.tier == "T5",
-        campaign=digest([*same, record.digests.data, images, alone]),
+        campaign=_campaign(evidence),
+        selection=None if spec.stop_at else selection_of(spec.profile.dataset, [row.image_id for row in rows]),
         adversary=adversary_of(record),
         adversary_title=adversary_title(record),
-        robust=robust,
-        clean=clean,
+        robust=np.fromiter((row.robust for row in rows), np.bool_, count),
+        clean=np.fromiter((row.right for row in rows), np.bool_, count),
         weak=record.weak_source,
         unknown=bool(metrics.outcomes.get(Outcome.ERROR, 0) + metrics.outcomes.get(Outcome.INVALID, 0)),
         against=tuple(r.text for r in record.ineligible_because if r.code is not Code.WEAK_SOURCE),
     )
+
+
+def _declared(record: Record) -> bool:
+    if record.on_target:
+        return True
+    made_for_transfer = record.tier == "T1+"  # which the attack declares
+    known = packaged("threats", record.spec.threat)
+    return known and (not made_for_transfer or packaged("attacks", record.spec.attack))
+
+
+def _campaign(evidence: Evidence) -> str:
+    record = evidence.record
+    spec = record.spec
+    # a run with early stopping is a separate experiment: its verdicts determine which images it judged
+    alone = None if spec.stop_at is None else [spec.stop_at, record.digests.target]
+    stated = record.run_id if evidence.stated else None
+    return digest([world_of(record), same_defense(record), str(spec.budget), record.digests.data, alone, stated])
 
 
 @cache

@@ -11,7 +11,7 @@ from bench.report.board.model import Board, Standing
 from bench.report.board.pages import run_pages
 from bench.report.board.paper import paper_standings
 from bench.report.board.published import reported_standings
-from bench.report.board.ranks import ranked
+from bench.report.board.ranks import ranked, superseded
 from bench.report.board.strict import broken_by, strict_standings
 from bench.store.evidence import Evidence
 
@@ -27,7 +27,7 @@ def make_board(evidence: Sequence[Evidence], *, reported: bool = True) -> Board:
     standings = reported_standings() if reported else []
     for members in by_campaign([fact for fact in facts if fact.attacked]).values():
         standings += _campaign(members)
-    return Board(standings=tuple(sorted(ranked(standings), key=_order)), runs=run_pages(facts))
+    return Board(standings=tuple(sorted(ranked(superseded(standings)), key=_order)), runs=run_pages(facts))
 
 
 def _campaign(facts: Sequence[Fact]) -> list[Standing]:
@@ -36,7 +36,7 @@ def _campaign(facts: Sequence[Fact]) -> list[Standing]:
     return [*strict_standings(strict), *paper_standings(paper, broken_by(strict))]
 
 
-def _order(standing: Standing) -> tuple[str, str, float, str]:
-    """Measured before reported, group by group; within a group from the best to those without a rank."""
+def _order(standing: Standing) -> tuple[str, str, float, float, str]:
+    """Kind by kind and group by group; within a group from the best to those without a rank."""
     place = float("inf") if standing.rank is None else standing.rank
-    return standing.group.kind, standing.group.name, place, standing.standing_id
+    return standing.group.kind, standing.group.name, place, -standing.robust, standing.standing_id

@@ -31,6 +31,14 @@ def defense_title(record: Record) -> str:
     return ", ".join(parts)
 
 
+def same_defense(record: Record) -> str:
+    """The same for runs of one defense: its options, the models that it starts from, and its recipe."""
+    profile, recipe = record.spec.profile, record.recipe
+    models = [base.model_dump(mode="json") if base else None for base in (profile.base, profile.start)]
+    how = profile.recipes[recipe].model_dump(mode="json") if recipe in profile.recipes else None
+    return digest([record.spec.defense.model_dump(mode="json"), *models, how])
+
+
 def adversary_title(record: Record) -> str:
     """Threat and attack with their non-default options: "adaptive: transfer"."""
     return f"{threat_title(record)}: {attack_title(record)}"

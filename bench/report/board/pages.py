@@ -42,6 +42,7 @@ def _page(fact: Fact, ladder: RungLines, curves: tuple[Curve, ...]) -> RunPage:
     return RunPage(
         evidence=fact.evidence,
         title=run_title(fact.record),
+        tier=fact.tier_text,
         command=command_of(spec, fact.record.provenance.key_name, fact.record.changed.model_dump()),
         ladder=ladder,
         curves=curves,
@@ -79,7 +80,7 @@ class _Curves:
     def __init__(self, facts: Sequence[Fact]) -> None:
         self._keys = {fact.run_id: digest(_but_eps(fact)) for fact in facts}
         self._runs: dict[str, list[Fact]] = defaultdict(list)
-        self._clean: dict[tuple[str, str, str], Fact] = {}
+        self._clean: dict[tuple[str, str, str, str], Fact] = {}
         for fact in facts:
             self._runs[self._keys[fact.run_id]].append(fact)
             if not fact.attacked:
@@ -115,9 +116,10 @@ def _point(eps: float, fact: Fact) -> Point:
     )
 
 
-def _judged(fact: Fact) -> tuple[str, str, str]:
-    """Same model, same images, same norm."""
-    return fact.target, fact.record.digests.data, fact.record.spec.budget.norm
+def _judged(fact: Fact) -> tuple[str, str, str, str]:
+    """Same model, same images, same norm; a run that is only stated is never put together with others."""
+    alone = fact.run_id if fact.stated else ""
+    return fact.target, fact.record.digests.data, fact.record.spec.budget.norm, alone
 
 
 def _but_eps(fact: Fact) -> list[Any]:

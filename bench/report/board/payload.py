@@ -16,7 +16,7 @@ Data = dict[str, Any]
 
 def payload(board: Board) -> Data:
     """``standings``: a flat object for each; ``runs``: by run id, the names for a list or a comparison."""
-    sizes = Counter(standing.group for standing in board.standings if standing.badges.eligible)
+    sizes = Counter(standing.group for standing in board.standings if standing.ranked)
     return {
         "standings": [_standing(standing, sizes) for standing in board.standings],
         "runs": {page.evidence.record.run_id: _run(page) for page in board.runs},
@@ -80,12 +80,14 @@ def _standing(standing: Standing, sizes: Counter[Group]) -> Data:
         "protocol": group.protocol,
         "adversary": group.adversary,
         "n": standing.images,
-        "n_tier": group.n_tier,
+        "images": f"{group.images} ({group.data[:6]})" if group.data else group.images,
         "group": group.name,
         "group_size": sizes[group],
         "keys": standing.keys,
         "clean": standing.clean,
         "robust": standing.robust,
+        "tries": standing.tries,
+        "best_single": standing.best_single,
         "low": standing.interval[0],
         "high": standing.interval[1],
         "worst_key": standing.worst_key,
@@ -106,6 +108,7 @@ def _standing(standing: Standing, sizes: Counter[Group]) -> Data:
         "eligible": badges.eligible,
         "against": list(badges.against),
         "weak_source": badges.weak_source,
+        "missing": list(badges.missing),
     }
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from bench.checks.suites import Scope
 from bench.core.canonical import digest
 from bench.report.board.facts import fixed_interval
-from bench.report.board.line import n_tier
 from bench.report.board.model import Badges, Group, Standing
 from bench.report.reported import reported
 
@@ -111,11 +110,15 @@ def _standing(figure: _Figure) -> Standing:
         standing_id=digest(["reported", *figure])[:12],
         defense=figure.defense,
         title=figure.title,
-        group=Group(_PROFILE, figure.norm, eps, scope, "paper", n_tier(figure.images), "reported", adversary),
+        group=Group(
+            _PROFILE, figure.norm, eps, scope, "paper", f"{figure.images:,} images", "", 1, "reported", adversary
+        ),
         images=figure.images,
         keys=1,
         clean=figure.clean,
         robust=figure.robust,
+        tries=1,
+        best_single=figure.robust,
         interval=limits,
         worst_key=figure.robust,
         source_clean=None,

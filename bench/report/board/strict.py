@@ -1,4 +1,4 @@
-"""Strict standings: for every scope, the per-image worst case of the deployments with the most adversaries."""
+"""Strict standings: for every scope, the per-image worst case over the tries of its suite."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.checks.suites import Scope
-from bench.checks.tiers import Faced, first_break, most_met, worst
+from bench.checks.suites import SUITES, Scope, missing, satisfied
+from bench.checks.tiers import Faced, best_single, first_break, most_met, worst
 from bench.core.tiers import TIERS
+from bench.report.board.choices import devices_of, lacks_of
 from bench.report.board.facts import Fact
-from bench.report.board.line import line
+from bench.report.board.line import Figures, line
 from bench.report.board.model import Standing
 
 if TYPE_CHECKING:
@@ -80,14 +81,55 @@ def broken_by(facts: Sequence[Fact]) -> str | None:
 
 def _standing(scope: Scope, facts: Sequence[Fact], broken: str | None, tiers: Sequence[str]) -> Standing | None:
     deployments = _deployments(fact for fact in facts if fact.tier in tiers)
-    chosen, others = _choose([d for d in deployments if _new(scope, d)])
-    if not chosen:
+    own = [d for d in deployments if _new(scope, d)]
+    if not own:
         return None
+
+    suite = Scope.WHITE_BOX if facts[0].record.spec.key is None else scope
+
+    def lack(runs: list[Fact]) -> list[str]:
+        return missing(suite, [fact.ran for fact in runs if not fact.unknown])
+
+    lacks = lacks_of([fact for d in own for fact in d.counted], lack)
+    chosen, figures = _incomplete(own, lacks) if lacks else _whole(suite, own)
     counted = [fact for d in chosen for fact in d.counted]
     left = [fact for d in chosen for fact in d.left]
-    aside = [fact for d in (*others, *(d for d in deployments if not _new(scope, d))) for fact in (*d.counted, *d.left)]
-    rest = [d.worst for d in deployments if d.known and _new(scope, d) and d not in chosen]
-    return line(scope, "strict", counted, [d.worst for d in chosen], broken, left=left, aside=aside, beside=rest)
+    aside = [fact for d in deployments if d not in chosen for fact in (*d.counted, *d.left)]
+    rest = [d.worst for d in own if d.known and d not in chosen]
+    return line(scope, "strict", counted, figures, broken, left=left, aside=aside, beside=rest)
+
+
+def _incomplete(own: Sequence[Deployment], lacks: Sequence[str]) -> tuple[list[Deployment], Figures]:
+    """The deployments with the most adversaries, each under all of its runs."""
+    chosen = _choose(own)
+    singles = [best_single([fact.robust for fact in d.counted]) for d in chosen]
+    return chosen, Figures([d.worst for d in chosen], max(len(d.counted) for d in chosen), singles, tuple(lacks))
+
+
+def _whole(scope: Scope, own: Sequence[Deployment]) -> tuple[list[Deployment], Figures]:
+    """The lowest that each device has, over the suite under any seed and over single runs of any attack."""
+    known = [d for d in own if d.known]
+    worst_cases, singles = [], []
+    for facts in devices_of(fact for d in known for fact in d.counted).values():
+        single = best_single([fact.robust for fact in facts])
+        tried = [_tried(scope, d.counted) for d in _deployments(facts)]
+        worst_cases.append(best_single([single, *(mask for mask in tried if mask is not None)]))
+        singles.append(single)
+    return known, Figures(worst_cases, len(SUITES[scope]), singles)
+
+
+def _tried(scope: Scope, facts: Sequence[Fact]) -> Mask | None:
+    """The images of a deployment that are robust in all tries of a suite; None if one was not made.
+
+    Of several runs that satisfy a try the one that leaves the fewest images counts.
+    """
+    left: Mask | None = None
+    for one in SUITES[scope]:
+        made = [fact.robust for fact in facts if satisfied(scope, fact.ran) == one]
+        if not made:
+            return None
+        left = best_single(made if left is None else [left & mask for mask in made])
+    return left
 
 
 def _new(scope: Scope, deployment: Deployment) -> bool:
@@ -113,8 +155,7 @@ def _deployment(facts: Sequence[Fact]) -> Deployment:
     )
 
 
-def _choose(deployments: Sequence[Deployment]) -> tuple[list[Deployment], list[Deployment]]:
-    """Those with the same and the most adversaries, and the others; unknown rows go last."""
+def _choose(deployments: Sequence[Deployment]) -> list[Deployment]:
+    """Those with the same and the most adversaries; those with unknown rows only if there are no others."""
     known = [d for d in deployments if d.known] or deployments
-    best = [known[at] for at in most_met([d.adversaries for d in known], [float(d.worst.mean()) for d in known])]
-    return best, [d for d in deployments if d not in best]
+    return [known[at] for at in most_met([d.adversaries for d in known], [float(d.worst.mean()) for d in known])]

@@ -21,30 +21,33 @@ class Badge:
 def badges(page: RunPage) -> tuple[Badge, ...]:
     """All badges of a run, the most serious last."""
     record = page.evidence.record
-    return (_audit(record), _verification(page), *_key(record), *_early(record), *_eligible(record))
+    return (_audit(page), _verification(page), *_key(record), *_early(record), *_eligible(record))
 
 
-def _audit(record: Record) -> Badge:
+def _audit(page: RunPage) -> Badge:
+    """Which form of the audit ran, and what it found; from outside that is only what the submitter says."""
+    record = page.evidence.record
+    form = f"quick audit, {record.audit_images} images" if record.audit_images else "quick audit"
+    if page.evidence.stated:
+        said = ", ".join(f"{f.check}: {f.status}" for f in record.audit if f.status != "pass") or "all passed"
+        return Badge("audit: stated", "warn", f"not repeated here; the submitter says of a {form}: {said}")
     bad = [f.check for f in record.audit if f.status == "fail"]
     odd = [f.check for f in record.audit if f.status == "warn"]
     if bad:
-        return Badge("audit: fail", "bad", f"failed: {', '.join(bad)}; the figure may overestimate the defense")
+        return Badge(f"{form}: fail", "bad", f"failed: {', '.join(bad)}; the figure may overestimate the defense")
     if odd:
-        return Badge("audit: warn", "warn", f"warnings: {', '.join(odd)}")
+        return Badge(f"{form}: warn", "warn", f"warnings: {', '.join(odd)}")
     if not record.audit:
         return Badge("audit: none", "plain", "no checks were run")
-    form = f"quick form, {record.audit_images} images" if record.audit_images else "quick form"
-    return Badge("audit: pass", "good", f"{form}: no check found a sign that the figure overestimates the defense")
+    return Badge(f"{form}: pass", "good", "no cheap check found a sign that the figure overestimates the defense")
 
 
 def _verification(page: RunPage) -> Badge:
     seen = page.evidence.confirmation
-    if seen is None:
-        return Badge(
-            "recomputed", "plain", "the figures follow from the verdicts; the images were not judged again here"
-        )
-    if not page.evidence.confirmed:
-        return Badge("stated", "warn", f"taken from outside and not confirmed; {'; '.join(seen.unchecked)}")
+    if seen is None or not (page.evidence.confirmed or page.evidence.stated):
+        return Badge("made here", "plain", "a run of this results folder; its images were not judged a second time")
+    if page.evidence.stated:
+        return Badge("stated", "warn", f"from outside and not confirmed, so not ranked; {'; '.join(seen.unchecked)}")
     rest = f"; not checked: {'; '.join(seen.unchecked)}" if seen.unchecked else ""
     return Badge("confirmed", "good", f"{seen.images:,} adversarial images were judged again here{rest}")
 

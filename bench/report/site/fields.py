@@ -33,7 +33,7 @@ def sections(page: RunPage) -> tuple[Section, ...]:
         Section("Figures", _figures(record)),
         Section("Outcomes", tuple((k.value, value(n)) for k, n in record.metrics.outcomes.items())),
         Section("Settings", _setting(record)),
-        Section("Adversary", _adversary(record)),
+        Section("Adversary", _adversary(page)),
         Section("Options", _options(record), open=False),
         Section("Cost", _cost(record), open=False),
         Section("Provenance", _provenance(record)),
@@ -76,10 +76,10 @@ def _setting(record: Record) -> Rows:
     )
 
 
-def _adversary(record: Record) -> Rows:
-    who = record.adversary
+def _adversary(page: RunPage) -> Rows:
+    who = page.evidence.record.adversary
     return (
-        ("tier", record.tier),
+        ("tier", page.tier),
         ("tier that the threat declares", who.tier),
         ("attack designed for transfer", value(who.for_transfer)),
         ("knows", value(who.knows)),

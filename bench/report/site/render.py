@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bench.checks.suites import SUITES
 from bench.report.site import formats
 
 # Only files of the site itself; no inline script or style, and no other requests.
@@ -28,7 +29,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters.update(percent=formats.percent, at_most=formats.at_most, limits=formats.limits, value=formats.value)
-    made.globals.update(policy=POLICY, tiers=formats.TIERS)
+    made.globals.update(policy=POLICY, tiers=formats.TIERS, suites=SUITES)
     return made
 
 

@@ -15,6 +15,7 @@ from bench.checks.statistics import interval
 from bench.core.canonical import digest
 from bench.core.frozen import Frozen
 from bench.core.key import Key
+from bench.core.known_images import order_of
 from bench.core.nouns import Outcome, Precision, Protocol
 from bench.core.profile import load_profile
 from bench.core.registry import registry
@@ -34,12 +35,14 @@ class Threat(Frozen):
     attack: str
     force: float
     options: dict[str, Any] = Field(default_factory=dict)
+    attack_options: dict[str, Any] = Field(default_factory=dict)
 
 
+FULL = {"mode": "budget"}
 LADDER = (
-    Threat(name="non-adaptive", attack="autoattack", force=0.2),
+    Threat(name="non-adaptive", attack="autoattack", force=0.2, attack_options=FULL),
     Threat(name="non-adaptive", attack="transfer", force=0.35),
-    Threat(name="adaptive", attack="autoattack", force=0.3),
+    Threat(name="adaptive", attack="autoattack", force=0.3, attack_options=FULL),
     Threat(name="adaptive", attack="transfer", force=0.45),
     Threat(name="cross-key", attack="autoattack", force=0.5),
     Threat(name="query-score", attack="square", force=0.6),
@@ -76,6 +79,7 @@ def run(
     threat: str = "non-adaptive",
     threat_options: dict[str, Any] | None = None,
     attack: str = "autoattack",
+    attack_options: dict[str, Any] | None = None,
     protocol: str = "strict",
     norm: str = "linf",
     eps: str = "1/10",
@@ -98,6 +102,7 @@ def run(
         profile: A profile's name, changed by ``overrides``.
         defense: A plug-in's name with ``options``; threat and attack likewise.
         threat: See ``defense``.
+        attack: See ``defense``.
         images: How many, from the data set's image number ``first`` on.
         robust: A share, or for each image whether it stands; images that are wrong on clean never do.
         clean: Share of images, the first ones, that the target gets right.
@@ -108,8 +113,9 @@ def run(
         own: The adversary's source is the target.
         stop_at: In percentage points.
     """
-    spec = _spec(profile, defense, options, (threat, threat_options), attack, protocol, f"{norm}:{eps}", seed, device,
-                 images, stop_at, overrides)  # fmt: skip
+    facing, by = (threat, threat_options), (attack, attack_options)
+    spec = _spec(profile, defense, options, facing, by, protocol, f"{norm}:{eps}", seed, device, images, stop_at,
+                 overrides)  # fmt: skip
     rows = _rows(spec, first, images, robust, clean, source, errors)
     return Evidence(_record(spec, rows, own, against), rows)
 
@@ -140,8 +146,8 @@ def _runs(images: int | None, keys: int) -> Iterator[Evidence]:
                 continue
             shared = {"profile": profile, "norm": norm, "images": images or size, "defense": defense,
                       "options": options}  # fmt: skip
-            for seed in range(keys if defense.startswith("key") else 1):
-                yield from _deployment(shared, eps, seed, turn)
+            for device in range(keys if defense.startswith("key") else 1):
+                yield from _deployment(shared, eps, device, turn)
 
 
 def _pairs() -> Iterator[tuple[Any, Any]]:
@@ -151,25 +157,25 @@ def _pairs() -> Iterator[tuple[Any, Any]]:
             yield world, DEFENSES[(start + turn) % len(DEFENSES)]
 
 
-def _deployment(shared: dict[str, Any], eps: str, seed: int, turn: int) -> Iterator[Evidence]:
+def _deployment(shared: dict[str, Any], eps: str, device: int, turn: int) -> Iterator[Evidence]:
     keyed = shared["defense"].startswith("key")
-    base = turn * 1000 + seed
-    shared = {**shared, "seed": base}
+    shared = {**shared, "seed": turn, "device": device}
     for step in LADDER:
         own = step.name == "white-box" or (not keyed and step.name in {"adaptive", "non-adaptive"})
         if not keyed and step.name in {"cross-key", "leaked-weights"}:
             continue
         force = 1.0 if own and shared["defense"] == "plain" else step.force
-        weak = step.name == "distillation" and seed == 1
-        common = {**shared, "threat": step.name, "threat_options": step.options, "attack": step.attack, "own": own}
+        weak = step.name == "distillation" and device == 1
+        common = {**shared, "threat": step.name, "threat_options": step.options, "attack": step.attack,
+                  "attack_options": step.attack_options, "own": own}  # fmt: skip
         common["source"] = 0.3 if weak else 0.95
         yield run(**common, eps=eps, robust=1 - force)
         if step.name in {"non-adaptive", "adaptive"} and step.attack == "autoattack":
             yield run(**common, eps=eps, robust=1 - force / 2, protocol="paper")
-        if step.name == "non-adaptive" and step.attack == "autoattack" and seed == 0:
+        if step.name == "non-adaptive" and step.attack == "autoattack" and device == 0:
             for share, radius in enumerate(CURVE if (shared["profile"], eps) in CURVED else ()):
                 yield run(**common, eps=radius, robust=1 - force * share / 3)
-        if step.name == "query-score" and seed == 2 and shared["defense"] == "key-full":
+        if step.name == "query-score" and device == 2 and shared["defense"] == "key-full":
             yield run(**{**common, "attack": "rays", "threat": "query-decision", "threat_options": None},
                       eps=eps, robust=0.4, errors=3)  # fmt: skip
 
@@ -193,7 +199,7 @@ def _spec(
         profile=world,
         defense=_plugin("defenses", defense, options),
         threat=_plugin("threats", *threat),
-        attack=_plugin("attacks", attack),
+        attack=_plugin("attacks", *attack),
         fallback=None,
         budget=budget,
         protocol=Protocol(protocol),
@@ -250,7 +256,8 @@ def _rows(spec: Spec, first: int, n: int, robust: Any, clean: float, source: flo
 
 @cache
 def _images(dataset: str, first: int, n: int, classes: int) -> list[tuple[int, int, str, str]]:
-    names = [f"{dataset}-{first + i:05d}" for i in range(n)]
+    known = order_of(dataset) or ()
+    names = known[first : first + n] if first + n <= len(known) else [f"{dataset}-{first + i:05d}" for i in range(n)]
     return [(i, (first + i) % classes, name, digest(name)) for i, name in enumerate(names)]
 
 

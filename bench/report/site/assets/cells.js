@@ -24,11 +24,12 @@ window.Cells = (function () {
   // Long lists are built when they are opened, to keep the table's page small.
   function more(s) {
     var title = s.runs.length ? s.runs.length + (s.runs.length === 1 ? " run" : " runs") : "source";
-    if (s.against.length) title += ", and why it is not eligible";
+    if (s.against.length || s.missing.length) title += ", and why it has no rank";
     var details = make("details", {}, [make("summary", {}, [title])]);
     details.addEventListener("toggle", function () {
       if (!details.open || details.children.length > 1) return;
-      var items = s.against.map(function (why) { return make("li", {}, ["not eligible: " + why]); });
+      var items = s.missing.map(function (what) { return make("li", {}, [word(s) + ": " + what]); });
+      s.against.forEach(function (why) { items.push(make("li", {}, ["not eligible: " + why])); });
       if (s.keys > 1) items.push(make("li", {}, ["the worst key: ≤ " + Dom.percent(s.worst_key)]));
       if (s.source) items.push(make("li", {}, [s.source]));
       s.adversaries.forEach(function (name) { items.push(make("li", {}, [name])); });
@@ -42,11 +43,19 @@ window.Cells = (function () {
   }
   function defense(s) {
     var title = Dom.isRun(s.weakest_run) ? make("a", { href: "runs/" + s.weakest_run + ".html" }, [s.title]) : make("span", {}, [s.title]);
-    return make("div", {}, [title, more(s)]);
+    return make("div", {}, [title, lacks(s), more(s)]);
+  }
+  function word(s) { return s.kind === "stated" ? "stated" : "incomplete"; }
+  function lacks(s) {
+    if (!s.missing.length) return null;
+    var more = s.missing.length > 1 ? ", and " + (s.missing.length - 1) + " more" : "";
+    return make("p", { class: "lacks" }, [word(s) + ": " + s.missing[0] + more]);
   }
   function robust(s) {
+    var tries = s.tries === 1 ? "one attack" : "worst case of " + s.tries + " tries; best single attack ≤ " + Dom.percent(s.best_single);
     return make("div", {}, [make("strong", {}, ["≤ " + Dom.percent(s.robust)]), " ",
-      make("small", { class: "n" }, [make("span", { class: "sr" }, ["95% interval "]), Dom.limits(s.low, s.high)]), bar(s)]);
+      make("small", { class: "n" }, [make("span", { class: "sr" }, ["95% interval "]), Dom.limits(s.low, s.high)]), bar(s),
+      make("small", { class: "tries" }, [tries])]);
   }
   function source(s) {
     if (s.source_low === null) return "not known";
@@ -58,16 +67,17 @@ window.Cells = (function () {
   }
   function images(s) {
     var keys = s.keys > 1 ? " × " + s.keys + " keys" : "";
-    return make("span", { class: "n" }, [Dom.whole(s.n) + keys]);
+    return make("span", { class: "n" }, [Dom.whole(s.n) + keys, make("br"), make("small", {}, [s.images])]);
   }
   function badges(s) {
-    var audit = { pass: "good", warn: "warn", fail: "bad", none: "plain" }, list = [];
+    var audit = { pass: "good", warn: "warn", fail: "bad" }, list = [];
     if (s.verification === "reported") list.push(badge("reported", "plain"));
     else {
-      list.push(badge("audit: " + s.audit, audit[s.audit] || "plain"));
-      list.push(badge(s.verification, s.verification === "confirmed" ? "good" : "plain"));
+      list.push(badge((audit[s.audit] ? "quick audit: " : "audit: ") + s.audit, audit[s.audit] || "plain"));
+      list.push(badge(s.verification, { confirmed: "good", stated: "warn" }[s.verification] || "plain"));
     }
     if (s.weak_source) list.push(badge("weak source", "warn"));
+    if (s.missing.length && s.kind !== "stated") list.push(badge("incomplete", "warn"));
     if (!s.eligible) list.push(badge("not eligible", "bad"));
     return make("div", {}, list);
   }

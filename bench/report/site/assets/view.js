@@ -5,30 +5,32 @@ window.View = (function () {
   var NAMES = ["kind", "profile", "protocol", "norm", "eps", "scope", "adversary", "n"]; // a change adjusts the others in this order
   var ALL = "all";
 
-  function of(s, name) { return name === "n" ? s.n_tier : s[name]; }
+  function of(s, name) { return name === "n" ? s.images + (s.keys > 1 ? ", " + s.keys + " keys" : "") : s[name]; }
   function label(name, value) { return name === "adversary" && value === "" ? "worst case" : value; }
-  function number(text) { return parseFloat(String(text).replace(/[^0-9.]/g, "")) || 0; }
+  var KINDS = ["measured", "stated", "reported"];
 
   // Groups in display order, the most informative first.
   function order(a, b) {
-    return (a.kind === "measured" ? 0 : 1) - (b.kind === "measured" ? 0 : 1) || a.profile.localeCompare(b.profile) ||
+    return KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || a.profile.localeCompare(b.profile) ||
       a.norm.localeCompare(b.norm) || a.eps_value - b.eps_value || (a.protocol === "strict" ? 0 : 1) - (b.protocol === "strict" ? 0 : 1) ||
-      SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope) || a.adversary.localeCompare(b.adversary) || number(a.n_tier) - number(b.n_tier) || a.n_tier.localeCompare(b.n_tier);
+      SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope) || a.adversary.localeCompare(b.adversary) || a.n - b.n || a.images.localeCompare(b.images) || b.keys - a.keys;
   }
   function groups(standings) {
     var known = new Map();
     standings.forEach(function (s) {
       var group = known.get(s.group);
-      if (group) group.size += 1; else known.set(s.group, { name: s.group, one: s, size: 1, at: 0 });
+      if (!group) known.set(s.group, group = { name: s.group, one: s, size: 0, ranked: 0, at: 0 });
+      group.size += 1;
+      group.ranked += s.rank === null ? 0 : 1;
     });
     var list = Array.from(known.values()).sort(function (a, b) { return order(a.one, b.one); });
     list.forEach(function (group, at) { group.at = at; });
     return list;
   }
-  // The largest group: measured, strict and non-white-box first.
+  // The group with the most ranks, then lines: measured, strict and non-white-box first.
   function best(list) {
     function merit(g) {
-      return (g.one.kind === "measured" ? 4e6 : 0) + (g.one.protocol === "strict" ? 2e6 : 0) + (g.one.scope !== "white-box" ? 1e6 : 0) + g.size;
+      return (g.one.kind === "measured" ? 4e6 : 0) + (g.one.protocol === "strict" ? 2e6 : 0) + (g.one.scope !== "white-box" ? 1e6 : 0) + 1e3 * g.ranked + g.size;
     }
     return list.reduce(function (top, g) { return !top || merit(g) > merit(top) ? g : top; }, null);
   }
@@ -75,7 +77,8 @@ window.View = (function () {
       var a = seen.get(x), b = seen.get(y);
       if (name === "eps") return a.eps_value - b.eps_value;
       if (name === "scope") return SCOPES.indexOf(x) - SCOPES.indexOf(y);
-      if (name === "n") return number(x) - number(y) || x.localeCompare(y);
+      if (name === "n") return a.n - b.n || x.localeCompare(y);
+      if (name === "kind") return KINDS.indexOf(x) - KINDS.indexOf(y);
       return x.localeCompare(y);
     });
   }
