@@ -225,6 +225,8 @@ def test_a_fooled_image_called_robust_is_found_by_judging_again(archives, means,
         (lambda rows: [dataclasses.replace(rows[0], image_id="digits-none"), *rows[1:]], "not in the local data"),
         (lambda rows: rows[::-1], "not those selected by the spec"),
         (lambda rows: [dataclasses.replace(r, distance=r.distance * 0.5) for r in rows], "distance"),
+        (lambda rows: [dataclasses.replace(r, other_prediction=(r.label + 1) % 10) for r in rows], "other_prediction"),
+        (lambda rows: [dataclasses.replace(r, noise_prediction=(r.label + 1) % 10) for r in rows], "noise_prediction"),
     ],
 )
 def test_other_lies_are_found(archives, means, tmp_path, change, text):
