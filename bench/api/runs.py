@@ -12,6 +12,7 @@ from bench.api.options import configured, documented
 from bench.api.progress import listener
 from bench.core.rerun_command import command_of
 from bench.engine.evaluate import run as evaluate_job
+from bench.engine.images_here import ImagesHere
 from bench.engine.means import Means
 from bench.engine.request import Request, Resources
 from bench.engine.resolve import resolve
@@ -118,9 +119,9 @@ def evaluate(defense: str, threat: str, *, progress: bool = True, **options: Any
         BenchError: for damaged files or a full disk; finished shards are kept.
     """
     request, resources = configured({"defense": defense, "threat": threat, **options})
-    job = resolve(request, Keyring(Home.default().keys))
-    argv = tuple(shlex.split(command_of(job.spec, request.key)))
     with listener(show=progress) as told:
+        job = resolve(request, Keyring(Home.default().keys), ImagesHere(Means.of(resources, told)))
+        argv = tuple(shlex.split(command_of(job.spec, request.key)))
         if job.spec.budget.doubt:
             told.note(f"warning: {job.spec.budget.doubt}")
         made = evaluate_job(job, Means.of(resources, told, argv=argv, key_name=request.key))

@@ -16,6 +16,7 @@ from bench.engine.request import Resources
 
 if TYPE_CHECKING:
     from bench.core.spec import Spec
+    from bench.engine.means import Means
     from bench.plan.gauge import Amount
     from bench.plan.plan import Plan
 
@@ -50,7 +51,7 @@ def plan(
     with working(resources) as means:
         asked = Asked(images=images, data=means.data, device=here, there=there, mfu=mfu, price=price,
                       micro_batch=micro_batch, progress=means.progress)  # fmt: skip
-        made = make_plan(_specs(Path(spec), precision, resources), asked)
+        made = make_plan(_specs(Path(spec), precision, resources, means), asked)
     if as_json:
         from dataclasses import asdict
 
@@ -59,22 +60,26 @@ def plan(
         _print(made, here=here, there=on)
 
 
-def _specs(path: Path, precision: str | None, resources: Resources) -> list[tuple[str, str, Spec]]:
-    """Row, column and Spec of every run of the file."""
+def _specs(path: Path, precision: str | None, resources: Resources, means: Means) -> list[tuple[str, str, Spec]]:
+    """Row, column and Spec of every run of the file; it names its images if they are here."""
+    from bench.engine.images_here import ImagesHere
     from bench.engine.request import parse_precision
     from bench.engine.resolve import resolve
     from bench.store.home import Home
     from bench.store.keyring import Keyring
     from bench.studies.suite import load_suite
 
-    keyring, specs = Keyring(Home.default().keys), []
+    keyring, data, specs = Keyring(Home.default().keys), ImagesHere(means), []
     for run in load_suite(path):
         request = run.request
         if precision:
             request = replace(request, precision=parse_precision(precision, resources.device))
         if resources.weights:
             request = replace(request, weights=resources.weights)
-        specs.append((run.row, run.column, resolve(request, keyring).spec))
+        job = resolve(request, keyring)
+        if data.here(job.spec.profile):
+            job = resolve(request, keyring, data)
+        specs.append((run.row, run.column, job.spec))
     return specs
 
 

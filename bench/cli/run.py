@@ -32,11 +32,12 @@ def run(
     """Attack one defense under one threat model and judge every image."""
     from bench.cli.show import print_record
     from bench.engine.evaluate import run as evaluate
+    from bench.engine.images_here import ImagesHere
     from bench.engine.resolve import resolve
     from bench.store.keyring import Keyring
 
     with working(resources, key_name=request.key) as means:
-        job = resolve(request, Keyring(means.home.keys))
+        job = resolve(request, Keyring(means.home.keys), ImagesHere(means))
         if job.spec.budget.doubt:
             means.progress.note(f"warning: {job.spec.budget.doubt}")
         if keys > 1:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Request,
     Resources,
     only=("defense", "profile", "seed", "key", "base", "start", "weights", "settings", "data", "offline", "workers",
-          "device", "rebuild"),
+          "device", "rebuild", "verify_data"),
     fixed={"threat": "white-box", "train": True},
     examples=(
         "bench train --defense key-lora --substitutes 1",

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from bench.core.errors import BenchError, InputError, UnknownNameError
 from bench.core.extras import lacks, require
 from bench.core.names import KINDS, suggestion
+from bench.core.plugin_code import code_of, is_packaged, remember
 from bench.core.plugins import BASES, Plugin
 from bench.core.plugins.contract import missing
 from bench.core.plugins.plugin import adapted
@@ -69,9 +70,24 @@ class Registry(Generic[T]):
         """The registered class; one that inherits from ``Plugin`` alone gets the base of its kind, once."""
         if name not in self._adaptations:
             plugin, base = self._points[name].load(), BASES[self.kind]
+            if not is_packaged(self._points[name]):
+                remember(self._points[name])
             bare = isinstance(plugin, type) and issubclass(plugin, Plugin) and not issubclass(plugin, base)
             self._adaptations[name] = adapted(plugin, base) if bare else plugin
         return self._adaptations[name]
+
+    def code(self, name: str) -> str | None:
+        """SHA-256 of the files of a plug-in from outside this package; None for one of its own, or an unknown name.
+
+        Raises:
+            InputError: if they cannot be read, or were edited after this process had loaded the plug-in.
+        """
+        point = self._points.get(name)
+        return None if point is None or is_packaged(point) else code_of(point)
+
+    def origin(self, name: str) -> str:
+        """Distribution and version of a plug-in."""
+        return _origin(self._points[name])
 
     def make(self, name: str, options: dict[str, Any] | None = None) -> T:
         """A plug-in with validated options.
@@ -124,8 +140,12 @@ def _whole(plugin: Any, base: type[Plugin]) -> Any:
     return plugin
 
 
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+
+
 def _describe(kind: str, point: EntryPoint) -> Entry:
-    origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    origin = _origin(point)
     try:
         if point.module.startswith("bench."):
             summary = _read_summary(point)

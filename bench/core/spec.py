@@ -64,6 +64,17 @@ class Spec(Frozen):
         exclude_if=unset,
         description="SHA-256 of ids, labels and contents of the selected images; left out if unknown",
     )
+    training: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        exclude_if=unset,
+        description="the same of the training images; left out if nothing is trained on them, or they are not here",
+    )
+
+    @property
+    def without_images(self) -> Spec:
+        """The same run without naming its images and those its models are trained on."""
+        return self.model_copy(update={"images": None, "training": None})
 
     @property
     def run_id(self) -> str:

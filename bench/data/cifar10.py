@@ -47,7 +47,7 @@ class Cifar10(Dataset):
         total, per_class = _MAKE_UP[name]
         problems = census(labels, len(_NAMES), _NAMES.__getitem__, total=total, per_class=per_class)
         listing = Listing([f"{name}-{i:05d}" for i in range(len(labels))], labels, source)
-        return FileSplit(listing, storage, problems=problems, keep_order=True, content=source.digest())
+        return FileSplit(listing, storage, problems=problems, keep_order=True)
 
 
 def _find(root: Path, name: str) -> Arrays:

@@ -44,7 +44,7 @@ def _split(examined: Examined, name: str, *, fatal: bool) -> Iterator[Diagnosis]
     except BenchError as error:
         yield _error(name, error, fatal=fatal)
         return
-    digest = split.digest()
+    digest = examined.digest(name)
     yield _TOPIC.ok(f"{name} split: {_said(split)}, digest {digest[:12]}")
     if name == "train" and split.layout == "Parquet":
         slow = "train split: Parquet is read one row group at a time, and training reads images in random order"

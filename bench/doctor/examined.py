@@ -48,7 +48,7 @@ class Examined:
 
     Attributes:
         model_bytes: Size of the weights of one model, 0 until known.
-        manifest: For each split that opens: images, digest of ids and labels, images per class, problems.
+        manifest: For each split that opens: images, digest of ids, labels and contents, images per class, problems.
     """
 
     def __init__(self, question: Question) -> None:
@@ -91,6 +91,8 @@ class Examined:
             weights=asked.resources.weights,
             offline=True,
             workers=usable_cores(),
+            verify_data=True,
+            progress=asked.progress,
         )
 
     def split(self, name: str) -> Split:
@@ -100,6 +102,27 @@ class Examined:
             InputError: if it cannot be opened.
         """
         return self._making.split(name)
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of ids, labels and contents of a whole split; every image is read.
+
+        Raises:
+            InputError: if it cannot be opened.
+        """
+        from bench.engine.images_here import digest_of  # noqa: PLC0415 (torch)
+
+        if name == "train":
+            return self._making.trained_on
+        return digest_of(self.split(name), self.profile, None, self.means)
+
+    @property
+    def training(self) -> tuple[Split, str]:
+        """The training split with its digest.
+
+        Raises:
+            InputError: if it cannot be opened.
+        """
+        return self.split("train"), self._making.trained_on
 
     def chosen(self, name: str) -> list[int]:
         """Positions of the images that a run would use.

@@ -67,7 +67,7 @@ def _kept(examined: Examined, role: str, base: Base) -> Iterator[Diagnosis]:
         raise InputError(f"{role} {base.name} is trained locally from scratch; leave --weights out")
     cache = _OnlyKept(examined.question.home.models)
     try:
-        made = base_model(base, examined.profile, examined.split("train"), cache, examined.means)
+        made = base_model(base, examined.profile, examined.training, cache, examined.means)
     except _NotKeptError:
         examined.model_bytes = _size(backbone(base, examined.profile.classes, base.seed))
         steps = f"{base.recipe.steps:,} steps" if base.recipe else ""

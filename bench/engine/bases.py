@@ -28,7 +28,7 @@ from bench.training.fit import TRAINING_VERSION, fit, forget
 def base_model(
     base: Base,
     profile: Profile,
-    data: Split | None,
+    data: tuple[Split, str] | None,
     cache: ModelCache,
     means: Means,
     *,
@@ -39,7 +39,7 @@ def base_model(
     Args:
         base: The base to load or train.
         profile: Its profile.
-        data: The training split, for a base that is trained locally.
+        data: The training split with its digest, for a base that is trained locally.
         cache: Store of trained models.
         means: Device, weights.
         fits: Raises for a network that cannot be used later; called with a copy before a training starts.
@@ -97,7 +97,7 @@ def _trained(
     start: nn.Module,
     started: str,
     profile: Profile,
-    data: Split,
+    data: tuple[Split, str],
     cache: ModelCache,
     means: Means,
     fits: Callable[[nn.Module], object],
@@ -109,7 +109,7 @@ def _trained(
         "kind": "base",
         "base": base.model_dump(mode="json"),
         "classes": profile.classes,
-        "data": data.digest(),
+        "data": data[1],
         "start": started,
         "training_version": TRAINING_VERSION,
     }
@@ -119,7 +119,7 @@ def _trained(
         check_may_train("the base", profile, means)
         fits(copy.deepcopy(start))
         model = Classifier(start, base.mean, base.std).requires_grad_(True).to(means.device)
-        fit(model, data, recipe, seed=base.seed, means=own, title="pre-train the base")
+        fit(model, data[0], recipe, seed=base.seed, means=own, title="pre-train the base")
         save_weights(model.network, folder)
 
     folder, found = cache.fetch(made_from, pretrain)

@@ -156,8 +156,10 @@ class Attacker:
         pixels.update(batch.images.cpu().numpy().tobytes())
         pixels.update(batch.labels.cpu().numpy().tobytes())
         attack, spec = self._attacks[which.name], self._spec
+        threat = {"threat": spec.threat.code} if spec.threat.code else {}  # it made the source
         return digest(
             {
+                **threat,
                 "attack": which.model_dump(mode="json"),
                 "budget": str(spec.budget),
                 "images": pixels.hexdigest(),

@@ -23,6 +23,7 @@ from bench.engine.declared import adversary_about
 from bench.engine.early_stop import Enough
 from bench.engine.flops import arithmetic, gives_gradient, peak
 from bench.engine.further import further
+from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.judging import Judging
 from bench.engine.making import Making
@@ -32,6 +33,7 @@ from bench.engine.provenance import provenance
 from bench.engine.resolve import attacks_with, defender_key
 from bench.engine.shards import Reader, Shard, Unread, choose
 from bench.engine.summarise import SourceCost, summarise
+from bench.engine.versions import check_code, outsiders
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
@@ -56,6 +58,7 @@ class Evaluation:
 
     def __init__(self, job: Job, means: Means, *, only_kept: bool = False) -> None:
         _check_device(means.device)
+        check_code(job.spec)
         self.spec = spec = job.spec
         self.world = World(Making(spec, means), job.key)
         self.chosen, self.about_data = choose(spec, self.world.test_split, job.ids)
@@ -166,7 +169,7 @@ class ShardWork:
 
 
 def run(job: Job, means: Means) -> Run:
-    """Run the missing shards of a job and write its record; a complete run is read back.
+    """Run the missing shards of a job and write its record; a complete run of the same images is read back.
 
     Args:
         job: The evaluation.
@@ -180,6 +183,8 @@ def run(job: Job, means: Means) -> Run:
     """
     from bench.engine.quick_audit import look  # noqa: PLC0415 (a second to import; only a run needs it)
 
+    if job.spec.images is None:
+        job = replace(job, spec=ImagesHere(means).named(job.spec, job.ids))
     backend: Backend = registry("backends").make(means.backend)
     check_writable(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
@@ -198,7 +203,11 @@ def run(job: Job, means: Means) -> Run:
             shards,
             target=evaluation.target,
             source=evaluation.source,
-            about=[*evaluation.about_data, *dict.fromkeys(evaluation.world.notes)],
+            about=[
+                *outsiders(spec, means.backend),
+                *evaluation.about_data,
+                *dict.fromkeys(evaluation.world.notes),
+            ],
             adversary=adversary_about(evaluation.threat, spec.attack),
             audit=replace(looked, findings=[*looked.findings, *judging.found(shards, looked.findings)]),
             population=len(evaluation.chosen),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,13 +14,13 @@ from torch import nn
 from bench.core.canonical import sha256_of
 from bench.core.errors import InputError
 from bench.core.nouns import Trained
-from bench.core.plugins import Dataset, Kit, Leak, Split, Storage, Workshop
+from bench.core.plugins import Kit, Leak, Split, Workshop
 from bench.core.profile import Base
-from bench.core.registry import registry
 from bench.core.seeds import seed_of
 from bench.core.spec import Spec
 from bench.engine.bases import base_model, check_may_train
 from bench.engine.holders import Holder
+from bench.engine.images_here import digest_of, open_split
 from bench.engine.means import Means
 from bench.engine.world import Maker
 from bench.models.standalone import Makeup
@@ -52,8 +53,13 @@ class Making(Maker):
             InputError: if it cannot be read, or has more classes than the profile.
         """
         if name not in self._splits:
-            self._splits[name] = self._opened(name)
+            self._splits[name] = open_split(self.spec.profile, name, self.means)
         return self._splits[name]
+
+    @cached_property
+    def trained_on(self) -> str:
+        """SHA-256 of the training images: ids, labels and contents."""
+        return digest_of(self.split("train"), self.spec.profile, None, self.means)
 
     def pretrained(self, base: Base) -> Trained:
         """An undefended model, on the device.
@@ -61,7 +67,7 @@ class Making(Maker):
         Raises:
             InputError: if weights or images are missing, or do not fit.
         """
-        data = self.split("train") if base.recipe else None
+        data = (self.split("train"), self.trained_on) if base.recipe else None
         means = replace(self.means, training=self._training)
         return base_model(base, self.spec.profile, data, self._cache, means, fits=self._tunable(base))
 
@@ -101,9 +107,11 @@ class Making(Maker):
     def workshop(self) -> Workshop:
         """Tools for an adversary to train a model that is not the defender's."""
         about = {"base": self.base.digest, "seed": self.spec.seed}
+        if self.spec.threat.code:
+            about["threat"] = self.spec.threat.code
 
         def keep(made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
-            made_from = {"kind": "adversary", **about, "data": self.split("train").digest(), **made_from}
+            made_from = {"kind": "adversary", **about, "data": self.trained_on, **made_from}
 
             def checked(part: Path) -> None:
                 check_may_train("the adversary's model", self.spec.profile, self.means)
@@ -127,24 +135,13 @@ class Making(Maker):
             return lambda _network: None
         return lambda network: defense.trainable(network, self.spec.seed)
 
-    def _opened(self, name: str) -> Split:
-        profile, means = self.spec.profile, self.means
-        dataset: Dataset = registry("datasets").make(profile.dataset)
-        storage = Storage(means.data, profile.image_shape, profile.preprocessing, means.workers, means.home.indexes)
-        split = dataset.split(name, storage)
-        classes = max(split.labels) + 1
-        if classes > profile.classes:
-            raise InputError(f"the data has {classes} classes, profile {profile.name} tells {profile.classes} apart; "
-                             f"give --set profile.classes={classes}")  # fmt: skip
-        return split
-
     def _files(self, holder: Holder) -> tuple[dict[str, Any], Path, str]:
         """A model's inputs, folder and digest; it is created if it is not stored."""
         recipe = self.defense.recipe(self.spec.profile)
         ready = self.defense.ready
         made_from = self._ready_from(recipe) if ready else self._tuned_from(recipe, holder)
         try:
-            made_from.update(self._weights() if ready else {"data": self.split("train").digest()})
+            made_from.update(self._weights() if ready else {"data": self.trained_on})
         except InputError as why:
             return made_from, *self._kept(made_from, holder.note, why)
         folder, digest = self._cache.fetch(made_from, lambda part: self._make(made_from, holder, part))

@@ -30,6 +30,7 @@ class Means:
         train: Train missing models even if the profile leaves that to ``bench train``.
         training: Training settings; device and listener are these.
         rebuild: Rebuild a cached model with a wrong digest.
+        verify_data: Read every image for its digest, whatever is kept.
         key_name: The key's name in the keyring, for the record.
         argv: The command line, for the record.
         progress: Receives progress.
@@ -47,6 +48,7 @@ class Means:
     train: bool = False
     training: TrainingMeans = field(default_factory=TrainingMeans)
     rebuild: bool = False
+    verify_data: bool = False
     key_name: str | None = None
     argv: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Silent)
@@ -88,6 +90,7 @@ class Means:
             train=resources.train,
             training=training or TrainingMeans(),
             rebuild=resources.rebuild,
+            verify_data=resources.verify_data,
             key_name=key_name,
             argv=argv,
             progress=progress,

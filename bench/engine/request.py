@@ -167,6 +167,9 @@ class Resources:
         ),
     ] = None
     rebuild: Annotated[bool, Flag("Rebuild a cached model with a wrong digest.")] = False
+    verify_data: Annotated[bool, Flag("Read every image again for its digest, even if its file has not changed.")] = (
+        False
+    )
 
 
 def make_request(values: Mapping[str, Any], *, device: str | None = None) -> Request:

@@ -14,10 +14,12 @@ from bench.core.plugins import Attack, Defense, Threat
 from bench.core.profile import Base, Profile, load_profile
 from bench.core.registry import Registry, registry
 from bench.core.selection import IdList, read_ids
-from bench.core.spec import KeySpec, PluginSpec, Spec
+from bench.core.spec import KeySpec, Spec
 from bench.engine.holders import seeded_key
+from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.request import Request
+from bench.engine.versions import named
 from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.models.state_files import expect_digest
 from bench.store.keyring import Keyring
@@ -26,8 +28,13 @@ _FALLBACK = "pgd"
 _SECTIONS = ("profile", "defense", "threat", "attack", "fallback")
 
 
-def resolve(request: Request, keyring: Keyring) -> Job:
+def resolve(request: Request, keyring: Keyring, data: ImagesHere | None = None) -> Job:
     """The evaluation of a request, with every default written out, and the defender's key.
+
+    Args:
+        request: What the user asks for.
+        keyring: The defender's.
+        data: The images at hand, which the Spec names by digest; None for a Spec that is not to be run.
 
     Raises:
         InputError: if the request cannot be run; nothing has been written then.
@@ -48,7 +55,7 @@ def resolve(request: Request, keyring: Keyring) -> Job:
     if request.protocol is Protocol.STRICT and chosen != _FALLBACK and gradients:
         plugin: Attack = registry("attacks").make(_FALLBACK, sections["fallback"])
         _check_norm(_FALLBACK, plugin, budget)
-        fallback = PluginSpec(name=_FALLBACK, options=plugin.options())
+        fallback = named("attacks", _FALLBACK, plugin)
     key = _key(request, defense, keyring)
     for name, value in (("limit", request.limit), ("batch-size", request.batch_size)):
         if value is not None and value < 1:
@@ -64,9 +71,9 @@ def resolve(request: Request, keyring: Keyring) -> Job:
     ids = read_ids(request.ids) if request.ids else None
     spec = Spec(
         profile=profile,
-        defense=PluginSpec(name=request.defense, options=defense.options()),
-        threat=PluginSpec(name=request.threat, options=threat.options()),
-        attack=PluginSpec(name=chosen, options=attack.options()),
+        defense=named("defenses", request.defense, defense),
+        threat=named("threats", request.threat, threat),
+        attack=named("attacks", chosen, attack),
         fallback=fallback,
         budget=budget,
         protocol=request.protocol,
@@ -81,7 +88,7 @@ def resolve(request: Request, keyring: Keyring) -> Job:
         quantize=8 if request.quantize else None,
         key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
     )
-    return Job(spec, key, ids)
+    return Job(data.named(spec, ids) if data else spec, key, ids)
 
 
 def defender_key(spec: Spec, keyring: Keyring) -> Key | None:

@@ -16,6 +16,8 @@ def notes_on(runs: list[PlannedRun], trainings: list[PlannedTraining], totals: T
     if shared := [run for run in runs if run.shares]:
         notes.append(f"{len(shared)} of {len(runs)} runs judge adversarial images that another run makes: the "
                      "totals count them once")  # fmt: skip
+    if any(run.run_id is None for run in runs):
+        notes.append("run ids are left out: they follow from the images, which are not here; give --data FOLDER")
     if trainings:
         notes.append("models that exist already are listed too: they are not trained again")
     if unknown := sorted({run.attack for run in runs if run.calls is None}):

@@ -72,7 +72,7 @@ class _Planner:
             PlannedRun(
                 row=row,
                 column=column,
-                run_id=spec.run_id,
+                run_id=spec.run_id if spec.images else None,
                 defense=spec.defense.name,
                 threat=spec.threat.name,
                 attack=spec.attack.name,

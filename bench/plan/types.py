@@ -39,13 +39,13 @@ class Asked:
 class PlannedRun:
     """One run by itself. ``calls`` and ``most`` are None if the attack does not report its cost.
 
-    ``shares`` is the run whose adversarial images this one judges; ``memory`` is in bytes, ``measured`` the peak
-    measured on a GPU.
+    ``run_id`` is None if the images are not here, because it follows from them. ``shares`` is the run whose adversarial
+    images this one judges; ``memory`` is in bytes, ``measured`` the peak measured on a GPU.
     """
 
     row: str
     column: str
-    run_id: str
+    run_id: str | None
     defense: str
     threat: str
     attack: str

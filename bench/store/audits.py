@@ -26,6 +26,9 @@ class AuditSpec(Frozen):
     images: int = Field(ge=1, description="test images selected by the seed, and as many training images")
     key: KeySpec | None = Field(description="null if the defense has no key")
     version: int = Field(ge=1, description="of the battery")
+    data: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", exclude_if=unset, description="digest of the test and the training images"
+    )
 
     @property
     def audit_id(self) -> str:

@@ -12,10 +12,12 @@ from torch import nn
 
 from bench.checks.battery import CheckEffort, Status, Subject, answers, battery, judged
 from bench.checks.battery.draws import pick
+from bench.core.canonical import digest
 from bench.core.errors import InputError
 from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Split
 from bench.core.spec import Spec
+from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.making import Making
 from bench.engine.means import Means
@@ -30,7 +32,7 @@ BATTERY_VERSION = 2  # increase it if the same deployment would get other findin
 _LEAST = 8  # images, below which exact tests are inconclusive
 
 
-def audit_spec(spec: Spec, images: int) -> AuditSpec:
+def audit_spec(spec: Spec, images: int, data: ImagesHere) -> AuditSpec:
     """The Spec of an audit of the deployment of a run's Spec.
 
     Raises:
@@ -41,7 +43,8 @@ def audit_spec(spec: Spec, images: int) -> AuditSpec:
     if spec.budget.radius == 0:
         raise InputError("eps is 0; expected more, because a ball of radius 0 leaves nothing to audit")
     return AuditSpec(profile=spec.profile, defense=spec.defense, budget=spec.budget, seed=spec.seed, images=images,
-                     key=spec.key, version=BATTERY_VERSION)  # fmt: skip
+                     key=spec.key, version=BATTERY_VERSION,
+                     data=digest([data.whole(spec.profile, "test"), data.training(spec.profile)]))  # fmt: skip
 
 
 def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None) -> AuditRecord:
@@ -56,7 +59,7 @@ def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None
     Raises:
         BenchError: for bad input, damaged files, or a full disk.
     """
-    about = audit_spec(job.spec, images)
+    about = audit_spec(job.spec, images, ImagesHere(means))
     check_writable(means.results.root)
     path = audit_path(means.results.root, about.audit_id)
     if path.exists():

@@ -23,6 +23,7 @@ from bench.core.registry import registry
 from bench.core.spec import PluginSpec
 from bench.core.yaml_text import parse_yaml, read_yaml
 from bench.engine.evaluate import run
+from bench.engine.images_here import ImagesHere
 from bench.engine.means import Means
 from bench.engine.request import Request
 from bench.engine.resolve import resolve
@@ -90,11 +91,12 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
     """
     began = time.monotonic()
     rungs, skipped, seen = list[Run](), list[Skipped](), dict[tuple[str, str], str]()
+    data = ImagesHere(means)
     _check(ladder, request, keyring)
     for number, step in enumerate(_sorted(ladder.rungs), 1):
         means.progress.note(f"rung {number} of {len(ladder.rungs)}: {step.threat}, {step.attack or 'its attack'}")
         try:
-            ran = _ran(step, request, keyring, means)
+            ran = _ran(step, request, keyring, data)
         except NotApplicableError as error:
             skipped.append(Skipped(threat=_threat(step), attack=step.attack or "", why=str(error)))
             continue
@@ -109,7 +111,7 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
         rungs.append(ran)
     if not rungs:
         raise InputError(f"no rung of ladder {ladder.name} applies to {request.defense}: {skipped[0].why}")
-    climbed = Climbed(ladder.name, rungs, list(_beside(ladder, request, keyring, means)), skipped)
+    climbed = Climbed(ladder.name, rungs, list(_beside(ladder, request, keyring, data)), skipped)
     return ladder_record(climbed, broken_below=broken_below, seconds=time.monotonic() - began)
 
 
@@ -135,15 +137,15 @@ def _asked(step: Step, request: Request) -> Request:
     )
 
 
-def _ran(step: Step, request: Request, keyring: Keyring, means: Means) -> Run:
-    return run(resolve(_asked(step, request), keyring), means)
+def _ran(step: Step, request: Request, keyring: Keyring, data: ImagesHere) -> Run:
+    return run(resolve(_asked(step, request), keyring, data), data.means)
 
 
-def _beside(ladder: Ladder, request: Request, keyring: Keyring, means: Means) -> Iterator[Record]:
+def _beside(ladder: Ladder, request: Request, keyring: Keyring, data: ImagesHere) -> Iterator[Record]:
     for step in ladder.paper:
-        means.progress.note(f"as the paper measured: {step.threat}")
+        data.means.progress.note(f"as the paper measured: {step.threat}")
         try:
-            yield _ran(step, request, keyring, means).record
+            yield _ran(step, request, keyring, data).record
         except NotApplicableError:
             continue
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from bench.core.errors import BenchError, InputError, NotApplicableError
-from bench.core.plugins import Dataset
 from bench.core.profile import load_profile
-from bench.core.registry import registry
 from bench.core.rerun_command import command_of
 from bench.core.spec import Spec
 from bench.engine.evaluate import run as evaluate
+from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.resolve import resolve
@@ -59,7 +58,10 @@ def fill(
     Raises:
         InputError: if a run of the suite is invalid; nothing has been run then.
     """
-    asked = [(run, job.spec) for run in runs if (job := _resolved(run, keyring))]
+    data = ImagesHere(means)
+    found = [(run, job) for run in runs if (job := _resolved(run, keyring, data))]
+    alike = _alike([job.spec for _, job in found if render_only or not job.spec.images], means)
+    asked = [(run, alike.get(job.run_id, job.spec)) for run, job in found]
     out = Filled()
     missing: dict[str, SuiteRun] = {}
     for run, spec in asked:
@@ -69,7 +71,7 @@ def fill(
         lacking = next(spec for _, spec in asked if spec.run_id in missing)
         out.left = "--render-only was given" if render_only else _not_here(lacking, means)
     if missing and not out.left:
-        _make(list(missing.values()), means, jobs, out)
+        _make(list(missing.values()), replace(means, verify_data=False), jobs, out)  # once is enough
     out.cells += [_cell(run, spec, means) for run, spec in asked]
     return out
 
@@ -80,9 +82,11 @@ def default_jobs(profile: str, device: str) -> int:
     return torch.get_num_threads() if small else 1
 
 
-def _resolved(run: SuiteRun, keyring: Keyring) -> Job | None:
+def _resolved(run: SuiteRun, keyring: Keyring, data: ImagesHere) -> Job | None:
+    """The run on the images at hand, or without their digest if the data set needs a folder and none is given."""
     try:
-        return resolve(run.request, keyring)
+        job = resolve(run.request, keyring)
+        return resolve(run.request, keyring, data) if data.here(job.spec.profile) else job
     except NotApplicableError:
         return None
 
@@ -113,7 +117,7 @@ def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> Non
 def _made(run: SuiteRun, means: Means) -> str | None:
     """Make one run; returns the reason if it failed."""
     try:
-        evaluate(resolve(run.request, Keyring(means.home.keys)), means)
+        evaluate(resolve(run.request, Keyring(means.home.keys), ImagesHere(means)), means)
     except BenchError as error:
         return f"{_name(run)}: {error}"
     return None
@@ -126,10 +130,32 @@ def _cell(run: SuiteRun, spec: Spec, means: Means) -> Cell:
     return Cell(run.row, run.column, spec.device, command, found, run.stands_for)
 
 
+def _alike(specs: Sequence[Spec], means: Means) -> dict[str, Spec]:
+    """For Specs without a finished run, those of the finished runs that differ only in naming other images or none.
+
+    Returns:
+        By run id. A table can so be rendered where the images are not.
+
+    Raises:
+        InputError: if there are several for one of them.
+    """
+    lacking = {spec.without_images.run_id: spec.run_id for spec in specs
+               if not means.results.run(spec.run_id).complete}  # fmt: skip
+    out: dict[str, Spec] = {}
+    for run_id in means.results.ids() if lacking else ():
+        spec = means.results.run(run_id).record().spec
+        mine = lacking.get(spec.without_images.run_id)
+        if mine in out:
+            raise InputError(f"runs {out[mine].run_id} and {run_id} differ only in their images; expected --data "
+                             "FOLDER with the images of one of them")  # fmt: skip
+        if mine is not None:
+            out[mine] = spec
+    return out
+
+
 def _not_here(spec: Spec, means: Means) -> str:
     """Why no run of a profile can be attempted on this machine, or an empty text."""
-    dataset: Dataset = registry("datasets").make(spec.profile.dataset)
-    if dataset.needs_root and means.data is None:
+    if not ImagesHere(means).here(spec.profile):
         return f"data set {spec.profile.dataset} needs a folder; give --data DIR to run them"
     try:
         means.results.root.mkdir(parents=True, exist_ok=True)

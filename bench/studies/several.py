@@ -8,6 +8,7 @@ from bench.checks.statistics import across_keys
 from bench.core.canonical import digest
 from bench.core.errors import InputError
 from bench.engine.evaluate import run
+from bench.engine.images_here import ImagesHere
 from bench.engine.means import Means
 from bench.engine.request import Request
 from bench.engine.resolve import resolve
@@ -35,8 +36,9 @@ def evaluate_keys(request: Request, keys: int, keyring: Keyring, means: Means) -
             "--keys compares the same images, --stop-at-precision ends runs at others; expected one of the two"
         )
     runs: list[Run] = []
+    data = ImagesHere(means)
     for seed in range(request.seed, request.seed + keys):
-        job = resolve(replace(request, seed=seed), keyring)
+        job = resolve(replace(request, seed=seed), keyring, data)
         if job.key is None:
             raise InputError(f"defense {request.defense} has no key; expected no --keys")
         means.progress.note(f"key {seed - request.seed + 1} of {keys}: seed {seed}")

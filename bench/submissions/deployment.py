@@ -16,6 +16,7 @@ from bench.engine.holders import Holder
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import defender_key
+from bench.engine.versions import code_of
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.keyring import Keyring
@@ -88,6 +89,8 @@ def _defense(spec: Spec) -> Defense:
         raise CannotError(f"defense {name} is not installed here")
     _check_options(spec.defense.options, "spec.defense.options")
     defense: Defense = registry("defenses").make(name, spec.defense.options)
+    if code_of("defenses", name, spec.defense.options) != spec.defense.code:
+        raise CannotError(f"another version of defense {name} is installed here than the record names")
     if defense.keyed != (spec.key is not None):
         raise CannotError(
             f"defense {name} has {'a key' if defense.keyed else 'no key'} here, but the record says otherwise"

@@ -12,6 +12,7 @@ from bench.core.nouns import Batch
 from bench.core.plugins.plugin import Plugin
 from bench.core.preprocessing import Preprocessing
 from bench.core.profile import Augmentation
+from bench.core.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +39,11 @@ class Split(Protocol):
         position. Called in worker processes.
         """
 
-    def digest(self) -> str:
-        """SHA-256 of ids and labels, and of pixels if they are in memory; part of a trained model's address."""
+    def digest(self, positions: Sequence[int] | None = None, progress: Progress | None = None) -> str:
+        """SHA-256 of ids, labels and contents of the images at ``positions``, or of all: part of a run's identity.
+
+        The content of an image is its encoded bytes, wherever they are stored, or its pixels if they are in memory.
+        """
 
     def problems(self) -> list[str]:
         """Differences from the data set's published size, one line each."""
@@ -54,7 +58,8 @@ class Storage:
         image_shape: (C, H, W) after preprocessing.
         preprocessing: Resize and crop for ``Split.read``.
         workers: Decoding threads.
-        cache: A folder for indexes of archives.
+        cache: A folder for indexes of archives, and for digests of images.
+        verify: Read every image for its digest, whatever is kept.
     """
 
     root: Path | None
@@ -62,6 +67,7 @@ class Storage:
     preprocessing: Preprocessing
     workers: int = 1
     cache: Path | None = None
+    verify: bool = False
 
 
 class Dataset(Plugin, kind="data set"):

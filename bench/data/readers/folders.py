@@ -24,9 +24,18 @@ class FolderSource:
     root: Path
     names: Sequence[str]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The folder."""
+        return (self.root,)
+
     def encoded(self, place: int) -> bytes:
         """The file's bytes."""
         return (self.root / self.names[place]).read_bytes()
+
+    def part(self, place: int) -> tuple[str, str]:
+        """The whole file."""
+        return f"{self.root}/{self.names[place]}", ""
 
     def where(self, place: int) -> str:
         """The file's path."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bench.core.canonical import canonical
-from bench.core.temporary import new_part
+from bench.data.readers.tables import keep_table, read_table
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Located = tuple[str, int, int, int, int]
 _VERSION = 1  # of the stored format
 _COLUMNS = ("name", "label", "archive", "start", "size")
-_DIGEST = 32  # bytes of SHA-256 before the table
 
 
 @dataclass(frozen=True)
@@ -60,43 +55,11 @@ def remembered(cache: Path | None, kind: str, archives: Sequence[Path], make: Ca
     stats = [(str(path.resolve()), path.stat()) for path in archives]
     about = [_VERSION, kind, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]]
     path = cache / f"index-{hashlib.sha256(canonical(about)).hexdigest()[:32]}"
-    kept = _load(path)
-    if kept is None:
-        kept = make()
-        with contextlib.suppress(OSError):
-            _write_whole(path, _pack(kept))
-    return kept
-
-
-def _pack(index: Index) -> bytes:
-    columns = (index.names, index.labels, index.archives, index.starts, index.sizes)
-    out = io.BytesIO()
-    pq.write_table(pa.table(dict(zip(_COLUMNS, columns, strict=True))), out)
-    table = out.getvalue()
-    return hashlib.sha256(table).digest() + table
-
-
-def _load(path: Path) -> Index | None:
-    """The cached index, or None if there is none or its bytes differ from those that were written."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
-        return None
-    table = pq.read_table(io.BytesIO(data[_DIGEST:]))
-    names, *numbers = (table.column(name) for name in _COLUMNS)
-    return Index(names.to_pylist(), *(column.to_numpy() for column in numbers))
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = new_part(path)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    table = read_table(path)
+    if table is not None:
+        names, *numbers = (table.column(name) for name in _COLUMNS)
+        return Index(names.to_pylist(), *(column.to_numpy() for column in numbers))
+    made = make()
+    columns = (made.names, made.labels, made.archives, made.starts, made.sizes)
+    keep_table(path, pa.table(dict(zip(_COLUMNS, columns, strict=True))))
+    return made

@@ -14,12 +14,19 @@ from bench.core.plugins import Storage
 class Source(Protocol):
     """Encoded images by position. Can be pickled, and read from several threads and processes at once."""
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The folder or the archives; none if the images are in memory."""
+
     def encoded(self, place: int) -> bytes:
         """The file's bytes as stored.
 
         Raises:
             OSError: if they cannot be read.
         """
+
+    def part(self, place: int) -> tuple[str, str] | None:
+        """The path of the file that holds the bytes, and which part of it they are; None if they are in memory."""
 
     def where(self, place: int) -> str:
         """The location, for error messages."""

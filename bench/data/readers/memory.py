@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from bench.core.nouns import Batch
 from bench.core.profile import Augmentation
+from bench.core.progress import Progress
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -35,9 +37,9 @@ class MemorySplit:
         index = torch.as_tensor(list(positions), dtype=torch.int64)
         return self._whole.images[index], self._whole.labels[index]
 
-    def digest(self) -> str:
-        """SHA-256 over ids, labels and pixels."""
-        whole = self._whole
+    def digest(self, positions: Sequence[int] | None = None, progress: Progress | None = None) -> str:
+        """SHA-256 over ids, labels and pixels of the images at ``positions``, or of all."""
+        whole = self._whole if positions is None else self._whole.take(positions)
         h = hashlib.sha256("\n".join(whole.ids).encode())
         h.update(whole.labels.numpy().tobytes())
         h.update(whole.images.numpy().tobytes())
@@ -52,6 +54,7 @@ class ArraySource:
     """Raw pixels (N, H, W, 3) uint8, encoded as binary PPM, so that they are processed like files."""
 
     def __init__(self, pixels: Pixels, origin: str) -> None:
+        self.files: tuple[Path, ...] = ()
         self._pixels, self._origin = np.ascontiguousarray(pixels), origin
 
     def encoded(self, place: int) -> bytes:
@@ -64,6 +67,5 @@ class ArraySource:
         """The file and the image's number in it."""
         return f"{self._origin}: {place}"
 
-    def digest(self) -> bytes:
-        """SHA-256 of the pixels."""
-        return hashlib.sha256(self._pixels.tobytes()).digest()
+    def part(self, place: int) -> None:
+        """The pixels are in memory."""

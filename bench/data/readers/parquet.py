@@ -23,7 +23,7 @@ class ParquetSource:
     """Reads images by row group and row, one whole group at a time."""
 
     def __init__(self, shards: Sequence[Path], index: Index, column: str = "image") -> None:
-        self._shards, self._index, self._column = tuple(shards), index, column
+        self.files, self._index, self._column = tuple(shards), index, column
         self._local = threading.local()
 
     def encoded(self, place: int) -> bytes:
@@ -35,9 +35,14 @@ class ParquetSource:
             raise OSError("the row has no bytes")
         return data
 
+    def part(self, place: int) -> tuple[str, str]:
+        """The shard, and the row of it."""
+        index = self._index
+        return str(self.files[int(index.archives[place])]), f"{index.starts[place]}/{index.sizes[place]}"
+
     def where(self, place: int) -> str:
         """The shard and the image's name in it."""
-        return f"{self._shards[int(self._index.archives[place])]}: {self._index.names[place]}"
+        return f"{self.files[int(self._index.archives[place])]}: {self._index.names[place]}"
 
     def _group(self, shard: int, group: int) -> Any:
         """The bytes of a row group, from this thread's cache or from disk."""
@@ -47,7 +52,7 @@ class ParquetSource:
         key = (shard, group)
         if key not in local.groups:
             if shard not in local.files:
-                local.files[shard] = pq.ParquetFile(self._shards[shard], memory_map=True)
+                local.files[shard] = pq.ParquetFile(self.files[shard], memory_map=True)
                 _trim(local.files, _OPEN)
             local.files.move_to_end(shard)
             table = local.files[shard].read_row_group(group, columns=[f"{self._column}.bytes"], use_threads=False)
@@ -57,7 +62,7 @@ class ParquetSource:
         return local.groups[key]
 
     def __getstate__(self) -> tuple[tuple[Path, ...], Index, str]:
-        return self._shards, self._index, self._column
+        return self.files, self._index, self._column
 
     def __setstate__(self, state: tuple[tuple[Path, ...], Index, str]) -> None:
         self.__init__(*state)  # type: ignore[misc]

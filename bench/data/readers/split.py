@@ -18,6 +18,8 @@ from bench.core.errors import InputError, UnreadableImageError
 from bench.core.nouns import Batch
 from bench.core.plugins import Storage
 from bench.core.profile import Augmentation
+from bench.core.progress import Progress, Silent
+from bench.data.readers.digests import contents
 from bench.data.readers.listing import Listing
 from bench.data.readers.pixels import decode, fit, vary
 
@@ -30,7 +32,6 @@ class FileSplit:
         storage: Shape, preprocessing and threads.
         problems: Returned by :meth:`problems`.
         keep_order: Keep the order of the listing, if it is the published one.
-        content: Digest of the pixels, if they are in memory.
 
     Raises:
         InputError: if there are no images, an id appears twice, or the shape does not have three channels.
@@ -43,7 +44,6 @@ class FileSplit:
         *,
         problems: Sequence[str] = (),
         keep_order: bool = False,
-        content: bytes = b"",
     ) -> None:
         if storage.image_shape[0] != 3:
             raise InputError(f"image_shape {list(storage.image_shape)} asks for other than RGB; expected [3, H, W]")
@@ -53,7 +53,7 @@ class FileSplit:
         self._places = np.array(places if keep_order else sorted(places, key=listing.ids.__getitem__), dtype=np.int64)
         self.ids: Sequence[str] = tuple(listing.ids[i] for i in self._places)
         self.labels: Sequence[int] = tuple(int(listing.labels[i]) for i in self._places)
-        self._source, self._storage, self._content = listing.source, storage, content
+        self._source, self._storage = listing.source, storage
         self.layout = listing.layout
         self._problems = tuple(problems)
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
@@ -86,11 +86,16 @@ class FileSplit:
         )
         return images, torch.tensor([self.labels[p] for p in positions], dtype=torch.int64)
 
-    def digest(self) -> str:
-        """SHA-256 over ids and labels, and over the pixels if they are in memory; no file is read."""
-        h = hashlib.sha256("\n".join(self.ids).encode())
-        h.update(np.asarray(self.labels, dtype="<i8").tobytes())
-        h.update(self._content)
+    def digest(self, positions: Sequence[int] | None = None, progress: Progress | None = None) -> str:
+        """SHA-256 over ids, labels and encoded bytes of the images at ``positions``, or of all.
+
+        It does not depend on the layout. An image is read once; its digest is kept while its file does not change.
+        """
+        chosen = range(len(self.ids)) if positions is None else positions
+        places = self._places[list(chosen)].tolist()
+        h = hashlib.sha256("\n".join(self.ids[p] for p in chosen).encode())
+        h.update(np.asarray([self.labels[p] for p in chosen], dtype="<i8").tobytes())
+        h.update(b"".join(contents(self._source, places, self._storage, progress or Silent())))
         return h.hexdigest()
 
     def problems(self) -> list[str]:

@@ -36,7 +36,7 @@ class TarSource:
     """Reads bytes at an offset of some archives."""
 
     def __init__(self, archives: Sequence[Path], index: Index) -> None:
-        self._archives, self._index = tuple(archives), index
+        self.files, self._index = tuple(archives), index
         self._local = threading.local()
 
     def encoded(self, place: int) -> bytes:
@@ -49,9 +49,14 @@ class TarSource:
             raise OSError(f"archive ends after {len(data)} of {size} bytes")
         return data
 
+    def part(self, place: int) -> tuple[str, str]:
+        """The archive, and the bytes of it."""
+        index = self._index
+        return str(self.files[int(index.archives[place])]), f"{index.starts[place]}+{index.sizes[place]}"
+
     def where(self, place: int) -> str:
         """The archive and the member's name."""
-        return f"{self._archives[int(self._index.archives[place])]}: {self._index.names[place]}"
+        return f"{self.files[int(self._index.archives[place])]}: {self._index.names[place]}"
 
     def _handle(self, archive: int) -> _Handle:
         """This thread's handle; the least recently used one is closed when there are too many."""
@@ -59,14 +64,14 @@ class TarSource:
             self._local.files = OrderedDict()
         files: OrderedDict[int, _Handle] = self._local.files
         if archive not in files:
-            files[archive] = _Handle(self._archives[archive])
+            files[archive] = _Handle(self.files[archive])
             if len(files) > _OPEN:
                 files.popitem(last=False)
         files.move_to_end(archive)
         return files[archive]
 
     def __getstate__(self) -> tuple[tuple[Path, ...], Index]:
-        return self._archives, self._index
+        return self.files, self._index
 
     def __setstate__(self, state: tuple[tuple[Path, ...], Index]) -> None:
         self.__init__(*state)  # type: ignore[misc]

@@ -13,6 +13,7 @@ from torch import nn
 from bench.core.errors import InputError, NotApplicableError
 from bench.core.nouns import Trained
 from bench.core.registry import registry
+from bench.engine.images_here import ImagesHere
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.provenance import provenance
@@ -68,7 +69,7 @@ def study(ask: Ask, keyring: Keyring, means: Means) -> KeyStudyRecord:
         BenchError: for damaged files or a full disk; finished runs are kept.
     """
     _check(ask)
-    planned = plan(ask.request, ask.devices, ask.substitute_attacks, keyring)
+    planned = plan(ask.request, ask.devices, ask.substitute_attacks, keyring, ImagesHere(means))
     spec = _spec(ask, planned)
     check_writable(means.results.root)
     path = keystudy_path(means.results.root, spec.study_id)

@@ -9,6 +9,7 @@ from bench.checks.statistics import holm
 from bench.core.errors import NotApplicableError
 from bench.core.spec import PluginSpec
 from bench.engine.evaluate import run
+from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.request import Request
@@ -42,13 +43,13 @@ class PlannedRuns:
         return [keyed.spec.attack for keyed, _ in self.substitutes.values()]
 
 
-def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyring) -> PlannedRuns:
-    """Resolve every run.
+def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyring, data: ImagesHere) -> PlannedRuns:
+    """Resolve every run, on the images at hand.
 
     Raises:
         InputError: if one of them cannot be run for a reason other than that it does not apply here.
     """
-    matrix = {(i, j): _cell(request, i, j, keyring) for i in range(devices) for j in range(devices)}
+    matrix = {(i, j): _cell(request, i, j, keyring, data) for i in range(devices) for j in range(devices)}
     pairs: dict[str, tuple[Job, Job]] = {}
     notes: list[str] = []
     for attack in attacks:
@@ -57,8 +58,8 @@ def plan(request: Request, devices: int, attacks: tuple[str, ...], keyring: Keyr
         )
         try:
             pairs[attack] = (
-                resolve(replace(asked, threat="adaptive"), keyring),
-                resolve(_key_free(asked), keyring),
+                resolve(replace(asked, threat="adaptive"), keyring, data),
+                resolve(_key_free(asked), keyring, data),
             )
         except NotApplicableError as why:
             notes.append(f"substitutes with {attack}: {why}")
@@ -113,12 +114,12 @@ def _substitutes(attack: str, compared: Comparison, p_holm: float) -> Substitute
     )
 
 
-def _cell(request: Request, compromised: int, judged: int, keyring: Keyring) -> Job:
+def _cell(request: Request, compromised: int, judged: int, keyring: Keyring, data: ImagesHere) -> Job:
     settings = _settings(request, keep_attack=True)
     if compromised == judged:
-        return resolve(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring)
+        return resolve(replace(request, threat="white-box", judge_device=judged, settings=settings), keyring, data)
     settings["threat.compromised"] = compromised
-    return resolve(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring)
+    return resolve(replace(request, threat="cross-key", judge_device=judged, settings=settings), keyring, data)
 
 
 def _key_free(asked: Request) -> Request:
