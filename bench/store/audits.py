@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from bench.core.budget import Budget
 from bench.core.canonical import digest
-from bench.core.frozen import Frozen, Sealed
+from bench.core.frozen import Frozen, Sealed, unset
 from bench.core.profile import Profile
 from bench.core.spec import KeySpec, PluginSpec
 from bench.store.documents import read_document, write_document
