@@ -181,7 +181,7 @@ def test_an_edited_attack_is_run_again_and_the_old_run_is_not_verified_with_it(o
     assert second["cost"]["shards_reused"] == 0
     refused = outside("results", "verify", first["run_id"], "--data", str(tmp_path / "data"), code=2)
     assert "attack lift has code" in refused["stderr"]
-    assert len(refused["stderr"].strip().splitlines()) == 1
+    assert "Traceback" not in refused["stderr"]
 
 
 def test_a_plugin_edited_under_a_running_process_is_refused(own_home, tmp_path):
