@@ -23,16 +23,16 @@ class Model(nn.Module):
         self.weight, self.change = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), change
 
     def forward(self, x):
-        return self.change(x.flatten(1) @ self.weight, x)
+        return self.change((x.flatten(1) - 0.5) @ self.weight, x)
 
 
 def agreed(model, margins=None, audit=()):
     x = torch.rand(COUNT, 3, 2, 2, generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
-    candidates = (x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).sign()).clamp(0, 1)
+    candidates = (x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).sign()).clamp(0, 1)
     honest = Model()
     batch = Batch(tuple(map(str, range(COUNT))), x, honest(x).argmax(1))
     here = AnsweringHere(model, ROWS)
-    judged = decide(here, batch, candidates, Budget.parse("linf:0.2"))
+    judged = decide(here, batch, candidates, Budget.parse("linf:0.4"))
     counts = Agreement()
     seen = margins(honest(candidates), batch.labels) if margins else None
     counts.add(compare(judged, batch, candidates, seen, Asking(here, here, ROWS, torch.Generator().manual_seed(3))))

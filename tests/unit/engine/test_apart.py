@@ -73,10 +73,10 @@ def test_a_process_that_dies_is_an_error_of_one_line(apart):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_process_ends_with_a_parent_that_is_killed():
-    parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", START], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+    command = [sys.executable, "-W", "ignore", "-c", START]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
     while _runs(child):
         time.sleep(0.05)  # a process that stays lets the test hang, and fail
 
