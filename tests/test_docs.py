@@ -56,7 +56,7 @@ def test_the_paper_has_its_twelve_rows():
         assert (spec.ids.count if spec.ids else 50_000) == int(row["n_images"])
 
 
-@pytest.mark.parametrize("profile", ["imagenet"])
+@pytest.mark.parametrize("profile", ["digits", "imagenet"])
 def test_the_strict_columns_are_the_fixed_suites(profile):
     """Every device of a keyed row faces that of transfer, device 0 the others; a row without a key the white box."""
     runs: dict[tuple[str, int], list[Ran]] = {}
