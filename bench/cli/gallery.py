@@ -33,15 +33,17 @@ def gallery(
     as_json: JsonFlag = False,
 ) -> None:
     """Draw clean image, perturbation and adversarial image, with labels; uses stored images, nothing is attacked."""
+    from bench.core.registry import registry
     from bench.engine.gallery import pictured
     from bench.report.figures.style import save
     from bench.report.gallery import gallery as draw
     from bench.store.galleries import write_gallery
 
-    choice = _choice(ids, images, seed, fooled=fooled)
     with working(resources) as means:
         folder = means.results.find(run)
         judged = folder.read()
+        folders = registry("datasets").load(judged.record.spec.profile.dataset).folders_in_ids
+        choice = _choice(ids, images, seed, fooled=fooled, folders=folders)
         found = pictured(judged, means, choice)
     made = draw(judged.record, found, choice.words)
     paths = [write_gallery(folder.path, made.gallery, made.picture)]
@@ -55,7 +57,7 @@ def gallery(
             print(path)
 
 
-def _choice(ids: str | None, images: int | None, seed: int, *, fooled: bool) -> Choice:
+def _choice(ids: str | None, images: int | None, seed: int, *, fooled: bool, folders: bool) -> Choice:
     """The selection given by the flags.
 
     Raises:
@@ -69,5 +71,6 @@ def _choice(ids: str | None, images: int | None, seed: int, *, fooled: bool) -> 
         return Choice(None, Choice.count if images is None else images, seed, fooled)
     if images is not None or fooled:
         raise InputError("--ids is given with --images or --fooled; expected either a list or a draw")
-    listed = read_ids(ids) if Path(ids).is_file() else tuple(i.strip() for i in ids.split(",") if i.strip())
-    return Choice(listed)
+    if Path(ids).is_file():
+        return Choice(read_ids(ids, folders=folders))
+    return Choice(tuple(i.strip() for i in ids.split(",") if i.strip()))

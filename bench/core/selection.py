@@ -16,6 +16,10 @@ from bench.core.frozen import Frozen
 from bench.core.names import suggestion
 
 ROBUSTBENCH = "robustbench-5000"  # the ImageNet images of RobustBench's leaderboard, from the installed package
+# Suffixes of image files, as users have them; ids have none.
+IMAGE_SUFFIXES = (
+    ".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
+)  # fmt: skip
 _ROBUSTBENCH_FILE = ("helper_files", "imagenet_test_image_ids.txt")
 
 
@@ -32,8 +36,12 @@ class IdList(Frozen):
         return cls(name=name, sha256=hashlib.sha256("\n".join(ids).encode()).hexdigest(), count=len(ids))
 
 
-def read_ids(name: str) -> tuple[str, ...]:
-    """The ids of ``robustbench-5000``, or of a file: one per line, without folders and image suffixes.
+def read_ids(name: str, *, folders: bool = False) -> tuple[str, ...]:
+    """The ids of ``robustbench-5000``, or of a file: one per line, with or without the suffix of an image.
+
+    Args:
+        name: The list.
+        folders: Whether folders are part of an id, as the data set says; otherwise they are left out.
 
     Raises:
         InputError: if there is no such list or file, it is empty, or an id appears twice.
@@ -48,7 +56,7 @@ def read_ids(name: str) -> tuple[str, ...]:
         raise UnknownNameError(f"id list {name!r} is not a readable file{hint}") from None
     except UnicodeDecodeError:
         raise InputError(f"id list {name!r} is not text; expected one image id per line") from None
-    ids = tuple(_stem(line) for line in text.splitlines() if line.strip())
+    ids = tuple(_id(line, folders) for line in text.splitlines() if line.strip())
     if not ids:
         raise InputError(f"id list {name!r} is empty; expected one image id per line")
     if len(set(ids)) != len(ids):
@@ -80,9 +88,14 @@ def _is_text(name: str) -> bool:
         return False
 
 
-def _stem(line: str) -> str:
-    path = PurePosixPath(line.strip())
-    return path.stem if path.suffix.lower() in (".jpeg", ".jpg", ".png") else line.strip()
+def _id(line: str, folders: bool) -> str:
+    text = line.strip()
+    path = PurePosixPath(text)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        text = text[: -len(path.suffix)]
+    elif not folders:
+        return text
+    return text.removeprefix("./") if folders else PurePosixPath(text).name
 
 
 def _robustbench_list() -> Path:

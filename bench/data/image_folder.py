@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench.core.errors import InputError
 from bench.core.plugins import Dataset, Storage
-from bench.data.readers.folders import SUFFIXES, FolderSource, below, image_names, in_order, left_out, subfolders
+from bench.core.selection import IMAGE_SUFFIXES
+from bench.data.readers.folders import FolderSource, below, image_names, in_order, left_out, subfolders
 from bench.data.readers.listing import Listing, check_split, data_folder
 from bench.data.readers.makeup import census
 from bench.data.readers.split import FileSplit
@@ -19,6 +20,7 @@ class ImageFolder(Dataset):
     """Your own images: train/CLASS/** and test/CLASS/** (or val), classes in the order of their names or numbers."""
 
     needs_root = True
+    folders_in_ids = True
 
     def split(self, name: str, storage: Storage) -> FileSplit:
         """The split ``train`` or ``test``; an id is the path within the split's folder without its suffix.
@@ -55,7 +57,7 @@ def _unread(folder: Path, classes: list[str]) -> list[str]:
                      "every image in the folder of its class")  # fmt: skip
     if found := sum((left_out(folder / name) for name in classes), Counter[str]()):
         said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items()))
-        lines.append(f"{found.total()} files in {folder} are ignored ({said}); expected {' '.join(SUFFIXES)}")
+        lines.append(f"{found.total()} files in {folder} are ignored ({said}); expected {' '.join(IMAGE_SUFFIXES)}")
     return lines
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import InputError
 from bench.core.progress import Progress, Silent
+from bench.core.registry import registry
 from bench.core.selection import positions, read_ids
 from bench.engine.request import Request, Resources
 from bench.store.home import Home
@@ -133,8 +134,10 @@ class Examined:
         split, asked = self.split(name), self.question.request
         if name == "train":
             return list(range(len(split.ids)))
-        everything = positions(split.ids, read_ids(asked.ids)) if asked.ids else list(range(len(split.ids)))
-        return everything[: asked.limit]
+        if asked.ids is None:
+            return list(range(len(split.ids)))[: asked.limit]
+        folders = registry("datasets").load(self.profile.dataset).folders_in_ids
+        return positions(split.ids, read_ids(asked.ids, folders=folders))[: asked.limit]
 
     @cached_property
     def _making(self) -> Making:

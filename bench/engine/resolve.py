@@ -68,7 +68,8 @@ def resolve(request: Request, keyring: Keyring, data: ImagesHere | None = None) 
         raise InputError(f"defense {request.defense} has no key, so no other devices; expected no --judge-device")
     if not 0 <= request.seed < 2**63:
         raise InputError(f"--seed is {request.seed}; expected 0 or more, below 2**63")
-    ids = read_ids(request.ids) if request.ids else None
+    folders = registry("datasets").load(profile.dataset).folders_in_ids
+    ids = read_ids(request.ids, folders=folders) if request.ids else None
     spec = Spec(
         profile=profile,
         defense=named("defenses", request.defense, defense),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from bench.core.errors import InputError
 from bench.core.key import Key
 from bench.core.progress import stage
+from bench.core.registry import registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import Spec
 from bench.engine.early_stop import Enough, sequence_of
@@ -74,7 +75,8 @@ def _listed(spec: Spec, run: Run) -> tuple[str, ...] | None:
     if IdList.of(name, judged) == spec.ids:
         return judged
     with suppress(InputError):
-        if IdList.of(name, found := read_ids(name)) == spec.ids:
+        folders = registry("datasets").load(spec.profile.dataset).folders_in_ids
+        if IdList.of(name, found := read_ids(name, folders=folders)) == spec.ids:
             return found
     raise InputError(f"the run's images are from the id list {name!r}, which is not here or is another one; "
                      f"expected the file of {spec.ids.count} ids with that name in the working folder")  # fmt: skip

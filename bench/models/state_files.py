@@ -132,7 +132,8 @@ def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # about old pickle formats
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # given a path, torch would go by the suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises various exceptions for a damaged file
         raise InputError(f"{path} {_why_unread(path, error)}") from error
 

@@ -77,10 +77,12 @@ class Dataset(Plugin, kind="data set"):
 
     Attributes:
         needs_root: Whether the images are in a folder that the user must give.
+        folders_in_ids: Whether an id is a path with its folders; otherwise a list of ids may have them or not.
         sizes: Number of images by split, if published; `bench plan` reads it.
     """
 
     needs_root: ClassVar[bool] = False
+    folders_in_ids: ClassVar[bool] = False
     sizes: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod

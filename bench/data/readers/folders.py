@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import InputError
+from bench.core.selection import IMAGE_SUFFIXES
 from bench.data.readers.listing import Listing
 
-SUFFIXES = (
-    ".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
-)  # fmt: skip
 _COMPANIONS = (".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".yaml", ".yml", ".html", ".db", ".ini", ".log", ".mat")
 
 
@@ -91,7 +89,7 @@ def _readable(folder: Path, name: str) -> str:
 
 def is_image(name: str) -> bool:
     """Whether the name has an image suffix and is not hidden."""
-    return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.rpartition("/")[2].startswith(".")
 
 
 def stem(name: str) -> str:
@@ -148,7 +146,7 @@ def left_out(folder: Path) -> Counter[str]:
     for entry in entries(folder):
         if entry.is_dir():
             found += left_out(folder / entry.name)
-        elif not entry.name.lower().endswith((*SUFFIXES, *_COMPANIONS)):
+        elif not entry.name.lower().endswith((*IMAGE_SUFFIXES, *_COMPANIONS)):
             found[Path(entry.name).suffix.lower() or "no suffix"] += 1
     return found
 

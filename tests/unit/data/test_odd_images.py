@@ -1,6 +1,7 @@
 """What image folders and archives are really made of: the right value, or one line."""
 
 import io
+import re
 import tarfile
 
 import numpy as np
@@ -172,3 +173,20 @@ def test_an_id_list_of_a_windows_editor_is_read_and_one_of_50_000_lines_checked_
     path.write_text("\n".join([*(f"i{n}" for n in range(50_000)), "i49999"]))
     with pytest.raises(InputError, match="has 'i49999' twice"):
         read_ids(str(path))
+
+
+def test_ids_keep_their_folders_where_the_data_set_has_them_and_lose_any_suffix(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_text("a/i0.png\n./a/i1.WEBP\na/v1.2\nb/i0\n")
+    assert read_ids(str(path), folders=True) == ("a/i0", "a/i1", "a/v1.2", "b/i0")
+    path.write_text("n01/x1.JPEG\nx2.tiff\nx3\n")
+    assert read_ids(str(path)) == ("x1", "x2", "x3")
+
+
+@pytest.mark.parametrize("line", ["cat/val1", "cat/val1.png", "\ufeffcat/val1.webp"])
+def test_a_listed_file_of_an_image_folder_is_found(cli, tmp_path, line):
+    makers.image_folder(tmp_path / "data")
+    (tmp_path / "ids.txt").write_text(line + "\n", encoding="utf-8")
+    flags = ("--data", str(tmp_path / "data"), "--ids", str(tmp_path / "ids.txt"), "--set", "profile.classes=2")
+    done = cli("doctor", "--profile", "image-folder", *flags)
+    assert re.search(r"^ok .*data: test split: 1 image", done.out, re.MULTILINE), done.out
