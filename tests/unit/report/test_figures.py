@@ -21,6 +21,8 @@ from bench.report.figures.heatmap import Matrix, cross_key
 from bench.report.figures.ladder import ladder_chart
 from bench.report.figures.lines import panels_figure
 from bench.report.figures.style import BLUE, VERMILLION, drawable, look, png, save
+from bench.report.figures.table import draw_tables
+from bench.report.output import Table
 from bench.store.ladders import LadderRecord, Rung, Tier
 
 SIX = [f"{kind}, P = {p}" for kind in ("key-full", "key-lora") for p in (4, 8, 16)]
@@ -62,6 +64,11 @@ def ladder(many=1):
                         first_break="T3", eligible=True, seconds=0)  # fmt: skip
 
 
+def table(columns, lines=1):
+    body = tuple(tuple("\n".join(["<= 100.0 [99.9, 100.0]"] * lines) for _ in range(columns)) for _ in range(4))
+    return Table(f"A table of {columns} columns", tuple(f"column {i}" for i in range(columns)), body, ())
+
+
 def shots(n, side=32, name="digits-0001"):
     rng = np.random.default_rng(0)
     clean = [rng.random((side, side, 3), dtype=np.float32) for _ in range(n)]
@@ -87,6 +94,7 @@ FIGURES = {
     "three matrices": lambda: cross_key([matrix(12), matrix(2), matrix(7)], title="x"),
     "ladder": lambda: ladder_chart(ladder()),
     "long ladder": lambda: ladder_chart(ladder(8)),
+    "two tables": lambda: draw_tables([table(3), table(9, lines=3)]),
     "gallery of 1": lambda: gallery(shots(1), title=LONG, scale=5),
     "gallery of 7": lambda: gallery(shots(7, name="a/very/long/name/" * 20), title=LONG, scale=5),
     "gallery of 40": lambda: gallery(shots(40), title="x", scale=5),
@@ -211,6 +219,14 @@ def test_eps_is_shown_in_units_of_a_grey_level():
     assert list(line.get_ydata()) == [100, 50]
     ends = axes.collections[0].get_segments()
     assert ends[1][:, 1] == pytest.approx([40, 60])
+
+
+def test_bars_at_one_place_can_be_told_apart():
+    (axes,) = eps_curves([panel("a", SIX, (0, 8 / 255, 16 / 255))], title="x").axes
+    places = [sorted(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata()) == 3]
+    bars = sorted({round(segment[0, 0], 6) for bar in axes.collections for segment in bar.get_segments()})
+    assert len(bars) == 3 * len(SIX)
+    assert all(abs(x - near) < 2 for xs in places for x, near in zip(xs, (0, 8, 16), strict=True))
 
 
 def test_an_empty_panel_says_so():
