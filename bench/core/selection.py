@@ -20,6 +20,7 @@ ROBUSTBENCH = "robustbench-5000"  # the ImageNet images of RobustBench's leaderb
 IMAGE_SUFFIXES = (
     ".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
 )  # fmt: skip
+_MOST = 1 << 28  # bytes of a list
 _ROBUSTBENCH_FILE = ("helper_files", "imagenet_test_image_ids.txt")
 
 
@@ -50,12 +51,16 @@ def read_ids(name: str, *, folders: bool = False) -> tuple[str, ...]:
         raise InputError(f"id list {name!r} has a name that is not UTF-8, which a record cannot hold; rename it")
     path = _robustbench_list() if name == ROBUSTBENCH else Path(name)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MOST + 1)
+        text = data.decode("utf-8-sig")
     except OSError:
         hint = suggestion(name, [ROBUSTBENCH])
         raise UnknownNameError(f"id list {name!r} is not a readable file{hint}") from None
     except UnicodeDecodeError:
         raise InputError(f"id list {name!r} is not text; expected one image id per line") from None
+    if len(data) > _MOST:
+        raise InputError(f"id list {name!r} has more than {_MOST} bytes; expected one image id per line")
     ids = tuple(_id(line, folders) for line in text.splitlines() if line.strip())
     if not ids:
         raise InputError(f"id list {name!r} is empty; expected one image id per line")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from bench.core.paths import expanded
+
 
 @dataclass(frozen=True)
 class Home:
@@ -17,9 +19,13 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """The home given by the environment."""
+        """The home given by the environment.
+
+        Raises:
+            InputError: if it is below the home of an unknown user.
+        """
         given = os.environ.get("BENCH_HOME")
-        return cls(Path(given).expanduser() if given else user_data_path("keybench"))
+        return cls(expanded(Path(given)) if given else user_data_path("keybench"))
 
     @property
     def keys(self) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.core.errors import InputError, UnknownNameError
+from bench.core.paths import expanded
 from bench.core.plugins import Storage
 
 
@@ -50,7 +51,7 @@ def data_folder(storage: Storage, dataset: str) -> Path:
     """
     if storage.root is None:
         raise InputError(f"{dataset} needs your images; expected --data FOLDER (or BENCH_DATA in the environment)")
-    root = storage.root.expanduser().absolute()
+    root = expanded(storage.root).absolute()
     if not root.exists():
         raise InputError(f"data folder {root} does not exist; expected the folder that holds {dataset}: check --data")
     if not root.is_dir():
