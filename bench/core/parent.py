@@ -22,10 +22,22 @@ def follow_parent() -> None:
     """
     started = parent_process()
     parent = os.getppid() if started is None or started.pid is None else started.pid
+    killed_with_parent(parent)
+    threading.Thread(target=_watch, args=(parent,), name="follow-parent", daemon=True).start()
+
+
+def killed_with_parent(parent: int | None = None) -> None:
+    """Have Linux kill this process when its parent is gone; without a thread, for a process that forks.
+
+    Args:
+        parent: Its number, if it is known from before this process started; if it is gone already, this ends here.
+    """
+    parent = os.getppid() if parent is None else parent
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    threading.Thread(target=_watch, args=(parent,), name="follow-parent", daemon=True).start()
+            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _watch(parent: int) -> None:

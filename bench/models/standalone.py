@@ -7,12 +7,9 @@ model keeps from one request to the next, in attributes, in classes or in module
 from __future__ import annotations
 
 import copy
-import ctypes
 import io
 import json
 import os
-import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -25,11 +22,10 @@ from torch import Tensor, nn
 from bench.core.errors import BenchError, InputError
 from bench.core.key import Key
 from bench.core.logits import answer, padded
+from bench.core.parent import killed_with_parent
 from bench.core.plugins import Defense, Kit, Split, TrainingMeans
 from bench.core.profile import Profile
 from bench.core.registry import registry
-
-_PDEATHSIG = 1  # of prctl, Linux
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def packed(parts: Makeup) -> bytes:
 
 def serve(descriptor: int) -> None:
     """Answer requests on a socket until it is closed: first the parts of the model, then images."""
-    _end_with_parent()
+    killed_with_parent()
     line = Connection(descriptor)
     torch.set_num_threads(1)  # a fork does not inherit threads
     try:
@@ -119,15 +115,6 @@ def _made(data: bytes) -> nn.Module | Makeup | bytes:
     return model if parts.device == "cpu" else parts
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent ends, without a thread: it forks. Not on Linux: when it next hears from it."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
 def _forked(work: Callable[[], tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     """The result of ``work`` in a fork of this process: a JSON header and data."""
     reading, writing = os.pipe()
@@ -145,7 +132,7 @@ def _forked(work: Callable[[], tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
 
 def _end_after(work: Callable[[], tuple[bytes, bytes]], writing: int) -> NoReturn:
     try:
-        _end_with_parent()
+        killed_with_parent()
         header, data = work()
         with os.fdopen(writing, "wb") as stream:
             stream.write(header + b"\n" + data)
