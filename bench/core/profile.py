@@ -6,7 +6,7 @@ import copy
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,8 @@ from bench.core.frozen import Frozen, unset
 from bench.core.names import suggestion
 from bench.core.preprocessing import CropMode, Interpolation, Preprocessing, preset
 from bench.core.yaml_text import parse_yaml, read_yaml
+
+Channels, Side = Annotated[int, Field(ge=1, le=16)], Annotated[int, Field(ge=1, le=4096)]
 
 
 class Augmentation(Frozen):
@@ -86,7 +88,7 @@ class Profile(Frozen):
     summary: str
     dataset: str
     classes: int = Field(ge=2)
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[Channels, Side, Side]
     preprocessing: Preprocessing = Preprocessing(name="none")
     base: Base = Field(description="the undefended model, which a non-adaptive adversary attacks")
     start: Base | None = Field(None, description="starting model of fine-tuning; null: the base itself")

@@ -189,6 +189,7 @@ def run(job: Job, means: Means) -> Run:
     check_writable(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
     if found := _finished(folder):
+        folder.tidy()
         return found
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     evaluation = Evaluation(job, means)

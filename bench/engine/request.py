@@ -6,6 +6,7 @@ This module has no slow imports, so that ``--help`` is fast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -51,7 +52,7 @@ def _named(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 def radius_text(eps: str | float | Fraction) -> str:
     """A radius as text; the float 4 / 255 becomes 4/255, not its 17 decimals."""
-    if isinstance(eps, float):
+    if isinstance(eps, float) and math.isfinite(eps):
         near = Fraction(eps).limit_denominator(100_000)
         return str(near) if abs(near - Fraction(eps)) < _ROUNDING else repr(eps)
     return str(eps)

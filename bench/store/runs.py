@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import CorruptArtifactError, UnknownNameError
+from bench.core.errors import CorruptArtifactError, InputError, UnknownNameError
 from bench.core.nouns import Outcome
 from bench.store.files import locked
 from bench.store.published import RECORDS, VERDICTS, Collection, collections
@@ -137,6 +137,12 @@ class RunFolder:
         write_record(self.record_path, record)
         if not record.metrics.outcomes[Outcome.ERROR]:
             shutil.rmtree(self.path / "shards", ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what a process left that was killed at the end of a complete run: its lock, finished shards."""
+        if any((self.path / name).exists() for name in (".lock", "shards")):
+            with suppress(InputError), self.locked():  # otherwise another process is about to
+                shutil.rmtree(self.path / "shards", ignore_errors=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -110,7 +110,8 @@ def rounds(home: Path, folder: Path, count: int, seed: int) -> dict[str, object]
                   "time": {"after": draw.uniform(0, takes)}}[way]  # fmt: skip
             kills[way] += child(own, folder, **at) < 0
         code = child(own, folder)
-        left = [p.name for p in files(folder) if p.name.endswith(".part") or p.name == ".lock"]
+        kept = {"record.json", "verdicts.parquet"}
+        left = [p.name for p in files(folder) if p.name not in kept and p.suffix != ".safetensors"]
         if code or left or digest(folder) != expected:
             failed.append(f"round {number}: exit code {code}, left {left}, {(folder / 'log').read_text()[-300:]}")
     return {"rounds": count, "kills": dict(kills), "failed": failed, "seconds": takes, "changes": total}

@@ -40,7 +40,7 @@ def packaged(folder, name):
 
 def refusals(tmp_path, data, ask):
     """One line for each odd value that is refused."""
-    said, file = [], tmp_path / "odd.yaml"
+    said, defects, file = [], [], tmp_path / "odd.yaml"
     for path in places(data):
         for value in ODD:
             file.write_text(yaml.safe_dump(put(data, path, value)))
@@ -48,6 +48,9 @@ def refusals(tmp_path, data, ask):
                 ask(str(file))
             except BenchError as error:
                 said.append(str(error))
+            except Exception as error:
+                defects.append((path, str(value)[:40], repr(error)[:200]))
+    assert defects == []
     assert said
     assert not [line for line in said if "\n" in line or len(line) > 2000]
 
