@@ -17,7 +17,8 @@ from bench.core.names import suggestion
 from bench.core.preprocessing import CropMode, Interpolation, Preprocessing, preset
 from bench.core.yaml_text import parse_yaml, read_yaml
 
-Channels, Side = Annotated[int, Field(ge=1, le=16)], Annotated[int, Field(ge=1, le=4096)]
+Channels = Annotated[int, Field(ge=1, le=16)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Augmentation(Frozen):
