@@ -57,7 +57,7 @@ def _attacks(cells: Sequence[Cell]) -> list[str]:
 def _elsewhere(profile: str, cells: Sequence[Cell]) -> str:
     budgets = dict.fromkeys(str(c.record.spec.budget) for c in cells if c.record)
     return (
-        f"Profile {profile} is another data set, model and radius ({', '.join(budgets) or 'no run'}) than the paper's ImageNet, "
+        f"Profile {profile} is another data set, model and radius ({', '.join(budgets)}) than the paper's ImageNet, "
         "4/255 and 0.5. Each row gives the timm model that its network is made from, and the row of Table I that it "
         "stands for; the paper's figures are in the table of profile imagenet."
     )
