@@ -24,7 +24,7 @@ REFUSED = 2  # exit code
 BROKEN = [
     # they remember images
     ("canary-hair", WHITE, "moved copies"),
-    ("canary-hair radius=0.15 every=2", WHITE, "moved copies"),
+    ("canary-hair radius=0.15 every=2", WHITE, "rise"),
     ("canary-hair radius=0.1 train_too=false", WHITE, "beyond eps"),
     ("canary-fading", WHITE, "moved copies"),
     ("canary-grown", WHITE, "moved copies"),
@@ -101,6 +101,13 @@ def line(name, record):
     return f"{name:45} {robust:6.0%} {'eligible' if record['eligible'] else 'not eligible':13} {said}\n"
 
 
+def say(capsys, name, record):
+    """A line of the table, at once."""
+    with capsys.disabled():
+        sys.stdout.write(line(name, record))
+        sys.stdout.flush()
+
+
 @pytest.mark.parametrize(("name", "threat", "check"), [b for b in BROKEN if b[0] in CHEAP])
 def test_a_broken_defense_gets_no_eligible_record(cli, name, threat, check):
     record = record_of(cli, name, threat)
@@ -117,11 +124,14 @@ def test_an_honest_defense_does(cli, name, threat, settings):
 
 @pytest.mark.slow
 def test_none_of_all_the_broken_is_eligible_and_none_of_the_honest_flagged(cli, capsys):
-    broken = {name: (check, record_of(cli, name, threat)) for name, threat, check in BROKEN}
-    honest = {f"{name} {' '.join(s)[:20]}".strip(): record_of(cli, name, t, s) for name, t, s in HONEST}
-    with capsys.disabled():
-        sys.stdout.write("\n" + "".join(line(name, record) for name, (_, record) in broken.items()))
-        sys.stdout.write("".join(line(name, record) for name, record in honest.items()))
+    broken, honest = {}, {}
+    for name, threat, check in BROKEN:
+        broken[name] = check, record_of(cli, name, threat)
+        say(capsys, name, broken[name][1])
+    for name, threat, settings in HONEST:
+        whole = f"{name} {' '.join(settings)[:24]}".strip()
+        honest[whole] = record_of(cli, name, threat, settings)
+        say(capsys, whole, honest[whole])
     assert [name for name, (_, record) in broken.items() if record and record["eligible"]] == []
     assert [name for name, (check, record) in broken.items() if check not in failed(record)] == []
     assert [name for name, record in honest.items() if failed(record) or not record["eligible"]] == []
