@@ -1,5 +1,6 @@
-"""Through `bench run` itself: no broken defense gets an eligible record, and no honest one is flagged.
+"""Through `bench run` itself: no broken defense gets an eligible record that flatters it, and no honest one is flagged.
 
+What looks for the judge finds none in the process of its own in which it is judged: its figure is then the right one.
 The checks do not know the names. Run the slow test with ``-s`` to read the table.
 """
 
@@ -19,6 +20,7 @@ RESNET = (
 )  # fmt: skip
 WHITE = "white-box"
 REFUSED = 2  # exit code
+JUDGED_RIGHT = "nothing"  # no check fails, and the figure is not above that of the undefended model
 
 # Name, threat, and a check that must be among those that fail.
 BROKEN = [
@@ -37,7 +39,7 @@ BROKEN = [
     ("canary-adapting", WHITE, "state"),
     ("canary-remembering", WHITE, "state"),
     ("canary-judges-shape", WHITE, "judge"),
-    ("canary-looks-up", WHITE, "judge"),
+    ("canary-looks-up", WHITE, JUDGED_RIGHT),
     ("canary-no-inference", WHITE, "mode"),
     ("canary-train-mode", WHITE, "batch"),
     # their gradient is not theirs
@@ -132,6 +134,9 @@ def test_none_of_all_the_broken_is_eligible_and_none_of_the_honest_flagged(cli, 
         whole = f"{name} {' '.join(settings)[:24]}".strip()
         honest[whole] = record_of(cli, name, threat, settings)
         say(capsys, whole, honest[whole])
-    assert [name for name, (_, record) in broken.items() if record and record["eligible"]] == []
-    assert [name for name, (check, record) in broken.items() if check not in failed(record)] == []
+    plain = honest["plain"]["metrics"]["robust_accuracy"]
+    eligible = {name: record for name, (_, record) in broken.items() if record and record["eligible"]}
+    assert [name for name, record in eligible.items() if record["metrics"]["robust_accuracy"] > plain] == []
+    assert [name for name in eligible if broken[name][0] != JUDGED_RIGHT] == []
+    assert [name for name, (check, record) in broken.items() if check not in (JUDGED_RIGHT, *failed(record))] == []
     assert [name for name, record in honest.items() if failed(record) or not record["eligible"]] == []
