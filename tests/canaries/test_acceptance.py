@@ -46,7 +46,7 @@ BROKEN = [
     ("canary-reversed-near", WHITE, "rise"),
     ("canary-reversed-far", WHITE, "rise"),
     ("canary-astray", WHITE, "rise"),
-    ("canary-shattered", WHITE, "jumps"),
+    ("canary-shattered", WHITE, "rise"),
     ("canary-coarse-features", WHITE, "jumps"),
     ("canary-quantised", WHITE, "gradient"),
     ("canary-detached", WHITE, "gradient"),
