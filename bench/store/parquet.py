@@ -70,9 +70,9 @@ def decode(path: Path, address: str = "") -> tuple[list[list[Any]], dict[str, An
     """
     try:
         data = path.read_bytes()
-        table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table would import pyarrow.dataset
-        if damage := table_damage(data, address):
+        if damage := table_damage(data, address):  # first: of a damaged file, the reader may abort the process
             raise ValueError(damage)
+        table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table would import pyarrow.dataset
         if table.schema.remove_metadata() != expected(table.schema.names):
             raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))

@@ -7,6 +7,7 @@ import re
 
 FIELD = "sha256"  # last field of a JSON document
 BLANK = "0" * 64
+UNSEALED = "it has no digest of itself"
 # A document ends with its digest; in a Parquet file it is the last of its kind, in the footer.
 _IN_DOCUMENT = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"\s*}\s*\Z')
 _IN_TABLE = re.compile(rb"sha256=([0-9a-f]{64})")
@@ -39,7 +40,7 @@ def seal_table(data: bytes, address: str = "") -> bytes:
 def table_damage(data: bytes, address: str = "") -> str | None:
     """What is wrong with a Parquet file's bytes; None if nothing is."""
     place = _in_table(data)
-    return "it has no digest of itself" if place is None else _damage(data, place, address)
+    return UNSEALED if place is None else _damage(data, place, address)
 
 
 def _in_document(data: bytes) -> int | None:

@@ -10,7 +10,7 @@ from bench.store.confirmations import parse_confirmation, read_confirmation
 from bench.store.evidence import Evidence
 from bench.store.published import FOLDER, RUN_CONFIRMATION, RUN_GALLERY, Collection
 from bench.store.runs import RunFolder, RunStore
-from bench.store.seals import document_damage, table_damage
+from bench.store.seals import UNSEALED, document_damage, table_damage
 from bench.store.untrusted import RUN_ID, RefusedError, read_capped, tame
 from bench.submissions import record as records
 from bench.submissions import verdicts
@@ -54,10 +54,13 @@ def read_run(folder: Path) -> Evidence:
     if folder.name != record.run_id:
         raise RefusedError("run_id", f"is {record.run_id}, the folder is called {tame(folder.name, 40)!r}")
     data = read_capped(folder / VERDICTS, verdicts.MOST_BYTES)
+    damage = table_damage(data)
+    if damage and damage != UNSEALED:  # first: of a damaged file, a Parquet reader may abort the process
+        raise RefusedError(VERDICTS, f"is damaged: {damage}")
     rows = check_rows(record, verdicts.parse_verdicts(data, record.metrics.images))
     confirmation = read_confirmation(folder, record)
     picture = take_gallery(folder, record, rows)
-    _check_bytes(folder, {RECORD: document_damage(document), VERDICTS: table_damage(data)})
+    _check_bytes(folder, {RECORD: document_damage(document), VERDICTS: damage})
     return Evidence(record, tuple(rows), folder=folder, confirmation=confirmation, gallery=picture)
 
 

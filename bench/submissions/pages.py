@@ -21,6 +21,7 @@ _ENCODED = {5: 2, 7: 2, 8: 4}  # kinds of pages by field, with the field of thei
 _PLAIN = {0, 2, 3, 8}  # plain, dictionaries, runs: a page holds at most what it unpacks to
 _STEPS = 500_000  # bytes of headers of one file that are looked at; one of 100,000 rows needs about 10,000
 _DEPTH = 8  # of structs in a header; the format has 3
+_CODEC, _CHUNK, _CHUNK_DEPTH = 4, {5, 6, 7}, 5  # of ColumnMetaData: its codec, its sizes, its depth in a footer
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
 
@@ -56,6 +57,22 @@ def unpacked_size(data: bytes, chunk: pq.ColumnChunkMetaData, steps: Steps) -> i
     return total
 
 
+def codecs(data: bytes) -> list[int]:
+    """Numbers of the codecs of all column chunks in a file's footer; pyarrow aborts the process over unknown ones.
+
+    Raises:
+        ValueError: if the footer is not one, or too long.
+    """
+    size = int.from_bytes(data[-8:-4], "little")
+    if not 0 < size <= len(data) - 12:
+        raise ValueError("the footer lies outside the file")
+    reader = _Compact(data, len(data) - 8 - size, Steps())
+    reader.integers()
+    if any(_CODEC not in chunk for chunk in reader.chunks):
+        raise ValueError("a column has no codec")
+    return [chunk[_CODEC] for chunk in reader.chunks]
+
+
 def _check_kind(within: dict[int, dict[int, int]], rows: int) -> None:
     """Check number and encoding of the values of a page."""
     kinds = [(kind, within[kind]) for kind in _ENCODED if kind in within]
@@ -82,11 +99,13 @@ class _Compact:
     Attributes:
         at: Position in the data.
         within: Integers of the structs directly inside, by the struct's field.
+        chunks: Integers of every ColumnMetaData, of a footer.
     """
 
     def __init__(self, data: bytes, at: int, steps: Steps) -> None:
         self._data, self.at, self._steps = data, at, steps
         self.within: dict[int, dict[int, int]] = {}
+        self.chunks: list[dict[int, int]] = []
 
     def integers(self) -> dict[int, int]:
         """A struct's integers by field; everything else is skipped, except what goes to :attr:`within`."""
@@ -106,6 +125,8 @@ class _Compact:
                 self.within[field] = self._struct(1)
             elif kind not in (_TRUE, _FALSE):
                 self._skip(kind, depth)
+        if depth == _CHUNK_DEPTH and found.keys() >= _CHUNK:
+            self.chunks.append(found)
         return found
 
     def _skip(self, kind: int, depth: int) -> None:

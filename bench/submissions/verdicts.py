@@ -17,7 +17,7 @@ from bench.core.nouns import Outcome
 from bench.store.parquet import SCHEMA, every, expected
 from bench.store.untrusted import RefusedError, harm, tame
 from bench.store.verdicts import Row, columns_digest
-from bench.submissions.pages import Steps, unpacked_size
+from bench.submissions.pages import Steps, codecs, unpacked_size
 
 FILE = "verdicts.parquet"
 MOST_BYTES = 64_000_000
@@ -29,7 +29,7 @@ _SLACK = 1 << 20  # of a file with few rows: footer, page headers
 _FOOTER = 1_000_000  # bytes
 _LISTED = 10_000  # entries of a list in the footer
 _GROUPS = 100
-_CODECS = {"ZSTD", "SNAPPY", "UNCOMPRESSED"}
+_CODECS = {0: "UNCOMPRESSED", 1: "SNAPPY", 6: "ZSTD"}  # by their numbers in parquet.thrift
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = [field.name for field in SCHEMA if field.type == pa.string()]
 
@@ -124,8 +124,11 @@ def _check_footer(data: bytes, images: int) -> None:
     if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != images:
         raise RefusedError(f"{FILE}: rows", f"of its row groups do not add up to {images}")
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    if bad := next((c for c in chunks if c.compression not in _CODECS), None):
-        raise RefusedError(f"{FILE}: compression", f"of {bad.path_in_schema} is {bad.compression}; expected ZSTD")
+    packed = codecs(data)
+    if len(packed) != len(chunks):
+        raise RefusedError(f"{FILE}: compression", f"is given for {len(packed)} of {len(chunks)} columns")
+    if odd := set(packed) - set(_CODECS):
+        raise RefusedError(f"{FILE}: compression", f"is number {min(odd)} of the format; expected ZSTD")
     if any(c.total_uncompressed_size < 0 or not 0 <= c.total_compressed_size <= len(data) for c in chunks):
         raise RefusedError(f"{FILE}: sizes", "that it declares cannot be true")
     declared = sum(chunk.total_uncompressed_size for chunk in chunks)

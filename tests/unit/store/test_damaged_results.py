@@ -20,6 +20,7 @@ from bench.store.ladders import LadderRecord, Tier, read_ladders, write_ladder
 from bench.store.published import Contents
 from bench.store.record import read_record
 from bench.store.runs import RunStore
+from bench.store.seals import seal_table
 from bench.store.several import KeyRun, KeysRecord, write_keys
 from bench.submissions.intake import read_all
 from tests.submissions import add_picture, honest_rows, write_run
@@ -189,3 +190,15 @@ def test_parts_of_the_cost_keep_their_order(tmp_path):
     made = Made(torch.rand(1, 1, 2, 2), torch.zeros(1, dtype=torch.bool), (), {n: Meter(1) for n in meters})
     CandidateStore(tmp_path).write("ab" * 32, made)
     assert list(CandidateStore(tmp_path).read("ab" * 32).meters) == ["square", "apgd-t", "fab-t"]
+
+
+@pytest.mark.parametrize("most", [400, LARGE])
+def test_a_changed_bit_with_a_digest_that_fits_is_read_or_refused(run, most):
+    """As a forger would do it; a reader of Parquet must not end the process over it."""
+    path = run / "verdicts.parquet"
+    whole = path.read_bytes()
+    for data in flips(whole, most):
+        place = data.rfind(b"sha256=") + 7
+        path.write_bytes(seal_table(data[:place] + b"0" * 64 + data[place + 64 :]))
+        taken, refused = read_all(run.parent)
+        assert len(taken) + len(refused) == 1
