@@ -35,12 +35,13 @@ class Making(Maker):
     Args:
         spec: What to evaluate.
         means: Device, folders, progress.
+        cache: The store of trained models; None for the one in the home folder.
     """
 
-    def __init__(self, spec: Spec, means: Means) -> None:
+    def __init__(self, spec: Spec, means: Means, cache: ModelCache | None = None) -> None:
         super().__init__(spec)
         self.means, self.device = means, means.device
-        self._cache = ModelCache(
+        self._cache = cache or ModelCache(
             means.home.models, rebuild=means.rebuild, leads=leads(), meet=meet, together=together()
         )
         self._training = replace(means.training, device=means.device, progress=means.progress)

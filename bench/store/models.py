@@ -54,12 +54,35 @@ class ModelCache:
             StorageError: if the cache cannot be written.
         """
         folder = self._folder / digest(made_from)[:32]
-        kept = self._kept(folder)
+        kept = self.find(made_from)
         if kept is not None:
             return kept
         # Concurrent commands build the same model once; processes that build together do not wait.
         with nullcontext() if self._together else locked(folder.with_name(f"{folder.name}.lock")):
             return self._kept(folder) or self._built(folder, made_from, build)
+
+    def find(self, made_from: dict[str, Any]) -> tuple[Path, str] | None:
+        """The folder and digest of a stored model; None if there is none.
+
+        Raises:
+            CorruptArtifactError: as :meth:`fetch`.
+        """
+        return self._kept(self._folder / digest(made_from)[:32])
+
+    def adopt(self, folder: Path) -> None:
+        """Store a copy of a model of another cache, unless this one has it.
+
+        Raises:
+            CorruptArtifactError: if a file differs from its manifest.
+            StorageError: if the cache cannot be written.
+        """
+        _check(folder)
+
+        def copied(part: Path) -> None:
+            shutil.copytree(folder, part, dirs_exist_ok=True)
+            (part / _MANIFEST).unlink()
+
+        ModelCache.fetch(self, _made_of(folder / _MANIFEST), copied)
 
     def _kept(self, folder: Path) -> tuple[Path, str] | None:
         if not folder.exists():

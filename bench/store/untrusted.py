@@ -159,7 +159,7 @@ def parse_document(data: bytes, kind: type[Document], name: str, *, prefix: str 
         raise RefusedError(f"{prefix}{'.'.join(where) or name}", f"{text} (got {got!r})") from None
     if isinstance(document, Sealed):
         plain.pop("sha256", None)  # of the file, not of the data
-    _check_spelling(plain, document.model_dump(mode="json"), prefix, None)
+    check_spelling(plain, document.model_dump(mode="json"), prefix)
     return document
 
 
@@ -173,14 +173,18 @@ def _at(data: Any, where: Sequence[int | str]) -> Any:
     return data
 
 
-def _check_spelling(said: Any, meant: Any, prefix: str, path: Any) -> None:
-    """Compare a document with the one that this program would write; what it leaves out has its default."""
+def check_spelling(said: Any, meant: Any, prefix: str = "", path: Any = None) -> None:
+    """Compare plain data with what this program would write; what it leaves out has its default.
+
+    Raises:
+        RefusedError: for the first value that is written in another way.
+    """
     if isinstance(said, dict) and isinstance(meant, dict):
         for name in said:
-            _check_spelling(said[name], meant.get(name), prefix, (path, name))
+            check_spelling(said[name], meant.get(name), prefix, (path, name))
     elif isinstance(said, list) and isinstance(meant, list) and len(said) == len(meant):
         for at, (one, other) in enumerate(zip(said, meant, strict=True)):
-            _check_spelling(one, other, prefix, (path, at))
+            check_spelling(one, other, prefix, (path, at))
     elif said != meant or (type(said) is not type(meant) and {type(said), type(meant)} != {int, float}):
         raise RefusedError(
             prefix + _dotted(path),

@@ -17,9 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from bench.core.errors import BenchError, StorageError
+from bench.core.known_images import selection_of
+from bench.core.registry import registry
 from bench.core.temporary import new_part_folder
 from bench.engine.means import Means
 from bench.engine.verify import Verification
+from bench.engine.versions import check_code
 from bench.store.confirmations import write_confirmation
 from bench.store.evidence import Confirmation, Evidence
 from bench.store.galleries import DOCUMENT, PICTURE, read_gallery, write_gallery
@@ -33,14 +36,16 @@ from bench.submissions.deployment import world_of
 from bench.submissions.gallery import MOST_BYTES
 from bench.submissions.images import check_images, read_images
 from bench.submissions.intake import RECORD, VERDICTS, Refusal, read_run, refusal
+from bench.submissions.limited import Allowance, LimitedCache
 from bench.submissions.rejudge import Rejudged, rejudge
 
 CANNOT = (
     "attack: that the adversarial images come from the stated attack on the stated source: cannot be checked, nor that "
     "a stronger attack was not tried",
-    "audit, cost, provenance, notes: as the submitter states them",
+    "cost, provenance, notes: as the submitter states them",
 )
 
+_NOTHING = Allowance()
 _READABLE = stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH  # as folders of runs are
 
 
@@ -54,8 +59,9 @@ class Checked:
         refused: Why it is refused; None if it is accepted.
         checked: What was checked successfully, one line each.
         unchecked: What could not be checked, and why.
-        disagreements: Verdicts and digests that differ here.
-        confirmed: Whether every verdict was confirmed by judging again.
+        disagreements: Verdicts, digests and checks of the audit that differ here.
+        doubts: Why it is not confirmed although nothing differs.
+        confirmed: Whether every verdict was confirmed by judging again, and nothing is in doubt.
         written: The folder that it was copied to.
     """
 
@@ -65,6 +71,7 @@ class Checked:
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     confirmed: bool = False
     written: Path | None = None
 
@@ -74,16 +81,25 @@ class Checked:
         return 2 if self.refused else int(bool(self.disagreements))
 
 
-def check_archive(path: Path, means: Means, *, judge: bool = True, into: RunStore | None = None) -> Checked:
+def check_archive(
+    path: Path,
+    means: Means,
+    *,
+    judge: bool = True,
+    into: RunStore | None = None,
+    allowance: Allowance = _NOTHING,
+) -> Checked:
     """Check one archive; this returns whatever it contains.
 
-    Writes only to a temporary folder, under fixed names, and below ``into``.
+    Writes only to a temporary folder, under fixed names, and below ``into``; models that it trains are stored only if
+    the run is confirmed.
 
     Args:
         path: The archive.
         means: Folders of models; device.
         judge: Judge its images again if the model is available.
         into: Folder for an accepted run; None for nowhere.
+        allowance: What may be trained for it.
     """
     out = Checked(tame(path.name, 120))
     try:
@@ -91,7 +107,10 @@ def check_archive(path: Path, means: Means, *, judge: bool = True, into: RunStor
             out.run_id = pack.manifest.run_id
             folder = Path(room) / pack.manifest.run_id
             evidence = _unpacked(pack, folder, out)
-            _judge(pack, evidence, means, out, judge=judge)
+            models = LimitedCache(means.home.models, Path(room) / "trained", allowance)
+            _judge(pack, evidence, means, models, out, judge=judge)
+            if out.confirmed:
+                models.keep()
             out.unchecked += CANNOT
             if into is not None and not out.disagreements:
                 out.written = _put(evidence, folder, into, out)
@@ -103,10 +122,20 @@ def check_archive(path: Path, means: Means, *, judge: bool = True, into: RunStor
 
 
 def confirm(folder: RunFolder, found: Verification) -> Confirmation | None:
-    """Confirm a local run whose verdicts all agreed (`bench results verify`); None if one did not."""
-    if found.disagreements:
+    """Confirm a local run whose verdicts all agreed (`bench results verify`).
+
+    None if one did not, and for images that are an own choice.
+    """
+    run = folder.read()
+    if found.disagreements or _chosen(run):
         return None
-    return write_confirmation(folder.path, folder.read().record, list(CANNOT))
+    return write_confirmation(folder.path, run.record, list(CANNOT))
+
+
+def _chosen(run: Run) -> bool:
+    """Whether a run's images are a list that may have been chosen after seeing results, whatever it calls itself."""
+    spec = run.record.spec
+    return spec.ids is not None and selection_of(spec.profile.dataset, [row.image_id for row in run.rows]) is None
 
 
 def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
@@ -116,6 +145,9 @@ def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
         if pack.holds(name):
             (folder / name).write_bytes(pack.read(name))
     evidence = read_run(folder)
+    threat = evidence.record.spec.threat.name
+    if threat not in registry("threats").names():
+        raise RefusedError("spec.threat.name", f"{threat} is not installed here: its tier cannot be checked")
     out.checked.append("archive: members, sizes and SHA-256")
     out.checked.append("record: schema, texts, names, run id")
     out.checked.append(f"verdicts: {len(evidence.rows)} rows, for consistency, against the budget and the protocol")
@@ -128,7 +160,7 @@ def _unpacked(pack: Pack, folder: Path, out: Checked) -> Evidence:
     return evidence
 
 
-def _judge(pack: Pack, evidence: Evidence, means: Means, out: Checked, *, judge: bool) -> None:
+def _judge(pack: Pack, evidence: Evidence, means: Means, models: LimitedCache, out: Checked, *, judge: bool) -> None:
     spec, rows = evidence.record.spec, evidence.rows
     packed = check_images(pack, spec, rows)
     if packed:
@@ -144,7 +176,7 @@ def _judge(pack: Pack, evidence: Evidence, means: Means, out: Checked, *, judge:
         return read_images(pack, spec, rows, index)
 
     try:
-        found = rejudge(evidence, world_of(spec, means), images if packed else None, means)
+        found = rejudge(evidence, world_of(spec, means, models), images if packed else None, means)
     except RefusedError:
         raise
     except Exception as why:  # a model broken by the submitted options is not a reason to refuse the figures
@@ -158,7 +190,17 @@ def _take(found: Rejudged, evidence: Evidence, out: Checked) -> None:
     out.checked += found.checked
     out.unchecked += found.unchecked
     out.disagreements += [tame(text, 300) for text in found.disagreements]
-    out.confirmed = not found.disagreements and found.images == len(evidence.rows)
+    out.doubts += [tame(text, 300) for text in found.doubts]
+    spec = evidence.record.spec
+    if spec.ids and _chosen(evidence):
+        out.doubts.append(f"images: list {tame(spec.ids.name, 60)!r} is the submitter's own choice")
+    if spec.attack.name not in registry("attacks").names():
+        out.doubts.append(f"attack: {spec.attack.name} is not installed here, so the tier is as stated")
+    try:
+        check_code(spec)
+    except BenchError as why:
+        out.doubts.append(f"code: {tame(why, 300)}")
+    out.confirmed = not out.disagreements and not out.doubts and found.images == len(evidence.rows)
 
 
 def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path:
@@ -174,7 +216,7 @@ def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path
     else:
         _write(evidence, folder, there, into)
     if out.confirmed or not known:  # a run that is here already keeps what is known of it
-        write_confirmation(there.path, record, out.unchecked, confirmed=out.confirmed)
+        write_confirmation(there.path, record, [*out.doubts, *out.unchecked], confirmed=out.confirmed)
     return there.path
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 from bench.core.errors import BenchError
 from bench.core.key import Key
 from bench.core.nouns import Trained
-from bench.core.plugins import Defense, Leak, Threat, Workshop
+from bench.core.plugins import Defense, Threat
 from bench.core.profile import Profile, load_profile, profile_names
 from bench.core.registry import registry
 from bench.core.spec import Spec
-from bench.engine.holders import Holder
 from bench.engine.making import Making
 from bench.engine.means import Means
 from bench.engine.resolve import defender_key
@@ -20,6 +19,7 @@ from bench.engine.versions import code_of
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.keyring import Keyring
+from bench.submissions.limited import CannotError, LimitedCache
 
 # An option of a defense comes from the submitter: no path, no URL, and no number that makes training endless.
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[0-9]+)?")
@@ -27,56 +27,28 @@ _LARGEST = 256
 _HARMLESS = {"summary", "budgets", "recipes", "batch_size", "shard_size"}  # do not affect verdicts of a given Spec
 
 
-class CannotError(BenchError):
-    """Why a submission cannot be judged again here."""
-
-
-class Refusing(Making):
-    """Makes the undefended and the judged model only; the adversary's may take hours, and the submitter chose them.
+def world_of(spec: Spec, means: Means, models: LimitedCache) -> World:
+    """The world of a submission's Spec with the built-in profile instead of the submission's.
 
     Args:
-        spec: A submission's, with the local profile.
+        spec: The submission's.
         means: Device, folders.
-    """
-
-    def defended(self, holder: Holder) -> Trained:
-        """The model of the judged device.
-
-        Raises:
-            CannotError: if it belongs to another holder.
-        """
-        return super().defended(holder) if holder.judged else _refuse(holder.note)
-
-    def leaked(self, holder: Holder) -> Leak:
-        """Not provided: the adversary's use of it may take hours."""
-        _refuse(f"model from the leaked weights of {holder.note}")
-
-    def workshop(self) -> Workshop:
-        """Not opened."""
-        _refuse("model of its own")
-
-
-def _refuse(what: str) -> NoReturn:
-    raise CannotError(f"its adversary has a {what}, which a check does not train")
-
-
-def world_of(spec: Spec, means: Means) -> World:
-    """The world of a submission's Spec with the built-in profile instead of the submission's.
+        models: Where its models come from.
 
     Raises:
         CannotError: if it is not available here, with the reason.
     """
     defense = _defense(spec)
     profile = _profile(spec.profile, defense)
-    maker = Refusing(spec.model_copy(update={"profile": profile}), means)
+    maker = Making(spec.model_copy(update={"profile": profile}), models.bounded(means), models)
     return World(maker, _key(spec, defense, means))
 
 
 def source_of(world: World, threat: Threat) -> Trained:
-    """The source of a built-in threat, if it needs no model of the adversary's own.
+    """The source of a built-in threat.
 
     Raises:
-        BenchError: if it does, or the threat is third-party.
+        BenchError: if one of its models is not available, or the threat is third-party.
     """
     if not type(threat).__module__.startswith("bench."):
         raise CannotError("its threat is a third-party plug-in")

@@ -17,7 +17,7 @@ from bench.core.tiers import TIERS
 from bench.engine.declared import changed_options, for_transfer, recipe_of, threat_about
 from bench.engine.holders import seeded_key
 from bench.store.record import Record
-from bench.store.untrusted import RefusedError, check_name, parse_document, tame
+from bench.store.untrusted import RefusedError, check_name, check_spelling, parse_document, tame
 from bench.submissions.verdicts import MOST_ROWS
 
 MOST_BYTES = 1_000_000
@@ -123,7 +123,17 @@ def _check_adversary(record: Record) -> None:
         _compare(record, "defense", {"recipe": recipe_of(spec.defense)})
     for kind, plugin in _plugins(spec).items():
         if installed[kind]:
+            _check_options(kind, plugin)
             _compare(record, kind, {f"changed.{kind}": changed_options(_KINDS[kind], plugin)})
+
+
+def _check_options(kind: str, plugin: PluginSpec) -> None:
+    """Check that options are those that the plug-in itself writes: "30" is not 30, and another run id."""
+    try:
+        made = registry(_KINDS[kind]).make(plugin.name, plugin.options)
+    except BenchError as error:
+        raise RefusedError(f"spec.{kind}.options", str(error)) from None
+    check_spelling(plugin.options, made.options(), f"spec.{kind}.options.")
 
 
 def _plugins(spec: Spec) -> dict[str, PluginSpec]:

@@ -16,14 +16,18 @@ from bench.core.progress import stage
 from bench.core.registry import registry
 from bench.engine.answering import predictions
 from bench.engine.apart import answering_of
+from bench.engine.images_here import ImagesHere
 from bench.engine.judge import predict
 from bench.engine.means import Means
 from bench.engine.shards import choose
 from bench.engine.world import World
 from bench.store.evidence import Evidence
+from bench.store.record import Record
 from bench.store.verdicts import Row
-from bench.submissions.deployment import CannotError, source_of
+from bench.submissions.deployment import source_of
+from bench.submissions.limited import CannotError
 from bench.submissions.remeasure import Remeasure
+from bench.submissions.second_look import attack_again, differences
 
 _CLOSE = 1e-5  # tolerance for distances measured on two machines
 _MOST = 20  # disagreements that are listed
@@ -39,12 +43,14 @@ class Rejudged:
         checked: What was compared and agrees, one line each.
         unchecked: What could not be compared, and why.
         disagreements: What disagrees, one line each.
+        doubts: Why the run is not confirmed although nothing disagrees, one line each.
     """
 
     images: int = 0
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -73,6 +79,8 @@ def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | 
     """
     record, rows, out = evidence.record, list(evidence.rows), Rejudged()
     positions = _positions(world, rows, out)
+    if not out.disagreements:
+        _name(record, world, means, out)
     if out.disagreements:
         return out
     out.checked.append(f"images: the {len(rows)} selected by the spec, in its order")
@@ -92,7 +100,28 @@ def rejudge(evidence: Evidence, world: World, images: Callable[[int], Tensor] | 
     _conclude(out, tally, rows, packed=images is not None, source=source is not None)
     if images is not None:
         _conclude_further(out, tally, remeasure)
+    if record.spec.budget.eps > 0 and not out.disagreements:
+        _look_again(evidence, world, source, positions, out)
     return out
+
+
+def _look_again(evidence: Evidence, world: World, source: Trained | None, positions: list[int], out: Rejudged) -> None:
+    """Audit and attack on this side; without either the run is not confirmed."""
+    record = evidence.record
+    chosen = choose(world.spec, world.test_split, None)[0] if record.spec.ids is None else positions
+    if wrong := differences(record, world, source, chosen):
+        out.disagreements += wrong
+        return
+    out.checked.append("audit: the cheap checks, run again here, have the same results")
+    if source is None:
+        out.doubts.append("attack: no attack of this side: the source is not available here")
+        return
+    try:
+        worse, text = attack_again(evidence, world, source, positions)
+    except Exception as why:  # whatever a model or an attack raises, the other results stand
+        out.doubts.append(f"attack: no attack of this side: {' '.join(str(why).split())}")
+        return
+    (out.doubts if worse else out.checked).append(f"attack: {text}")
 
 
 def _positions(world: World, rows: list[Row], out: Rejudged) -> list[int]:
@@ -108,6 +137,18 @@ def _positions(world: World, rows: list[Row], out: Rejudged) -> list[int]:
         if [split.ids[p] for p in expected[: len(ids)]] != ids:
             out.disagreements.append("data: the images are not those selected by the spec, or in another order")
     return [at[image_id] for image_id in ids]
+
+
+def _name(record: Record, world: World, means: Means, out: Rejudged) -> None:
+    """Compare the digests of images and training images in the Spec with those of the local data."""
+    said = record.spec
+    if said.ids is not None or said.images is None:  # of a list, every image is compared by its own digest
+        return
+    here = ImagesHere(means).named(world.spec.without_images, None)
+    for name in ("images", "training"):
+        theirs, ours = getattr(said, name), getattr(here, name)
+        if theirs is not None and ours is not None and theirs != ours:
+            out.disagreements.append(f"data: spec.{name} is {theirs[:12]}, of the data here it is {ours[:12]}")
 
 
 def _source(evidence: Evidence, world: World, out: Rejudged) -> Trained | None:

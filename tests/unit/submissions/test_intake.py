@@ -319,7 +319,7 @@ def test_a_key_that_is_not_that_of_the_seed(tmp_path):
 def test_images_of_a_size_that_lets_any_distance_pass(tmp_path):
     spec = honest_record(honest_rows()).spec
     profile = spec.profile.model_copy(update={"image_shape": (3, 10**9, 10**9)})
-    assert refused(write_run(tmp_path, spec={"profile": profile})) == "spec.profile.image_shape"
+    assert refused(write_run(tmp_path, spec={"profile": profile})).startswith("spec.profile.image_shape")
 
 
 def test_one_stranger_hides_no_other(tmp_path):
