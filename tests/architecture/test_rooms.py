@@ -24,7 +24,7 @@ ARROWS = {
     "engine": {"store", "checks", "training", "models", "core"},
     "plan": {"engine", "training", "models", "core"},
     "doctor": {"engine", "store", "models", "core"},
-    "submissions": {"engine", "store", "core"},
+    "submissions": {"engine", "store", "checks", "core"},
     "studies": {"engine", "store", "checks", "models", "core"},
     "report": {"store", "checks", "core"},
     "perf": {"engine", "store", "models", "core"},
