@@ -6,19 +6,19 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
 from bench.core.errors import CorruptArtifactError, InputError
-from bench.core.nouns import Access, Outcome, Verdict
+from bench.core.nouns import Access, Outcome
 from bench.core.plugins import Attack, Backend, Threat
 from bench.core.progress import Advance, stage
 from bench.core.registry import registry
 from bench.core.spec import Spec
-from bench.engine.candidates import Attacker, Candidates
+from bench.engine.candidates import Attacker
 from bench.engine.declared import adversary_about
 from bench.engine.early_stop import Enough
 from bench.engine.flops import arithmetic, gives_gradient, peak
@@ -31,7 +31,8 @@ from bench.engine.means import Means
 from bench.engine.members import members_of, shares
 from bench.engine.provenance import provenance
 from bench.engine.resolve import attacks_with, defender_key
-from bench.engine.shards import Reader, Shard, Unread, choose
+from bench.engine.shard_rows import about_nothing, about_of, row_of, unread
+from bench.engine.shards import Reader, Shard, choose
 from bench.engine.summarise import SourceCost, summarise
 from bench.engine.versions import check_code, outsiders
 from bench.engine.view import DeclaredView
@@ -41,7 +42,6 @@ from bench.store.files import check_writable
 from bench.store.keyring import Keyring
 from bench.store.run import Run
 from bench.store.runs import RunFolder
-from bench.store.verdicts import Row
 
 
 class Evaluation:
@@ -91,10 +91,10 @@ class Evaluation:
     def shard(self, index: int) -> Shard:
         """Attack and judge the images of one shard; unreadable ones are ERROR."""
         batch, broken = self.reader.read(index)
-        rows = {image.image_id: _unread(image, self.world.test_split.labels[image.position]) for image in broken}
+        rows = {image.image_id: unread(image, self.world.test_split.labels[image.position]) for image in broken}
         warnings = [image.why for image in broken]
         if not len(batch):
-            return Shard(index, list(rows.values()), {**_about_nothing(), "warnings": warnings})
+            return Shard(index, list(rows.values()), {**about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
         _ = self.judging.answering  # a process of its own starts while this one attacks
         tried = self.attacker.attack(batch)
@@ -107,8 +107,8 @@ class Evaluation:
         for i, image_id in enumerate(batch.ids):
             sha = hashlib.sha256(pixels[i].tobytes()).hexdigest()
             own = {name: values[i] for name, values in columns.items()}
-            rows[image_id] = replace(_row(image_id, labels[i], judged.verdicts[i], tried, i, sha), **own)
-        about = {**_about(tried), **agreement}
+            rows[image_id] = replace(row_of(image_id, labels[i], judged.verdicts[i], tried, i, sha), **own)
+        about = {**about_of(tried), **agreement}
         ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
@@ -264,39 +264,6 @@ def _counted(shards: Iterable[Shard], advance: Advance) -> Iterator[Shard]:
     for shard in shards:
         yield shard
         advance(len(shard.rows))
-
-
-def _unread(image: Unread, label: int) -> Row:
-    return Row(image.image_id, label, None, None, Outcome.ERROR, None, "none", None, None)
-
-
-def _row(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int, sha: str) -> Row:
-    if tried.failed[i]:  # the clean image was judged, so the result of an attack is unknown
-        verdict = Verdict(Outcome.ERROR, verdict.clean_prediction, None, None)
-    return Row(
-        image_id,
-        label,
-        verdict.clean_prediction,
-        verdict.adversarial_prediction,
-        verdict.outcome,
-        verdict.distance,
-        tried.attacks[i],
-        tried.source_predictions[i],
-        sha,
-    )
-
-
-def _about_nothing() -> dict[str, Any]:
-    return {"meters": [], "seconds": 0.0, "reused": False, "warnings": []}
-
-
-def _about(tried: Candidates) -> dict[str, Any]:
-    return {
-        "meters": [{name: asdict(meter) for name, meter in m.meters.items()} for m in tried.made],
-        "seconds": round(sum(m.seconds for m in tried.made), 3),
-        "reused": bool(tried.made) and all(m.reused for m in tried.made),
-        "warnings": list(dict.fromkeys(w for m in tried.made for w in m.warnings)),
-    }
 
 
 def _check_device(device: str) -> None:
