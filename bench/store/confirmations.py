@@ -23,20 +23,13 @@ def write_confirmation(folder: Path, record: Record, unchecked: list[str], *, co
         unchecked: What could not be checked, one line each.
         confirmed: False for a run from outside that is only stated.
     """
-    confirmation = Confirmation(
-        state="confirmed" if confirmed else "stated",
-        run_id=record.run_id,
-        verdicts=record.digests.verdicts,
-        images=record.metrics.images if confirmed else 0,
-        version=__version__,
-        unchecked=unchecked,
-    )
+    confirmation = _of(record, unchecked, confirmed=confirmed)
     write_document(folder / DOCUMENT, confirmation)
     return confirmation
 
 
 def read_confirmation(folder: Path, record: Record) -> Confirmation | None:
-    """The confirmation of these verdicts in a run's folder; None if there is none, or it is for other ones.
+    """The confirmation in a run's folder; None if there is none. One of other verdicts says that these are stated.
 
     Raises:
         RefusedError: if the file is not a valid confirmation.
@@ -46,18 +39,29 @@ def read_confirmation(folder: Path, record: Record) -> Confirmation | None:
     return parse_confirmation(read_capped(folder / DOCUMENT, _MOST), record)
 
 
-def parse_confirmation(data: bytes, record: Record) -> Confirmation | None:
-    """A confirmation of these verdicts from its bytes; None if it is for other ones.
+def parse_confirmation(data: bytes, record: Record) -> Confirmation:
+    """A confirmation from its bytes. One of other verdicts says that these are stated: nobody checked them.
 
     Raises:
         RefusedError: if they are not a valid confirmation.
     """
     found = parse_document(data, Confirmation, DOCUMENT, prefix="confirmation.")
     if (found.run_id, found.verdicts) != (record.run_id, record.digests.verdicts):
-        return None
+        return _of(record, ["the confirmation in its folder is of other verdicts"], confirmed=False)
     judged = record.metrics.images if found.state == "confirmed" else 0
     if found.images != judged:
         raise RefusedError(
             "confirmation.images", f"is {found.images}; expected {judged} for a run that is {found.state}"
         )
     return found
+
+
+def _of(record: Record, unchecked: list[str], *, confirmed: bool) -> Confirmation:
+    return Confirmation(
+        state="confirmed" if confirmed else "stated",
+        run_id=record.run_id,
+        verdicts=record.digests.verdicts,
+        images=record.metrics.images if confirmed else 0,
+        version=__version__,
+        unchecked=unchecked,
+    )

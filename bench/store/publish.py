@@ -101,16 +101,17 @@ class _Taken:
 
 
 def _taken(run: RunFolder, leave_out: Callable[[str], None]) -> _Taken:
-    """The complete content of a run; a damaged or mismatched confirmation or picture is omitted and reported."""
+    """The complete content of a run; a damaged or mismatched picture is omitted and reported.
+
+    Raises:
+        RefusedError: if its confirmation is damaged: without it a run from outside would look like an own one.
+    """
     judged = run.read()
     record = judged.record
     confirmation = gallery = picture = None
+    if (document := run.file(RUN_CONFIRMATION)) is not None:
+        confirmation = document_line(parse_confirmation(document, record))
     try:
-        if (document := run.file(RUN_CONFIRMATION)) is not None:
-            found = parse_confirmation(document, record)
-            if found is None:
-                leave_out(f"run {record.run_id}: its confirmation is of other verdicts")
-            confirmation = document_line(found) if found else None
         if (document := run.file(RUN_GALLERY)) is not None:
             gallery, picture = _pictured(document, run.file(RUN_PICTURE), record)
     except BenchError as error:

@@ -133,6 +133,7 @@ class RunFolder:
     def finish(self, record: Record, rows: list[Row]) -> None:
         """Write verdicts, then the record; shards are kept only if an attack raised, to be run again."""
         self.record_path.unlink(missing_ok=True)  # of a run with errors: until the new one is there, it is incomplete
+        (self.path / "confirmation.json").unlink(missing_ok=True)  # of the earlier verdicts
         write_rows(self.verdicts_path, rows)
         write_record(self.record_path, record)
         if not record.metrics.outcomes[Outcome.ERROR]:

@@ -26,7 +26,7 @@ from bench.engine.versions import check_code
 from bench.store.confirmations import write_confirmation
 from bench.store.evidence import Confirmation, Evidence
 from bench.store.galleries import DOCUMENT, PICTURE, read_gallery, write_gallery
-from bench.store.record import write_record
+from bench.store.record import Record, write_record
 from bench.store.run import Run
 from bench.store.runs import RunFolder, RunStore
 from bench.store.untrusted import RefusedError, tame
@@ -214,14 +214,18 @@ def _put(evidence: Evidence, folder: Path, into: RunStore, out: Checked) -> Path
         if not same:
             raise RefusedError("run_id", f"{record.run_id} is in {into.root} already, with another record")
     else:
-        _write(evidence, folder, there, into)
-    if out.confirmed or not known:  # a run that is here already keeps what is known of it
-        write_confirmation(there.path, record, [*out.doubts, *out.unchecked], confirmed=out.confirmed)
+        _write(evidence, folder, there, into, out)
+    if known and out.confirmed:  # a run that is here already keeps what is known of it
+        _mark(there.path, record, out)
     return there.path
 
 
-def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore) -> None:
-    """All of the folder, or nothing of it."""
+def _mark(folder: Path, record: Record, out: Checked) -> None:
+    write_confirmation(folder, record, [*out.doubts, *out.unchecked], confirmed=out.confirmed)
+
+
+def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore, out: Checked) -> None:
+    """All of the folder with its mark, or nothing of it: a run from outside is never here without one."""
     try:
         into.root.mkdir(parents=True, exist_ok=True)
         handle, part = new_part_folder(there.path)
@@ -232,6 +236,7 @@ def _write(evidence: Evidence, folder: Path, there: RunFolder, into: RunStore) -
         write_record(part / RECORD, evidence.record)
         if evidence.gallery is not None:
             _write_gallery(folder, part)
+        _mark(part, evidence.record, out)
         os.chmod(part, _READABLE)
         os.rename(part, there.path)
     except OSError as error:

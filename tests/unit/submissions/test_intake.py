@@ -345,7 +345,7 @@ def test_one_stranger_hides_no_other(tmp_path):
     assert read_all(tmp_path / "nowhere") == ([], [])
 
 
-def test_a_confirmation_of_other_verdicts_is_none(run):
+def test_a_confirmation_of_other_verdicts_leaves_these_stated(run):
     record = read_run(run).record
     write_confirmation(run, record, ["attack: cannot be checked"])
     confirmation = read_run(run).confirmation
@@ -355,7 +355,8 @@ def test_a_confirmation_of_other_verdicts_is_none(run):
     data = unsealed(path)
     for field, value in (("verdicts", "0" * 64), ("run_id", "0" * 16)):
         path.write_text(json.dumps({**data, field: value}))
-        assert read_confirmation(run, record) is None
+        assert read_confirmation(run, record).state == "stated"
+        assert read_run(run).stated
     path.write_text(json.dumps({**data, "images": 3}))
     assert refused(run) == "confirmation.images"
     path.write_text(json.dumps({**data, "unchecked": [SCRIPT]}))
