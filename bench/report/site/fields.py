@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.report.board.model import RunPage
 from bench.report.site.formats import at_most, limits, percent, value
-from bench.store.record import Record
+from bench.store.record import Metrics, Record
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -46,11 +46,25 @@ def _figures(record: Record) -> Rows:
     return (
         ("robust accuracy", at_most(metrics.robust_accuracy)),
         ("95% interval", limits(metrics.robust_accuracy_interval)),
+        *_further(metrics),
         ("clean accuracy", percent(metrics.clean_accuracy)),
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
         ("images judged", value(metrics.images)),
         ("images in total", value(record.population)),
     )
+
+
+def _further(metrics: Metrics) -> Rows:
+    """What was measured beside the verdicts."""
+    controls = metrics.controls
+    named = (
+        ("robust accuracy after rounding to 8 bits", metrics.quantized_accuracy),
+        ("correct whatever the clean prediction, as the paper counts", metrics.paper_accuracy),
+        ("correct under a fresh draw of the member", metrics.expected_accuracy),
+        ("control: under another image's perturbation", controls.other if controls else None),
+        ("control: under noise of the same size", controls.noise if controls else None),
+    )
+    return tuple((name, percent(share)) for name, share in named if share is not None)
 
 
 def _setting(record: Record) -> Rows:
