@@ -54,7 +54,7 @@ def test_a_plan_adds_up(cli, planned):
     record = json.loads(cli("run", "--config", "c.yaml", "--json").out)
     cost = record["cost"]
     attack = cost["source_forwards"] * cost["flops_forward"] + cost["source_backwards"] * cost["flops_backward"]
-    assert run["least"]["flops"] == attack + 3 * 40 * cost["flops_forward"]
+    assert run["least"]["flops"] == attack + 5 * 40 * cost["flops_forward"]  # clean, attacked, source; two controls
     for amount in (run["least"], run["most"], done["trainings"][0]["amount"]):
         assert amount["there"] == pytest.approx(amount["flops"] / (67e12 * 0.5))
         assert amount["here"] is None

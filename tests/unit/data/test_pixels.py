@@ -49,7 +49,7 @@ def timm_ways():
     found = {}
     for name in timm.list_pretrained():
         cfg = timm.models.get_pretrained_cfg(name)
-        if cfg.interpolation in ("bilinear", "bicubic") and cfg.num_classes > 1:
+        if cfg.tag and cfg.interpolation in ("bilinear", "bicubic") and cfg.num_classes > 1:  # not of other packages
             for size in {cfg.input_size, cfg.test_input_size or cfg.input_size}:
                 share = (size == cfg.test_input_size and cfg.test_crop_pct) or cfg.crop_pct
                 if size[1] == size[2] <= 320:
