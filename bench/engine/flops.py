@@ -65,8 +65,10 @@ def gives_gradient(model: Model, image: Tensor) -> bool:
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of operations without a derivative
         out = model(x)
-        if not (isinstance(out, Tensor) and out.requires_grad):
-            return not isinstance(out, Tensor)  # what is not logits is refused by the judge
+        if not (isinstance(out, Tensor) and out.is_floating_point() and out.dim() == 2):
+            return True  # the judge says what is not logits
+        if not out.requires_grad:
+            return False
         (slope,) = torch.autograd.grad(out.sum(), x, allow_unused=True)
     return slope is not None
 
