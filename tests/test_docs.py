@@ -1,15 +1,19 @@
 """Documents that are made from the code are up to date."""
 
 import re
+import shlex
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from bench.checks.suites import Ran, Scope
 from bench.checks.suites import missing as missing_tries
+from bench.cli.main import app
 from bench.core.budget import Budget, Norm
 from bench.core.nouns import Adversary, Batch
 from bench.core.plugins.contract import missing
@@ -90,3 +94,17 @@ def test_the_plugins_of_the_contributors_guide_keep_the_contract():
     batch = Batch(("a", "b", "c", "d"), images, linear(images).argmax(1))
     moved = attack.perturb(Adversary(linear, budget), batch) - images
     assert 0.029 < moved.abs().max() < 0.031
+
+
+SCALE = (ROOT / "docs" / "scale.md").read_text()
+LINES = [re.sub(r"\s*\\\n\s*", " ", block) for block in re.findall(r"```sh\n(.*?)```", SCALE, re.DOTALL)]
+COMMANDS = re.findall(r"^(?:\w+=\S+ )*bench (.*?)(?: +#.*)?$", "\n".join(LINES), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_of_the_guide_to_many_machines_are_understood(line):
+    """Command and flags exist, and the values have their types; nothing is run."""
+    command, words = get_command(app), shlex.split(line)
+    while isinstance(command, TyperGroup):
+        command = command.commands[words.pop(0)]
+    assert command.make_context("bench", words).params

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.options import resources_of
 from bench.api.runs import LocalRun
+from bench.store.elsewhere import results_folder
 from bench.store.run import Run
 from bench.store.runs import RunStore
 from bench.studies.compare import Comparison
@@ -31,8 +32,8 @@ def load(run: str | Path, *, results: str | Path = "results", **options: Any) ->
     path = Path(run)
     if (path / "record.json").is_file():
         results, run = path.resolve().parent, path.resolve().name
-    resources = resources_of({**options, "results": Path(results)})
-    found = RunStore(Path(results)).find(str(run)).read()
+    resources = resources_of({**options, "results": results})
+    found = RunStore(resources.results).find(str(run)).read()
     return LocalRun(found.record, found.rows, folder=found.folder, resources=resources)
 
 
@@ -44,7 +45,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     """
     import pandas as pd  # noqa: PLC0415 (slow)
 
-    store = RunStore(Path(folder))
+    store = RunStore(results_folder(folder))
     return pd.DataFrame([_line(store, run_id) for run_id in store.ids()], columns=list(_COLUMNS))
 
 

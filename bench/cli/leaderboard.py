@@ -38,9 +38,9 @@ def build(
     from bench.submissions.intake import read_all
 
     results = resources.results
+    evidence, refusals = read_all(results)
     if not results.is_dir():
         raise InputError(f"no folder {results}; expected a folder of records; give --results DIR")
-    evidence, refusals = read_all(results)
     for refusal in refusals:
         print(f"bench: refused {refusal}", file=sys.stderr)
     board = make_board(evidence)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.cli.console import make_console
 from bench.core.nouns import Outcome
+from bench.store.elsewhere import place_of
 from bench.store.record import Metrics, Record
 from bench.store.runs import RunStore
 from bench.store.several import KeysRecord
@@ -38,7 +39,7 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("audit", audited(record)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
         ("cost of the attack", "\n".join(_cost(record)) or "none"),
-        ("record", str(results.run(record.run_id).where)),
+        ("record", place_of(results.run(record.run_id).where)),
     ]
     for name, value in rows:
         table.add_row(name, value)

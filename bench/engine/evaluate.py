@@ -38,7 +38,7 @@ from bench.engine.versions import check_code, outsiders
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
 from bench.store.candidates import CandidateStore
-from bench.store.files import check_writable
+from bench.store.elsewhere import check_results
 from bench.store.keyring import Keyring
 from bench.store.run import Run
 from bench.store.runs import RunFolder
@@ -186,7 +186,7 @@ def run(job: Job, means: Means) -> Run:
     if job.spec.images is None:
         job = replace(job, spec=ImagesHere(means).named(job.spec, job.ids))
     backend: Backend = registry("backends").make(means.backend)
-    check_writable(means.results.root)
+    check_results(means.results.root)
     spec, folder = job.spec, means.results.run(job.run_id)
     if found := _finished(folder):
         folder.tidy()

@@ -50,6 +50,12 @@ def _named(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     return lambda value: parse(str(value))
 
 
+def _results(place: str | Path) -> Path:
+    from bench.store.elsewhere import results_folder  # noqa: PLC0415 (slow, and `--help` does without)
+
+    return results_folder(place)
+
+
 def radius_text(eps: str | float | Fraction) -> str:
     """A radius as text; the float 4 / 255 becomes 4/255, not its 17 decimals."""
     if isinstance(eps, float) and math.isfinite(eps):
@@ -157,7 +163,9 @@ class Resources:
         int | None, Flag("Image-decoding threads, e.g. 4. Default: one less than the cores.", least=0)
     ] = None
     train: Annotated[bool, Flag("Train missing models now, even if that takes hours.")] = False
-    results: Annotated[Path, Flag("Folder of records.")] = Path("results")
+    results: Annotated[Path, Flag("Folder of records, or a URL such as s3://bucket/runs.", parse=_results)] = Path(
+        "results"
+    )
     device: Annotated[str, Flag("Device: cpu, cuda or cuda:1.")] = "cpu"
     backend: Annotated[str, Flag("Backend that runs the shards; see `bench list backends`.")] = "local"
     isolate: Annotated[

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Sealed
 from bench.core.profile import first_problem
-from bench.store.files import write_whole
+from bench.store.elsewhere import keep
 from bench.store.seals import BLANK, FIELD, document_damage, seal_document
 
 # Bytes of paths that are not UTF-8, as Python holds them; documents show them as \xff.
@@ -25,7 +25,7 @@ def write_document(path: Path, document: BaseModel) -> Path:
     """Write ``document`` atomically, with a digest of the file in it if it is ``Sealed``, and return its path."""
     data = _file(document)
     type(document).model_validate_json(data)
-    write_whole(path, data)
+    keep(path, data)
     return path
 
 

@@ -15,8 +15,8 @@ from bench.core.errors import CorruptArtifactError
 from bench.core.frozen import Frozen, Sealed
 from bench.core.nouns import Outcome
 from bench.store.documents import read_document, write_document
+from bench.store.elsewhere import keep
 from bench.store.evidence import Shown
-from bench.store.files import write_whole
 from bench.store.verdicts import Row
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def write_gallery(folder: Path, gallery: Gallery, picture: bytes) -> Path:
     """
     if hashlib.sha256(picture).hexdigest() != gallery.picture:
         raise CorruptArtifactError(f"picture {folder / PICTURE} does not have the SHA-256 in {DOCUMENT}")
-    write_whole(folder / PICTURE, picture)
+    keep(folder / PICTURE, picture)
     write_document(folder / DOCUMENT, gallery)
     return folder / PICTURE
 

@@ -43,6 +43,11 @@ class Home:
         return self.root / "cache" / "adversarial"
 
     @property
+    def results(self) -> Path:
+        """Copies of results that are kept elsewhere, by their URL."""
+        return self.root / "cache" / "results"
+
+    @property
     def indexes(self) -> Path:
         """Indexes of image archives."""
         return self.root / "cache" / "indexes"

@@ -12,6 +12,7 @@ from bench.core.frozen import Frozen, Sealed
 from bench.core.spec import PluginSpec
 from bench.store.documents import read_document, write_document
 from bench.store.eligibility import Reason
+from bench.store.elsewhere import fetch
 from bench.store.record import Controls
 
 SHARE = Field(ge=0, le=1)
@@ -102,6 +103,7 @@ def read_ladders(results: Path) -> list[LadderRecord]:
     Raises:
         CorruptArtifactError: if one is damaged; the field is named.
     """
+    fetch(results)
     return [
         read_document(path, LadderRecord, "ladder", of="ladder_id") for path in sorted(results.glob("*/ladder.json"))
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from bench.core.errors import BenchError, CorruptArtifactError, InputError
 from bench.store.confirmations import parse_confirmation
 from bench.store.documents import document_line, parse_file, write_document
-from bench.store.files import write_whole
+from bench.store.elsewhere import forget, keep
 from bench.store.galleries import Gallery
 from bench.store.parquet import encode_runs
 from bench.store.published import (
@@ -140,10 +140,10 @@ def _write(folder: Path, runs: Mapping[str, _Taken]) -> int:
     }
     files = {name: data for name, data in files.items() if data}
     for name, data in files.items():
-        write_whole(folder / name, data)
+        keep(folder / name, data)
     for path in [*folder.glob("*.jsonl"), *folder.glob(f"{PICTURES}/*.png")]:
         if path.relative_to(folder).as_posix() not in files:  # of a removed picture or confirmation
-            path.unlink()
+            forget(path)
     contents = Contents(
         name=folder.name,
         runs=len(runs),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 
 from bench.core.errors import CorruptArtifactError, InputError, UnknownNameError
 from bench.core.nouns import Outcome
+from bench.store.elsewhere import Elsewhere, fetch, forget, place_of
 from bench.store.files import locked
 from bench.store.published import RECORDS, VERDICTS, Collection, collections
 from bench.store.record import Record, read_record, write_record
@@ -132,18 +132,18 @@ class RunFolder:
 
     def finish(self, record: Record, rows: list[Row]) -> None:
         """Write verdicts, then the record; shards are kept only if an attack raised, to be run again."""
-        self.record_path.unlink(missing_ok=True)  # of a run with errors: until the new one is there, it is incomplete
-        (self.path / "confirmation.json").unlink(missing_ok=True)  # of the earlier verdicts
+        forget(self.record_path)  # of a run with errors: until the new one is there, it is incomplete
+        forget(self.path / "confirmation.json")  # of the earlier verdicts
         write_rows(self.verdicts_path, rows)
         write_record(self.record_path, record)
         if not record.metrics.outcomes[Outcome.ERROR]:
-            shutil.rmtree(self.path / "shards", ignore_errors=True)
+            forget(self.path / "shards")
 
     def tidy(self) -> None:
         """Remove what a process left that was killed at the end of a complete run: its lock, finished shards."""
         if any((self.path / name).exists() for name in (".lock", "shards")):
             with suppress(InputError), self.locked():  # otherwise another process is about to
-                shutil.rmtree(self.path / "shards", ignore_errors=True)
+                forget(self.path / "shards")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -154,6 +154,9 @@ class RunFolder:
             StorageError: if the folder cannot be created.
         """
         with locked(self.path / ".lock", busy=f"run {self.path.name} is being made by another process; wait for it"):
+            if place := Elsewhere.of(self.path):
+                place.pull(self.path)
+                place.push(self.path)
             yield
 
     def _address(self, index: int) -> str:
@@ -168,6 +171,7 @@ class RunStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._fetched: frozenset[str] = frozenset()  # runs of which a list was asked for
 
     @cached_property
     def collections(self) -> list[Collection]:
@@ -176,7 +180,9 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of the complete runs."""
+        fetch(self.root)
         own = {p.parent.name for p in self.root.glob("*/record.json")}
+        self._fetched = frozenset(own)
         return sorted(own.union(*(collection.ids() for collection in self.collections)))
 
     def problems(self) -> list[str]:
@@ -185,6 +191,8 @@ class RunStore:
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run, which need not exist."""
+        if run_id not in self._fetched:
+            fetch(self.root / run_id)
         return RunFolder(self.root / run_id, next((c for c in self.collections if run_id in c), None))
 
     def find(self, prefix: str) -> RunFolder:
@@ -207,9 +215,11 @@ def _several(prefix: str, found: list[str]) -> str:
 
 def _none(prefix: str, ids: list[str], root: Path) -> str:
     if not ids:
-        return f"no run {prefix!r} in {root}, which holds no runs; expected another folder: give --results DIR"
+        return (
+            f"no run {prefix!r} in {place_of(root)}, which holds no runs; expected another: give --results DIR"
+        )
     near = difflib.get_close_matches(prefix, ids, n=_SHOWN, cutoff=0.0)
     return (
-        f"no run {prefix!r} in {root}, which holds {len(ids)} runs; the nearest ids are {', '.join(near)}; "
+        f"no run {prefix!r} in {place_of(root)}, which holds {len(ids)} runs; the nearest ids are {', '.join(near)}; "
         "`bench results list` shows all"
     )

@@ -11,7 +11,7 @@ from typing import Any
 from bench.core.canonical import digest
 from bench.core.errors import CorruptArtifactError
 from bench.core.nouns import Outcome
-from bench.store.files import write_whole
+from bench.store.elsewhere import keep
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = N
     """
     from bench.store.parquet import encode  # noqa: PLC0415 (pyarrow)
 
-    write_whole(path, encode(columns_of(rows), about, address))
+    keep(path, encode(columns_of(rows), about, address))
 
 
 def read_rows(path: Path, *, address: str = "") -> tuple[list[Row], dict[str, Any]]:

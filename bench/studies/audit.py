@@ -26,7 +26,7 @@ from bench.engine.quick_audit import again_of, found_of
 from bench.engine.shards import Reader
 from bench.engine.world import World
 from bench.store.audits import Answered, AuditRecord, AuditSpec, audit_path, read_audit, write_audit
-from bench.store.files import check_writable
+from bench.store.elsewhere import check_results
 
 BATTERY_VERSION = 2  # increase it if the same deployment would get other findings
 _LEAST = 8  # images, below which exact tests are inconclusive
@@ -60,7 +60,7 @@ def audit(job: Job, means: Means, images: int, effort: CheckEffort | None = None
         BenchError: for bad input, damaged files, or a full disk.
     """
     about = audit_spec(job.spec, images, ImagesHere(means))
-    check_writable(means.results.root)
+    check_results(means.results.root)
     path = audit_path(means.results.root, about.audit_id)
     if path.exists():
         return read_audit(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.store.confirmations import parse_confirmation, read_confirmation
+from bench.store.elsewhere import fetch
 from bench.store.evidence import Evidence
 from bench.store.published import FOLDER, RUN_CONFIRMATION, RUN_GALLERY, Collection
 from bench.store.runs import RunFolder, RunStore
@@ -122,6 +123,7 @@ def read_all(results: Path, *, folders: bool = True) -> tuple[list[Evidence], li
     """
     taken: list[Evidence] = []
     refused: list[Refusal] = []
+    fetch(results)
     store = RunStore(results)
     names = os.listdir(results) if folders and results.is_dir() else []
     own = {name for name in names if os.path.lexists(results / name / RECORD)}

@@ -20,7 +20,7 @@ from bench.engine.provenance import provenance
 from bench.engine.request import Request
 from bench.engine.shards import choose
 from bench.engine.world import World
-from bench.store.files import check_writable
+from bench.store.elsewhere import check_results
 from bench.store.keyring import Keyring
 from bench.store.keystudies import (
     KeyStudyRecord,
@@ -71,7 +71,7 @@ def study(ask: Ask, keyring: Keyring, means: Means) -> KeyStudyRecord:
     _check(ask)
     planned = plan(ask.request, ask.devices, ask.substitute_attacks, keyring, ImagesHere(means))
     spec = _spec(ask, planned)
-    check_writable(means.results.root)
+    check_results(means.results.root)
     path = keystudy_path(means.results.root, spec.study_id)
     if path.exists():
         kept = read_keystudy(path)
