@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from bench.attacks.autoattack.versions import SEQUENCES, PartName, Version
 from bench.attacks.reference_calls import reference_calls
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls
+from bench.core.devices import forked_random
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
@@ -54,7 +54,7 @@ class AutoAttackReference(Attack):
 
         device = str(batch.images.device)
         size = adversary.batch_size or len(batch)
-        with torch.random.fork_rng(), _warnings_of("auto-attack"):
+        with forked_random(batch.images.device), _warnings_of("auto-attack"):
             official = Official(
                 _AsModule(adversary.source),
                 norm=_NORMS[adversary.budget.norm],

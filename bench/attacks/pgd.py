@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from bench.core.ball import project, random_start, steepest
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
+from bench.core.devices import uploaded
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.numerics import numerics
 from bench.core.plugins import Attack
@@ -78,7 +79,7 @@ class Pgd(Attack):
         seeds = [seed_of(adversary.seed, image, "pgd", restart) for image in batch.ids]
         shape = batch.images.shape[1:]
         rows = [torch.rand(shape, generator=Generator().manual_seed(s)) * 2 - 1 for s in seeds]
-        return torch.stack(rows).to(batch.images)
+        return uploaded(torch.stack(rows), batch.images.device).to(batch.images.dtype)
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:

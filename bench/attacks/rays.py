@@ -13,6 +13,7 @@ from bench.attacks.rays_search import RaySearch, opened
 from bench.core.ball import project
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
+from bench.core.devices import Clock, on_host, uploaded
 from bench.core.nouns import Access, Adversary, Batch
 from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
@@ -46,39 +47,41 @@ class Rays(Attack):
         single value helps, and a point found before the queries run out in a bisection counts.
         """
         began = time.perf_counter()
-        meter = adversary.meters.setdefault("rays", Meter())
+        meter, clock = adversary.meters.setdefault("rays", Meter()), Clock()
         limit = self.queries if adversary.queries is None else min(self.queries, adversary.queries)
-        slots = adversary.batch_size or (_SLOTS if batch.images.device.type == "cpu" else _SLOTS_ELSEWHERE)
+        slots = adversary.batch_size or (_SLOTS if on_host(batch.images.device) else _SLOTS_ELSEWHERE)
         out = batch.images.clone()
         search, taken = self._opened(adversary, batch, 0, slots), slots
         while len(search) and limit > 0:
-            search.answered(_labels(adversary, search, batch.images.shape[1:], meter) != search.label)
+            search.answered(_labels(adversary, search, batch.images.shape[1:], meter, clock) != search.label)
             done = (search.radius <= adversary.budget.radius) | (search.asked >= limit) | search.over
             if bool(done.any()):
                 _hand_back(search.kept(done), batch, adversary, out, meter)
                 search = search.kept(~done)
                 room = slots - len(search)
                 search, taken = search.joined(self._opened(adversary, batch, taken, room)), taken + room
+        meter.model_seconds += clock.settle()
         meter.seconds += time.perf_counter() - began
         return out
 
     def _opened(self, adversary: Adversary, batch: Batch, start: int, count: int) -> RaySearch:
         """The images from ``start`` on, as many as remain."""
-        rows = torch.arange(len(batch), device=batch.images.device)[start : start + count]
-        seeds = [seed_of(adversary.seed, batch.ids[row], "rays", 0) for row in rows.tolist()]
-        drawn = [float(torch.rand((), generator=Generator().manual_seed(seed))) for seed in seeds]
-        clean = batch.images[rows].flatten(1)
-        return opened(rows, clean, batch.labels[rows], clean.new_tensor(drawn))
+        here, places = batch.images.device, slice(start, start + count)
+        seeds = [seed_of(adversary.seed, image_id, "rays", 0) for image_id in batch.ids[places]]
+        drawn = torch.tensor([float(torch.rand((), generator=Generator().manual_seed(seed))) for seed in seeds])
+        clean = batch.images[places].flatten(1)
+        rows = torch.arange(len(batch), device=here)[places]
+        return opened(rows, clean, batch.labels[places], uploaded(drawn, here).to(clean.dtype))
 
 
-def _labels(adversary: Adversary, search: RaySearch, shape: torch.Size, meter: Meter) -> Tensor:
+def _labels(adversary: Adversary, search: RaySearch, shape: torch.Size, meter: Meter, clock: Clock) -> Tensor:
     """The source's labels (m,) at the queried points; rows that pad the batch repeat the first one."""
     points = search.points().unflatten(1, shape)
     padded = pad(points, -(-len(points) // FLOOR) * FLOOR)
-    began = time.perf_counter()
+    began = clock.start(padded.device)
     with torch.no_grad():
         labels = adversary.source(padded).argmax(1)[: len(points)]
-    meter.model_seconds += time.perf_counter() - began
+    clock.stop(padded.device, began)
     meter.forwards += len(points)
     meter.padding += len(padded) - len(points)
     return labels

@@ -7,12 +7,13 @@ import warnings
 from pydantic import Field
 from torch import Tensor
 
-from bench.attacks.autoattack.conduct import Conduct
+from bench.attacks.autoattack.conduct import PERIOD_ELSEWHERE, Conduct
 from bench.attacks.autoattack.sequence import collected, run_sequence
 from bench.attacks.autoattack.types import Finished
 from bench.attacks.autoattack.versions import Lengths, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
+from bench.core.devices import on_host
 from bench.core.nouns import Access, Adversary, Batch
 from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
@@ -40,7 +41,8 @@ class SquareAttack(Attack):
         """Return the highest-loss point for every image that the source classifies correctly; others stay clean.
 
         One window is tried at a time and an image leaves with the query that fools it, so no query is spent that a
-        real attacker would not spend. The source is called in one thread, and never copied.
+        real attacker would not spend. (On an accelerator it may leave some steps later; meanwhile it repeats another
+        image's query.) The source is called in one thread, and never copied.
 
         Source: arXiv:1912.00049; schedule and draws as in the official code.
         """
@@ -55,9 +57,9 @@ class SquareAttack(Attack):
         def hashed(image_id: str, attack: str, restart: int) -> int:
             return seed_of(adversary.seed, image_id, attack, restart)
 
-        host = batch.images.device.type == "cpu"
+        host = on_host(batch.images.device)
         slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
-        conduct = Conduct(slots, keep="best", ahead=False)
+        conduct = Conduct(slots, keep="best", period=1 if host else PERIOD_ELSEWHERE, ahead=False)
         results: list[Finished] = []
         attacks = build(["square"], adversary.budget, Lengths(queries=limit - _BEFORE))
         adversary.meters.update(run_sequence(attacks, asked, [batch], hashed, conduct, results.append))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
+from bench.core.devices import has_bf16, idle_gpu, memory, name_of, on_host
 from bench.core.errors import InputError
 from bench.doctor.examined import Examined, usable_cores
 from bench.doctor.finding import Diagnosis, Topic, gigabytes, one_line
@@ -24,8 +24,8 @@ def check(examined: Examined) -> Iterator[Diagnosis]:
     """The requested device computes correctly; an unused GPU is reported."""
     device = examined.question.resources.device
     yield _device(device)
-    if device == "cpu" and _gpu():
-        yield _DEVICE.warn(f"{torch.cuda.get_device_name()} is available but not used", "give --device cuda")
+    if device == "cpu" and (name := idle_gpu()):
+        yield _DEVICE.warn(f"{name} is available but not used", "give --device cuda")
     yield _threads(device)
     now = datetime.now(UTC)
     if now.year < _FIRST_YEAR:
@@ -34,7 +34,6 @@ def check(examined: Examined) -> Iterator[Diagnosis]:
 
 def _device(device: str) -> Diagnosis:
     try:
-        kind = torch.device(device).type
         total = float((torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum())
     except (RuntimeError, AssertionError) as error:
         why = "this torch is built without CUDA" if torch.version.cuda is None else one_line(error)[:160]
@@ -44,13 +43,13 @@ def _device(device: str) -> Diagnosis:
         return _DEVICE.fail(
             f"{device!r} computes 8 x 8 ones times ones to {total}", "use another device; this one is faulty"
         )
-    if kind != "cuda":
-        memory = _memory()
-        return _DEVICE.ok(f"{device}: {usable_cores()} cores" + (f", {gigabytes(memory)} memory" if memory else ""))
-    free, whole = torch.cuda.mem_get_info(torch.device(device))
-    words = "has bf16" if torch.cuda.is_bf16_supported() else "no bf16, so --precision auto is fp32"
-    name = torch.cuda.get_device_name(torch.device(device))
-    return _DEVICE.ok(f"{device}: {name}, {gigabytes(free)} of {gigabytes(whole)} free, {words}")
+    if on_host(device):
+        own = _memory()
+        return _DEVICE.ok(f"{device}: {usable_cores()} cores" + (f", {gigabytes(own)} memory" if own else ""))
+    held = memory(device)
+    room = f"{gigabytes(held[0])} of {gigabytes(held[1])} free, " if held else ""
+    words = "has bf16" if has_bf16(device) else "no bf16, so --precision auto is fp32"
+    return _DEVICE.ok(f"{device}: {name_of(device)}, {room}{words}")
 
 
 def _threads(device: str) -> Diagnosis:
@@ -69,12 +68,6 @@ def _threads(device: str) -> Diagnosis:
     if device == "cpu" and threads * _IDLE <= cores:
         return _THREADS.warn(f"{said}, so most of them idle", f"unset it, or set it to {cores}")
     return _THREADS.ok(said)
-
-
-def _gpu() -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about an old driver, which does not matter on the CPU
-        return torch.cuda.is_available()
 
 
 def _memory() -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bench.core.devices import check_device
 from bench.core.errors import CorruptArtifactError, InputError
 from bench.core.nouns import Access, Outcome
 from bench.core.plugins import Attack, Backend, Threat
@@ -57,7 +58,7 @@ class Evaluation:
     """
 
     def __init__(self, job: Job, means: Means, *, only_kept: bool = False) -> None:
-        _check_device(means.device)
+        check_device(means.device)
         check_code(job.spec)
         self.spec = spec = job.spec
         self.world = World(Making(spec, means), job.key)
@@ -264,11 +265,3 @@ def _counted(shards: Iterable[Shard], advance: Advance) -> Iterator[Shard]:
     for shard in shards:
         yield shard
         advance(len(shard.rows))
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"device {device!r} is not available here; expected cpu, or cuda on a machine with a GPU") \
-            from None  # fmt: skip

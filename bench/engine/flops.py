@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.core.devices import on_host, wait
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bench.core.nouns import Model
 
 # Side of the square matrices for measuring the peak: large enough to be compute-bound.
-_SIDE = {"cpu": 2048, "cuda": 8192}
+_SIDE_HERE, _SIDE_ELSEWHERE = 2048, 8192
 _ROUNDS = 5
 
 
@@ -76,21 +77,15 @@ def gives_gradient(model: Model, image: Tensor) -> bool:
 @cache
 def peak(device: str, precision: Precision) -> float:
     """Measured floating-point operations per second of a large square matrix product, the best of several."""
-    kind = device.partition(":")[0]
-    side = _SIDE.get(kind, 2048)
+    kind, side = torch.device(device).type, _SIDE_HERE if on_host(device) else _SIDE_ELSEWHERE
     dtype = torch.bfloat16 if precision is Precision.BF16 else torch.float32
     a = torch.randn(side, side, device=device, dtype=dtype)
     best = 0.0
     with numerics(Precision.TF32 if precision is Precision.TF32 else Precision.FP32, kind):
         for _ in range(_ROUNDS):
-            _wait(kind)
+            wait(device)
             began = time.perf_counter()
             a @ a
-            _wait(kind)
+            wait(device)
             best = max(best, 2 * side**3 / (time.perf_counter() - began))
     return best
-
-
-def _wait(kind: str) -> None:
-    if kind == "cuda":
-        torch.cuda.synchronize()

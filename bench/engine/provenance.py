@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from bench.core.devices import name_of
 from bench.store.record import Provenance
 
 _PACKAGES = ("keybench", "torch", "torchvision", "timm", "peft", "pyautoattack", "robustbench", "numpy", "safetensors")
@@ -27,7 +28,7 @@ def provenance(
         git_commit=commit,
         git_dirty=bool(_git("status", "--porcelain", "--", "bench", "pyproject.toml")) if commit else None,
         platform=f"{platform.system()} {platform.machine()}",
-        device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        device=name_of(device),
         precision="fp32",
         threads=torch.get_num_threads(),
         key_name=key_name,

@@ -29,7 +29,15 @@ class QueryOracle:
     training = False
 
     def __init__(self, model: Model, access: Access, limit: int | None = None) -> None:
-        self._model, self.access, self._limit, self.asked = model, access, limit, 0
+        self._model, self.access, self._limit = model, access, limit
+        self._counted, self._most, self._more = 0, 0, torch.zeros((), dtype=torch.int64)
+
+    @property
+    def asked(self) -> int:
+        """Queries so far; waits for the device."""
+        self._counted, self._more = self._counted + int(self._more), torch.zeros((), dtype=torch.int64)
+        self._most = self._counted
+        return self._counted
 
     def within(self, limit: int | None) -> QueryOracle:
         """The same model with its own count and limit."""
@@ -41,8 +49,9 @@ class QueryOracle:
         Raises:
             QueryBudgetError: if the threat model's limit is exceeded.
         """
-        self.asked += 1 + int((images[1:] != images[:1]).flatten(1).any(1).sum())
-        if self._limit is not None and self.asked > self._limit:
+        self._counted, self._most = self._counted + 1, self._most + len(images)
+        self._more = (images[1:] != images[:1]).flatten(1).any(1).sum() + self._more
+        if self._limit is not None and self._most > self._limit and self.asked > self._limit:
             raise QueryBudgetError(f"{self.asked} queries of the target; the threat model allows {self._limit}")
         with torch.no_grad():
             logits = self._model(images.detach())

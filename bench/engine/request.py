@@ -33,13 +33,15 @@ def parse_protocol(name: str) -> Protocol:
 
 
 def parse_precision(name: str, device: str = "cpu") -> Precision:
-    """The precision of a search by its name; ``auto`` is bf16 on a GPU that supports it, else fp32.
+    """The precision of a search by its name; ``auto`` is bf16 on an accelerator that supports it, else fp32.
 
     Raises:
         InputError: if there is no such precision.
     """
     if name == "auto":
-        return Precision.BF16 if _has_bf16(device) else Precision.FP32
+        from bench.core.devices import has_bf16  # noqa: PLC0415 (torch is slow, and `--help` does without)
+
+        return Precision.BF16 if has_bf16(device) else Precision.FP32
     if name not in list(Precision):
         raise InputError(f"unknown precision {name!r}; expected one of {', '.join(Precision)}, auto")
     return Precision(name)
@@ -62,14 +64,6 @@ def radius_text(eps: str | float | Fraction) -> str:
         near = Fraction(eps).limit_denominator(100_000)
         return str(near) if abs(near - Fraction(eps)) < _ROUNDING else repr(eps)
     return str(eps)
-
-
-def _has_bf16(device: str) -> bool:
-    if not device.startswith("cuda"):
-        return False
-    import torch  # noqa: PLC0415 (slow, and `--help` does without)
-
-    return torch.cuda.is_available() and bool(torch.cuda.is_bf16_supported())
 
 
 WeightsField = Annotated[

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Meter
+from bench.core.devices import wait
 from bench.core.errors import InputError
 from bench.core.extras import require
 from bench.core.nouns import Adversary, Batch, Precision
@@ -217,16 +218,11 @@ def _counted(model: Model) -> Iterator[Meter]:
 def _timed(work: Callable[[], Tensor], batch: Batch) -> tuple[Tensor, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _wait(batch)
+        wait(batch.images.device)
         began = time.perf_counter()
         out = work()
-        _wait(batch)
+        wait(batch.images.device)
     return out, time.perf_counter() - began
-
-
-def _wait(batch: Batch) -> None:
-    if batch.images.is_cuda:
-        torch.cuda.synchronize()
 
 
 def _per_step(meter: Meter, seconds: float, workload: str) -> float | None:

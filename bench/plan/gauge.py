@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bench.core.errors import InputError
 from bench.core.nouns import Precision
 from bench.core.profile import Recipe
 from bench.core.progress import Progress, Silent
@@ -119,19 +118,6 @@ class Gauge:
     def checkpoint_bytes(self, architecture: Architecture, recipe: Recipe) -> int:
         """Size of a training checkpoint."""
         return self.model_bytes(architecture, recipe) * (1 + _OPTIMIZER[recipe.optimizer])
-
-
-def check_device(device: str) -> None:
-    """Check that the device is available.
-
-    Raises:
-        InputError: if it is not.
-    """
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"device {device!r} is not available here; expected cpu, or cuda on a machine with a GPU, or "
-                         "--no-measure") from None  # fmt: skip
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.core.devices import forget_peak, on_host, peak_memory, wait
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
@@ -67,7 +68,7 @@ class Counted:
 class Clocked:
     """Seconds per image on this device: a forward alone, and the additional time of a gradient; and the memory peak.
 
-    ``peak`` is ``torch.cuda.max_memory_allocated`` with ``batch`` images; None on a CPU.
+    ``peak`` is the most memory of the device that was held with ``batch`` images; None on a CPU.
     """
 
     forward: float
@@ -99,12 +100,11 @@ def clock(architecture: Architecture, precision: Precision, counted: Counted, de
     Raises:
         RuntimeError: if the device is not available, or too small.
     """
-    kind = device.partition(":")[0]
-    size = batch if kind == "cuda" else min(batch, _FEW if counted.forward > _HEAVY else _SOME)
+    kind = torch.device(device).type
+    size = min(batch, _FEW if counted.forward > _HEAVY else _SOME) if on_host(device) else batch
     network = _ready(architecture).to(device)
     images = torch.rand(size, *architecture.shape, device=device)
-    if kind == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    forget_peak(device)
 
     def forward() -> None:
         with torch.no_grad(), numerics(precision, kind):
@@ -117,10 +117,9 @@ def clock(architecture: Architecture, precision: Precision, counted: Counted, de
                 loss = network(x).float().sum()
             _backward(loss, x, architecture)
 
-    ahead, both = _seconds(forward, kind), _seconds(gradient, kind)
-    top = torch.cuda.max_memory_allocated() if kind == "cuda" else None
+    ahead, both = _seconds(forward, device), _seconds(gradient, device)
     each = architecture.members / size
-    return Clocked(ahead * each, max(both - ahead, 0.0) * each, size, top)
+    return Clocked(ahead * each, max(both - ahead, 0.0) * each, size, peak_memory(device))
 
 
 def _ready(architecture: Architecture) -> nn.Module:
@@ -159,13 +158,12 @@ def _backward(loss: Tensor, images: Tensor, architecture: Architecture) -> None:
         torch.autograd.grad(loss, images)
 
 
-def _seconds(call: Callable[[], None], kind: str) -> float:
+def _seconds(call: Callable[[], None], device: str) -> float:
     """The fastest of a few calls, after a warm-up call."""
     taken = []
     for _ in range(_ROUNDS + 1):
         began = time.perf_counter()
         call()
-        if kind == "cuda":
-            torch.cuda.synchronize()
+        wait(device)
         taken.append(time.perf_counter() - began)
     return min(taken[1:])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from bench.core.devices import memory, name_of
 from bench.core.nouns import Precision
 from bench.plan.types import Asked, PlannedRun, PlannedTraining, Totals
 
@@ -47,7 +46,5 @@ def _warnings(runs: list[PlannedRun], trainings: list[PlannedTraining], totals: 
 def _room(asked: Asked) -> tuple[str, float | None]:
     if asked.there:
         return asked.there.name, asked.there.bytes
-    if asked.device and asked.device.startswith("cuda"):
-        about = torch.cuda.get_device_properties(asked.device)
-        return about.name, float(about.total_memory)
-    return "", None
+    found = memory(asked.device) if asked.device else None
+    return ("", None) if found is None else (name_of(str(asked.device)), float(found[1]))

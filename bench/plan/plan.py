@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench.core.devices import check_device
 from bench.core.nouns import Precision
 from bench.core.spec import Spec
 from bench.engine.world import World
-from bench.plan.gauge import Amount, Gauge, Work, check_device
+from bench.plan.gauge import Amount, Gauge, Work
 from bench.plan.models import Counting, Training
 from bench.plan.notes import notes_on
 from bench.plan.types import Asked, Plan, PlannedRun, PlannedTraining, Totals
@@ -29,7 +30,7 @@ def plan(specs: Sequence[tuple[str, str, Spec]], asked: Asked) -> Plan:
         InputError: if the number of images is unknown, or the device is not available.
     """
     if asked.device is not None:
-        check_device(asked.device)
+        check_device(asked.device, ", or --no-measure")
     gauge = Gauge(asked.device, asked.there, asked.mfu, asked.progress)
     planner = _Planner(asked, gauge)
     for row, column, spec in specs:

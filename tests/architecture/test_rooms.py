@@ -103,6 +103,13 @@ def test_only_the_command_line_prints():
         assert not [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"], path
 
 
+def test_one_module_asks_accelerators():
+    for path in FILES:
+        names = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)]
+        kinds = {ast.unparse(n) for n in names if n.attr == "is_cuda" or ast.unparse(n) in ("torch.cuda", "torch.xpu")}
+        assert not kinds or path.relative_to(ROOT) == Path("core/devices.py"), f"{path}: {kinds}"
+
+
 def test_robustbench_is_imported_without_a_trace_in_the_environment():
     """It wants `autoattack` and `pkg_resources`; they exist while it is imported, and for nobody else."""
     code = (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from bench.attacks.autoattack.apgd import Apgd
 from bench.attacks.autoattack.losses import ranked_targets, targeted_dlr
 from bench.attacks.autoattack.types import Newcomers, State
+from bench.core.devices import uploaded
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class ApgdTargeted(Apgd):
     def begin(self, newcomers: Newcomers) -> State:
         """As APGD, with the target class."""
         state = super().begin(newcomers)
-        ranks = newcomers.labels.new_tensor([1 + run // self.restarts for run in newcomers.runs])
-        return state | {"target": ranked_targets(newcomers.logits, newcomers.labels, ranks)}
+        ranks = torch.tensor([1 + run // self.restarts for run in newcomers.runs])
+        return state | {
+            "target": ranked_targets(newcomers.logits, newcomers.labels, uploaded(ranks, newcomers.labels.device))
+        }
 
     def loss(self, logits: Tensor, state: State) -> Tensor:
         """Targeted DLR, (S,)."""

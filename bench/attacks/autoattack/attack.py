@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from bench.attacks.autoattack.conduct import Conduct
+from bench.attacks.autoattack.conduct import PERIOD_ELSEWHERE, Conduct
 from bench.attacks.autoattack.doubts import doubts_of_model, doubts_of_search
 from bench.attacks.autoattack.keeper import Keep
 from bench.attacks.autoattack.sequence import Emit, collected, run_sequence
@@ -21,6 +21,7 @@ from bench.attacks.autoattack.types import Finished, StepAttack
 from bench.attacks.autoattack.versions import LENGTHS, SEQUENCES, Lengths, PartName, Version, build
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Meter, Passes
+from bench.core.devices import on_host
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Attack
 from bench.core.seeds import seed_of
@@ -28,8 +29,6 @@ from bench.core.seeds import seed_of
 # Default rows per batch: larger batches exceed the cache of a CPU; on an accelerator the batch is halved until it fits.
 _SLOTS = 128
 _SLOTS_ELSEWHERE = 1024
-# Steps between checks for fooled images: a check is free on a CPU, but synchronises an accelerator.
-_PERIOD_ELSEWHERE = 8
 
 
 class AutoAttack(Attack, adds=("stream",)):
@@ -120,12 +119,12 @@ class AutoAttack(Attack, adds=("stream",)):
         return build(SEQUENCES.get(self.version, self.attacks), budget, lengths)
 
     def _conduct(self, adversary: Adversary, device: torch.device) -> Conduct:
-        host = device.type == "cpu"
+        host = on_host(device)
         keep: Keep = "first" if self.mode == "first" else self.keep
         slots = adversary.batch_size or (_SLOTS if host else _SLOTS_ELSEWHERE)
         # Where the first success ends an attack, a misclassified clean image needs no attack.
         misclassified = self.mode == "budget"
-        period, threads = (1, torch.get_num_threads()) if host else (_PERIOD_ELSEWHERE, 1)
+        period, threads = (1, torch.get_num_threads()) if host else (PERIOD_ELSEWHERE, 1)
         return Conduct(slots, keep, adversary.precision, misclassified, period, min(threads, slots))
 
 

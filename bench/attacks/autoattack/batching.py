@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from bench.core.devices import empty_cache
 from bench.core.errors import BenchError
 
 T = TypeVar("T")
@@ -48,8 +49,8 @@ class BatchShapes:
         step = self.step * max(self.top // (_STEPS * self.step), 1)
         return min(max(-(-rows // step) * step, self.floor), self.top)
 
-    def halve(self) -> None:
-        """Halve the batch.
+    def halve(self, device: torch.device) -> None:
+        """Halve the batch on ``device``, whose memory ran out.
 
         Raises:
             BenchError: if a single image does not fit.
@@ -58,8 +59,7 @@ class BatchShapes:
             raise BenchError("out of memory with a single image in the batch; use a smaller model or another device")
         half = self.top // 2
         self.slots, self.floor, self.step = (min(n, half) for n in (self.slots, self.floor, self.step))
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        empty_cache(device)
 
 
 def pad(x: Tensor, rows: int) -> Tensor:
@@ -76,7 +76,7 @@ def measured(forward: Callable[[Tensor], Tensor], images: Tensor, shapes: BatchS
         padded = pad(chunk, shapes.shape(len(chunk)))
         outputs = attempt(lambda padded=padded: forward(padded))  # type: ignore[misc]
         if outputs is None:
-            shapes.halve()
+            shapes.halve(images.device)
             continue
         parts.append(outputs[: len(chunk)])
         done += len(chunk)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from bench.attacks.autoattack.keeper import Keep
 from bench.core.nouns import Precision
 
+# Steps between looks for fooled images on an accelerator: a look is free on a CPU, but makes an accelerator wait.
+PERIOD_ELSEWHERE = 8
+
 
 @dataclass(frozen=True)
 class Conduct:

@@ -14,6 +14,7 @@ from bench.attacks.autoattack.oracle import Oracle
 from bench.attacks.autoattack.types import Newcomers, Probe, State
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Passes
+from bench.core.devices import uploaded
 
 # arXiv:1907.02044, section 4: overshoot, backward step, largest pull towards the clean image.
 _OVERSHOOT, _BACKWARD, _MOST_PULL = 1.05, 0.9, 0.1
@@ -128,8 +129,8 @@ class FabTargeted(Fab):
 
     def begin(self, newcomers: Newcomers) -> State:
         """As FAB, with the target class."""
-        ranks = newcomers.labels.new_tensor([1 + run // self.restarts for run in newcomers.runs])
-        target = ranked_targets(newcomers.logits, newcomers.labels, ranks)
+        ranks = torch.tensor([1 + run // self.restarts for run in newcomers.runs])
+        target = ranked_targets(newcomers.logits, newcomers.labels, uploaded(ranks, newcomers.labels.device))
         return super().begin(newcomers) | {"target": target}
 
     def _boundary(self, state: State, oracle: Oracle) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.core.budget import Norm
+from bench.core.devices import on_host, uploaded
 
 _TINY = 1e-12
 
@@ -38,7 +39,7 @@ def noise(images: Tensor, streams: Sequence[torch.Generator], norm: Norm) -> Ten
         rows = [2 * torch.rand(shape, generator=stream) - 1 for stream in streams]
     else:
         rows = [torch.randn(shape, generator=stream) for stream in streams]
-    return torch.cat(rows).to(images.device)
+    return uploaded(torch.cat(rows), images.device)
 
 
 def unit_noise(images: Tensor, streams: Sequence[torch.Generator], norm: Norm) -> Tensor:
@@ -49,7 +50,7 @@ def unit_noise(images: Tensor, streams: Sequence[torch.Generator], norm: Norm) -
 
 def chosen(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """Take ``new`` in the rows that ``mask`` (B,) sets, ``old`` elsewhere; ``old`` itself if none is seen to be set."""
-    if mask.device.type != "cpu":
+    if not on_host(mask.device):
         return torch.where(per_image(mask, new), new, old)
     rows = mask.nonzero().squeeze(1)
     return old.index_copy(0, rows, new[rows]) if len(rows) else old
@@ -57,4 +58,4 @@ def chosen(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 def can_skip(mask: Tensor) -> bool:
     """Whether ``mask`` is empty, where checking is free; always False on an accelerator, where it synchronises."""
-    return mask.device.type == "cpu" and not bool(mask.any())
+    return on_host(mask.device) and not bool(mask.any())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.cost import Meter
+from bench.core.devices import Clock
 from bench.core.errors import StoppedError
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
@@ -27,7 +27,7 @@ class Oracle:
 
     ``live`` is the number of batch rows that count, ``room`` the maximum number of images per call, ``halt`` ends all
     calls.
-    On an accelerator the time in the model is read from events, without synchronisation.
+    The time in the model is read without synchronisation.
     """
 
     model: Model
@@ -36,8 +36,8 @@ class Oracle:
     live: int = 0
     room: int = 1
     halt: threading.Event | None = None
-    _looked: bool = False
-    _spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list, repr=False)
+    _flat: Tensor | None = field(default=None, repr=False)
+    _clock: Clock = field(default_factory=Clock, repr=False)
 
     def logits(self, x: Tensor, tries: int = 1) -> Tensor:
         """Logits (S, K) in float32 without a graph; ``x`` may hold several points for each row of the batch."""
@@ -59,9 +59,8 @@ class Oracle:
                 logits = self.model(leaf).float()
                 values = loss(logits)
                 gradient = torch.autograd.grad(values.sum(), leaf)[0]
-            if not self._looked:
-                self._looked = True
-                self.meter.flat += int((gradient[: self.live or None] == 0).flatten(1).all(1).sum())
+            if self._flat is None:
+                self._flat = (gradient[: self.live or None] == 0).flatten(1).all(1).sum()
             total = gradient if total is None else total + gradient
         return logits.detach(), values.detach(), gradient if total is None or samples == 1 else total / float(samples)
 
@@ -78,26 +77,19 @@ class Oracle:
         return logits.detach(), torch.stack(rows, dim=1)
 
     def settle(self) -> None:
-        """Add the pending event times of an accelerator to the meter; synchronises."""
-        for start, end in self._spans:
-            end.synchronize()
-            self.meter.model_seconds += start.elapsed_time(end) / 1000
-        self._spans.clear()
+        """Add what is still on the device to the meter; synchronises."""
+        self.meter.model_seconds += self._clock.settle()
+        if self._flat is not None:
+            self.meter.flat += int(self._flat)
+            self._flat = torch.zeros(())
 
     @contextmanager
     def _counted(self, x: Tensor, backwards: int, forwards: int = 1, tries: int = 1) -> Iterator[None]:
         if self.halt is not None and self.halt.is_set():
             raise StoppedError("the attack was stopped")
-        events = (_event(), _event()) if x.is_cuda else None
-        if events:
-            events[0].record()
-        began = time.perf_counter()
+        began = self._clock.start(x.device)
         yield
-        if events:
-            events[1].record()
-            self._spans.append(events)
-        else:
-            self.meter.model_seconds += time.perf_counter() - began
+        self._clock.stop(x.device, began)
         live = min(self.live * tries or len(x), len(x))
         self.meter.forwards += forwards * live
         self.meter.backwards += backwards * live
@@ -115,7 +107,3 @@ def frozen(model: Model) -> Iterator[None]:
     finally:
         for parameter in asking:
             parameter.requires_grad_(True)
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)

@@ -16,8 +16,11 @@ from bench.attacks.autoattack.keeper import Keep, noted, opened
 from bench.attacks.autoattack.oracle import Oracle
 from bench.attacks.autoattack.queue import Queue, Seat
 from bench.attacks.autoattack.types import Finished, Newcomers, State, StepAttack
+from bench.core.devices import uploaded
 
 _KEEPER = "keeper."
+# What is read of the keeper's rows, all at once.
+_TOLD = ("fooled", "over", "score", "margin")
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Scheduler:
     _state: State = field(default_factory=dict)
     _seats: list[Seat | None] = field(default_factory=list)
     _ticks: int = 0
+    _last: tuple[list[int], torch.Tensor] | None = None
 
     def run(self, queue: Queue) -> Iterator[Finished]:
         """Attack images from ``queue`` until it is exhausted; results are emitted in order of completion."""
@@ -80,22 +84,22 @@ class Scheduler:
         self.oracle.live, self.oracle.room = self._live(), self.shapes.top if self.ahead else 1
         empty = [row for row, seat in enumerate(self._seats) if seat is None]
         if empty and not self.ahead and self._live():
-            first = next(row for row, seat in enumerate(self._seats) if seat)
+            first, index = next(row for row, seat in enumerate(self._seats) if seat), self._index(empty)
             for value in self._state.values():
-                value[empty] = value[first : first + 1].clone()
+                value[index] = value[first : first + 1].clone()
 
     def _begin(self, rows: list[int]) -> None:
         """Start each row's current run."""
         seats = [seat for row in rows if (seat := self._seats[row])]
         images = torch.stack([seat.guest.image for seat in seats])
-        labels = torch.tensor([seat.guest.label for seat in seats], device=images.device)
-        logits = torch.stack([seat.guest.logits for seat in seats])
+        labels = uploaded(torch.tensor([seat.guest.label for seat in seats]), images.device)
+        logits = uploaded(torch.stack([seat.guest.logits for seat in seats]), images.device)
         runs, streams = [seat.run for seat in seats], [seat.stream for seat in seats]
         state = self.attack.begin(Newcomers(images, labels, logits, runs, streams))
         fresh = {_KEEPER + name: value for name, value in opened(images).items()}
         if any(runs) and self._state:  # candidates of unfooled images outlive the run
-            old = {name: self._state[name][rows] for name in fresh}
-            again = torch.tensor([run > 0 for run in runs], device=images.device)
+            old = {name: self._state[name][self._index(rows)] for name in fresh}
+            again = uploaded(torch.tensor([run > 0 for run in runs]), images.device)
             for name in (_KEEPER + "candidate", _KEEPER + "score", _KEEPER + "margin"):
                 mask = again.view(-1, *[1] * (fresh[name].dim() - 1))
                 fresh[name] = torch.where(mask, old[name], fresh[name])
@@ -105,8 +109,15 @@ class Scheduler:
         if not self._state:
             count = len(self._seats)
             self._state = {k: v[:1].expand(count, *v.shape[1:]).clone() for k, v in values.items()}
+        index = self._index(rows)
         for name, value in values.items():
-            self._state[name][rows] = value
+            self._state[name][index] = value
+
+    def _index(self, rows: list[int]) -> torch.Tensor:
+        """The rows as an index on the device; the last one is kept, since empty rows are often the same."""
+        if self._last is None or self._last[0] != rows:
+            self._last = rows, uploaded(torch.tensor(rows), self._state["label"].device)
+        return self._last[1]
 
     def _park(self, most: int) -> list[Seat]:
         """Clear all but ``most`` rows and return their images with their states."""
@@ -126,8 +137,11 @@ class Scheduler:
             return
         rows = [row for row, seat in enumerate(self._seats) if seat]
         self._seats = [self._seats[row] for row in rows] + [None] * (shape - len(rows))
-        index = rows + rows[:1] * (shape - len(rows))
-        self._state = {name: value[index] for name, value in self._state.items()} if rows else {}
+        self._state = self._taken(rows + rows[:1] * (shape - len(rows))) if rows else {}
+
+    def _taken(self, rows: list[int]) -> State:
+        index = self._index(rows)
+        return {name: value[index] for name, value in self._state.items()}
 
     def _tick(self, queue: Queue) -> None:
         """Step all rows; if memory runs out, return half of them to the queue and retry."""
@@ -135,7 +149,7 @@ class Scheduler:
             stepped = attempt(self._stepped)
             if stepped is not None:
                 break
-            self.shapes.halve()
+            self.shapes.halve(self._state["label"].device)
             self.oracle.meter.halvings += 1
             queue.give_back(self._park(self.shapes.slots))
             self._reshape(self.shapes.shape(self._live()))
@@ -158,25 +172,24 @@ class Scheduler:
         due = [seat is not None and seat.age >= self.attack.steps for seat in self._seats]
         if self._ticks % self.period and not any(due):
             return []
-        flags = torch.stack([self._state[_KEEPER + "fooled"], self._state[_KEEPER + "over"]]).tolist()
+        told = torch.stack([self._state[_KEEPER + name].float() for name in _TOLD]).tolist()
         results, again = [], []
         for row, seat in enumerate(self._seats):
-            fooled, over = flags[0][row], flags[1][row]
+            fooled, over = bool(told[0][row]), bool(told[1][row])
             if seat is None or not (due[row] or over or (fooled and self.keep == "first")):
                 continue
             if not fooled and seat.run + 1 < self.attack.runs(len(seat.guest.logits)):
                 seat.run, seat.age = seat.run + 1, 0
                 again.append(row)
                 continue
-            results.append(self._finished(row, seat, fooled))
+            results.append(self._finished(row, seat, fooled, told[2][row], told[3][row]))
             self._seats[row] = None
         if again:
             self._begin(again)
         return results
 
-    def _finished(self, row: int, seat: Seat, fooled: bool) -> Finished:
+    def _finished(self, row: int, seat: Seat, fooled: bool, score: float, margin: float) -> Finished:
         if not fooled and self.keep != "best":
             return Finished(seat.guest, False)
         candidate = self._state[_KEEPER + "candidate"][row].clone()
-        score = float(self._state[_KEEPER + "score"][row]) if self.keep == "best" else 0.0
-        return Finished(seat.guest, fooled, candidate, score, float(self._state[_KEEPER + "margin"][row]))
+        return Finished(seat.guest, fooled, candidate, score if self.keep == "best" else 0.0, margin)

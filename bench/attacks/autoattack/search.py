@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attacks.autoattack.batching import attempt
+from bench.core.devices import on_host
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
@@ -58,13 +59,13 @@ class Search:
     @cached_property
     def copy(self) -> Model:
         """The faster copy, or the model itself if a copy gains nothing or behaves differently."""
-        fast = _copied(self.model, self.precision, host=self.example.device.type == "cpu")
+        fast = _copied(self.model, self.precision, host=on_host(self.example.device))
         return fast if self._alike(fast, self.model, 4) else self.model
 
     @cached_property
     def recording(self) -> Model:
         """The copy as a recording, if that is valid for it."""
-        if self.example.device.type != "cpu":
+        if not on_host(self.example.device):
             return self.copy
         replay = _recorded(self.copy, self.precision, self._rows(8))
         same = all(self._alike(replay, self.copy, rows) for rows in (8, 20, 20))
@@ -178,7 +179,7 @@ class PatchProduct(nn.Module):
 
 
 def _tiles(layer: nn.Module) -> bool:
-    if type(layer) is not nn.Conv2d or layer.weight.device.type != "cpu":
+    if type(layer) is not nn.Conv2d or not on_host(layer.weight.device):
         return False
     plain = layer.padding in ((0, 0), "valid") and layer.dilation == (1, 1) and layer.groups == 1
     return plain and layer.stride == layer.kernel_size != (1, 1)

@@ -104,7 +104,7 @@ def _first_look(guests: list[Guest], model: Model, search: Model, conduct: Condu
 
 def _looked(oracle: Oracle, images: list[torch.Tensor], conduct: Conduct) -> torch.Tensor:
     shapes, before = BatchShapes(conduct.slots, climbing=conduct.climbing), oracle.meter.forwards
-    logits = measured(oracle.logits, torch.stack(images), shapes)
+    logits = measured(oracle.logits, torch.stack(images), shapes).cpu()
     oracle.settle()
     filled = oracle.meter.forwards - before - len(images)  # rows that only pad the shape
     oracle.meter.forwards -= filled

@@ -15,6 +15,7 @@ from bench.attacks.autoattack.oracle import Oracle
 from bench.attacks.autoattack.types import Newcomers, Probe, State
 from bench.core.budget import Budget
 from bench.core.cost import Passes
+from bench.core.devices import on_host, uploaded
 
 # Number of points from which a larger batch is hardly faster (small ViT, two threads, us per image: 60 with 8, 55
 # with 32, 50 with 64).
@@ -65,12 +66,12 @@ class Square:
             corners.append(place(draws[:, :2], sizes, height, width))
             signs.append(coin(draws[:, 2:]).to(torch.int8))
         low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
-        start = (x + eps * torch.stack(stripes).to(x.device)).clamp(0, 1)
+        start = (x + eps * uploaded(torch.stack(stripes), x.device)).clamp(0, 1)
         return opening(start, newcomers.labels) | {
             "low": low,
             "high": high,
-            "corner": torch.stack(corners).to(x.device),
-            "sign": torch.stack(signs).to(x.device),
+            "corner": uploaded(torch.stack(corners), x.device),
+            "sign": uploaded(torch.stack(signs), x.device),
         }
 
     def step(self, state: State, oracle: Oracle) -> tuple[State, Probe]:
@@ -81,6 +82,8 @@ class Square:
         """
         tries = max(1, min(_FULL, oracle.room) // len(state["label"]))
         points = self._propose(state, tries)
+        if not on_host(points.device):  # on the CPU such rows have left
+            points = _without_done(points, state["margin"] <= 0)
         logits = oracle.logits(points.flatten(0, 1), tries).unflatten(0, points.shape[:2])
         return self._keep_first_better(state, points, logits)
 
@@ -90,7 +93,7 @@ class Square:
         order, row = torch.arange(tries, device=points.device)[:, None], torch.arange(rows, device=points.device)
         value = margin(logits.flatten(0, 1), state["label"].repeat(tries)).unflatten(0, (tries, rows))
         left = self.steps - state["age"]
-        better = ((value < state["margin"]) | (value <= 0)) & (order < left)
+        better = ((value < state["margin"]) | (value <= 0)) & (order < left) & (state["margin"] > 0)
         found = better.any(0)
         first = torch.where(better, order, tries - 1).amin(0)
         point, logits, value = points[first, row], logits[first, row], value[first, row]
@@ -137,6 +140,12 @@ def opening(start: Tensor, labels: Tensor) -> State:
         "margin": start.new_full((len(start),), float("inf")),
         "age": labels.new_zeros(len(start)),
     }
+
+
+def _without_done(points: Tensor, done: Tensor) -> Tensor:
+    """Points (tries, S, C, H, W) whose rows that are ``done`` (S,) repeat one that is not: nothing is asked of them."""
+    other = points.index_select(1, done.int().argmin().view(1))
+    return torch.where(done.view(1, -1, 1, 1, 1), other, points)
 
 
 def coming(state: State, tries: int, queries: int) -> tuple[Tensor, Tensor, Tensor]:

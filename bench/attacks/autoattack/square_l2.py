@@ -12,6 +12,7 @@ from bench.attacks.autoattack.geometry import length, unit
 from bench.attacks.autoattack.square import Square, coin, coming, opening, place, window_sizes
 from bench.attacks.autoattack.types import Newcomers, State
 from bench.core.budget import Norm
+from bench.core.devices import on_host, uploaded
 
 # The start is a grid of five by five bumps; windows have odd sides of at least 3 (both as in the official code).
 _GRID, _LEAST = 5, 3
@@ -35,12 +36,12 @@ class SquareL2(Square):
             corners.append(torch.cat([first, second], dim=1))
             flips.append(draws[:, 4] > 0.5)
             signs.append(coin(draws[:, 5:]).to(torch.int8))
-        start = torch.cat([unit(bump[None], Norm.L2) for bump in bumps]).to(x.device)
+        start = uploaded(torch.cat([unit(bump[None], Norm.L2) for bump in bumps]), x.device)
         return opening((x + start * self.budget.radius).clamp(0, 1), newcomers.labels) | {
             "image": x.clone(),
-            "corner": torch.stack(corners).to(x.device),
-            "flip": torch.stack(flips).to(x.device),
-            "sign": torch.stack(signs).to(x.device),
+            "corner": uploaded(torch.stack(corners), x.device),
+            "flip": uploaded(torch.stack(flips), x.device),
+            "sign": uploaded(torch.stack(signs), x.device),
         }
 
     def _propose(self, state: State, tries: int) -> Tensor:
@@ -52,19 +53,43 @@ class SquareL2(Square):
         sign = state["sign"][rows, query].flatten(0, 1).to(best.dtype)
         delta = (best - image).repeat(tries, 1, 1, 1)
         spare = (self.budget.radius**2 - length(delta, Norm.L2) ** 2).clamp(min=0)
-        for side in sorted(set(size.tolist())):  # rows with windows of the same size are updated together
-            same = (size == side).nonzero().squeeze(1)
-            _move(delta, same, side, corner[same], _bumps(side, flip[same], sign[same]), spare[same])
+        for side in _sides(size, self.queries, height, width):  # rows with windows of one size are updated together
+            same = size == side
+            if on_host(size.device):
+                at = same.nonzero().squeeze(1)
+                _move(delta, at, None, side, corner[at], _bumps(side, flip[at], sign[at]), spare[at])
+            else:  # all rows are computed, and those of another size keep what they are
+                at, end = torch.arange(len(size), device=size.device), _ends(height - side, width - side, size.device)
+                _move(delta, at, same, side, torch.minimum(corner, end), _bumps(side, flip, sign), spare)
         moved = unit(delta, Norm.L2).unflatten(0, (tries, len(image)))
-        moved = torch.addcmul(image, moved, delta.new_tensor(self.budget.radius)).clamp_(0, 1)
+        moved = torch.addcmul(image, moved, delta.new_full((), self.budget.radius)).clamp_(0, 1)
         return torch.where(start[..., None, None, None], best, moved)
 
 
-def _move(delta: Tensor, rows: Tensor, side: int, corner: Tensor, bumps: Tensor, spare: Tensor) -> None:
+def _sides(size: Tensor, queries: int, height: int, width: int) -> list[int]:
+    """The sides that occur among windows of ``size``; on an accelerator, which would have to wait, all of the run."""
+    known = size if on_host(size.device) else window_sizes(queries, height, width, _LEAST, True, torch.device("cpu"))
+    return sorted(set(known.tolist()))
+
+
+@cache
+def _ends(down: int, right: int, device: torch.device) -> Tensor:
+    """The last corners, (4,), from which both windows lie in the image."""
+    return torch.tensor([down, right, down, right], device=device)
+
+
+def _move(
+    delta: Tensor, rows: Tensor, only: Tensor | None, side: int, corner: Tensor, bumps: Tensor, spare: Tensor
+) -> None:
     """Change ``delta`` (S, C, H, W) in place: a bump at the first window, zero at the second.
 
-    The bump gets the mass of both windows and its share of the unused squared radius.
+    The bump gets the mass of both windows and its share of the unused squared radius. Nothing changes in ``rows`` that
+    ``only`` leaves out.
     """
+
+    def changed(new: Tensor, old: Tensor) -> Tensor:
+        return new if only is None else torch.where(only.view(-1, 1, 1, 1), new, old)
+
     channels = delta.shape[1]
     to, source = _cells(rows, channels, corner[:, 0:2], side), _cells(rows, channels, corner[:, 2:4], side)
     here, there = delta[to], delta[source]
@@ -74,8 +99,8 @@ def _move(delta: Tensor, rows: Tensor, side: int, corner: Tensor, bumps: Tensor,
     own = _square_sum(here)
     mass = (spare.view(-1, 1, 1, 1) / channels + own + _square_sum(there * apart)).sqrt()
     fresh = bumps + here / (_TINY + own.sqrt())
-    delta[source] = 0.0
-    delta[to] = fresh / (_TINY + _square_sum(fresh).sqrt()) * mass
+    delta[source] = changed(torch.zeros_like(there), there)
+    delta[to] = changed(fresh / (_TINY + _square_sum(fresh).sqrt()) * mass, here)
 
 
 def _cells(rows: Tensor, channels: int, corner: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -88,7 +113,7 @@ def _cells(rows: Tensor, channels: int, corner: Tensor, side: int) -> tuple[Tens
 
 def _bumps(side: int, flip: Tensor, sign: Tensor) -> Tensor:
     """Bumps (n, C, side, side), transposed where ``flip`` (n,) says, with the signs (n, C)."""
-    plain = bump(side).to(sign.device)
+    plain = bump(side, sign.device)
     return torch.where(flip[:, None, None], plain.T, plain)[:, None] * sign[:, :, None, None]
 
 
@@ -98,11 +123,11 @@ def _square_sum(x: Tensor) -> Tensor:
 
 
 @cache
-def bump(side: int) -> Tensor:
+def bump(side: int, device: torch.device) -> Tensor:
     """Two stacked pyramids of opposite sign, (side, side), of l2 norm 1 (arXiv:1912.00049, 3.3)."""
     upper, lower = _pyramid(side // 2, side), -_pyramid(side - side // 2, side)
     both = torch.cat([upper, lower])
-    return both / both.square().sum().sqrt()
+    return uploaded(both / both.square().sum().sqrt(), device)
 
 
 def _pyramid(height: int, width: int) -> Tensor:
@@ -121,7 +146,7 @@ def _bump_grid(stream: torch.Generator, channels: int, height: int, width: int) 
     side = max(min(height, width) // _GRID, 1)
     down, right = height // side, width // side
     draws = torch.rand((down * right, 1 + channels), generator=stream)
-    plain = bump(side)
+    plain = bump(side, draws.device)
     tiles = torch.where(draws[:, :1, None] > 0.5, plain.T[None], plain[None])
     tiles = (tiles[:, None] * coin(draws[:, 1:])[:, :, None, None]).view(down, right, channels, side, side)
     sheet = tiles.permute(2, 0, 3, 1, 4).reshape(channels, down * side, right * side)

@@ -31,7 +31,7 @@ class Guest:
         id: The image's id, from which its seeds derive.
         image: (C, H, W), float32 in [0, 1].
         label: True class.
-        logits: (K,), float32, of the clean image, once evaluated.
+        logits: (K,), float32, of the clean image, once evaluated; on the CPU.
         best: Highest-loss result of an attack so far, if candidates of unfooled images are wanted.
     """
 

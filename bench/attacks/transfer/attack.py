@@ -16,6 +16,7 @@ from bench.attacks.transfer.tokens import hooked, patch_side, refuse_without_blo
 from bench.core.ball import project, steepest
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls, Passes
+from bench.core.devices import on_host, uploaded
 from bench.core.errors import BenchError
 from bench.core.nouns import Adversary, Batch, Precision
 from bench.core.plugins import Attack
@@ -93,8 +94,8 @@ class Transfer(Attack):
         Source: momentum as in Dong et al., arXiv:1710.06081; the parts as named in the options and docs/attacks.md.
         """
         self._refuse(adversary.source)
-        on_host = batch.images.device.type == "cpu"
-        slots = adversary.batch_size or (_SLOTS if on_host else len(batch))
+        host = on_host(batch.images.device)
+        slots = adversary.batch_size or (_SLOTS if host else len(batch))
         done: list[Tensor] = []
         with hooked(adversary.source, constant_attention=self.pna, damped=self.tgr):
             while sum(map(len, done)) < len(batch):
@@ -135,8 +136,9 @@ class Transfer(Attack):
             self.samples, self.shift, noise, self.diversity, self.resize, self.scales, self.blocks, self.degrees
         )
         side = self.translation
-        kernel = gaussian(side, self.sigma or (side - 1) / 6) if side > 1 else None
-        draws = Draws(adversary.seed, batch.ids, "transfer", batch.images.device)
+        here = batch.images.device
+        kernel = uploaded(gaussian(side, self.sigma or (side - 1) / 6), here) if side > 1 else None
+        draws = Draws(adversary.seed, batch.ids, "transfer", here)
         return Slope(adversary, batch.labels, self.loss, copies, kernel, draws)
 
     def _gradient(self, slope: Slope, x: Tensor, budget: Budget, *purpose: str | int) -> Tensor:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from bench.core.devices import uploaded
 from bench.core.seeds import seed_of
 
 # splitmix64's increment and finaliser: shifts and odd factors, the factors as signed 64-bit words.
@@ -34,7 +35,7 @@ class Draws:
 
     def __init__(self, seed: int, ids: Sequence[str], name: str, device: torch.device) -> None:
         self._name = name
-        self._seeds = torch.tensor([seed_of(seed, image, name) for image in ids], dtype=torch.int64, device=device)
+        self._seeds = uploaded(torch.tensor([seed_of(seed, i, name) for i in ids], dtype=torch.int64), device)
 
     def uniform(self, shape: Sequence[int], *purpose: str | int) -> Tensor:
         """Uniform numbers in [0, 1), float32 (B, *shape): the same for one purpose, independent between purposes."""

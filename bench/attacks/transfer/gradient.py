@@ -110,5 +110,5 @@ def gaussian(length: int, sigma: float) -> Tensor:
 def smoothed(gradient: Tensor, kernel: Tensor) -> Tensor:
     """Each channel of ``gradient`` (B, C, H, W) convolved with ``kernel`` (k, k), zeros outside."""
     channels = gradient.shape[1]
-    weight = kernel.to(gradient).expand(channels, 1, *kernel.shape)
+    weight = kernel.to(gradient.dtype).expand(channels, 1, *kernel.shape)
     return F.conv2d(gradient, weight, padding=kernel.shape[-1] // 2, groups=channels)

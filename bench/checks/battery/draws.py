@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from bench.core.ball import project
 from bench.core.budget import Budget, Norm
+from bench.core.devices import forked_random
 from bench.core.nouns import Batch
 from bench.core.seeds import seed_of
 
@@ -59,7 +60,6 @@ def _generator(seed: int, image_id: str, purpose: str) -> Generator:
 @contextmanager
 def drawn(seed: int, batch: Batch) -> Iterator[None]:
     """Make the model's randomness follow from the seed, and restore the process's generators afterwards."""
-    device = batch.images.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked_random(batch.images.device):
         torch.manual_seed(seed_of(seed, "battery") % 2**63)
         yield

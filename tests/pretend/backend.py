@@ -1,0 +1,177 @@
+"""``torch.pretend``: the module that PyTorch finds for the device, with the questions that one asks of a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tests.pretend.ledger import LEDGER
+
+
+@dataclass
+class Properties:
+    """What the device is."""
+
+    name: str = "Pretended Device"
+    total_memory: int = 64 << 30
+    multi_processor_count: int = 4
+
+
+class Stream:
+    """A queue of work; everything is done at once here, so that there is nothing to wait for."""
+
+    def __init__(self, device: Any = None, priority: int = 0) -> None:
+        self.device = torch.device("pretend", 0)
+
+    def synchronize(self) -> None:
+        """The host waits."""
+        LEDGER.wait("synchronize")
+
+    def wait_stream(self, other: Stream) -> None:
+        """The device waits, the host does not."""
+
+    def wait_event(self, event: Event) -> None:
+        """The device waits, the host does not."""
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """Note the time."""
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def query(self) -> bool:
+        """Whether all is done."""
+        return True
+
+
+class Event:
+    """A moment on the device."""
+
+    def __init__(self, enable_timing: bool = False, **_: Any) -> None:
+        self._timed, self._at = enable_timing, None
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Note the time, without waiting."""
+        self._at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        """The host waits."""
+        LEDGER.wait("event")
+
+    def query(self) -> bool:
+        """Whether it has happened."""
+        return self._at is not None
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """The device waits, the host does not."""
+
+    def elapsed_time(self, end: Event) -> float:
+        """Milliseconds until ``end``; an event without timing, or one that was never recorded, raises as on a GPU."""
+        if not (self._timed and end._timed) or self._at is None or end._at is None:
+            raise ValueError("Both events must be recorded and created with argument enable_timing=True")
+        return (end._at - self._at) * 1000
+
+
+class Backend:
+    """The module; PyTorch asks the first names itself."""
+
+    Event, Stream = Event, Stream
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing was held, and memory has no end."""
+        self.most_rows: int | None = None  # a matrix product of more rows runs out of memory
+        self.emptied = 0
+        self._top = 0
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def is_available(self) -> bool:
+        return True
+
+    def device_count(self) -> int:
+        return 1
+
+    def current_device(self) -> int:
+        return 0
+
+    def set_device(self, device: Any) -> None:
+        pass
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def manual_seed_all(self, seed: int) -> None:
+        pass  # its random numbers are those of the CPU's generator
+
+    def manual_seed(self, seed: int) -> None:
+        pass
+
+    def get_rng_state(self, device: Any = 0) -> torch.Tensor:
+        return torch.zeros(16, dtype=torch.uint8)
+
+    def set_rng_state(self, state: torch.Tensor, device: Any = 0) -> None:
+        pass
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+    def is_bf16_supported(self) -> bool:
+        return True
+
+    def synchronize(self, device: Any = None) -> None:
+        LEDGER.wait("synchronize")
+
+    def current_stream(self, device: Any = None) -> Stream:
+        return Stream()
+
+    def default_stream(self, device: Any = None) -> Stream:
+        return Stream()
+
+    @contextmanager
+    def stream(self, stream: Stream | None) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def device(self, device: Any) -> Iterator[None]:
+        yield
+
+    def empty_cache(self) -> None:
+        self.emptied += 1
+
+    def get_device_name(self, device: Any = None) -> str:
+        return Properties().name
+
+    def get_device_properties(self, device: Any = None) -> Properties:
+        return Properties()
+
+    def mem_get_info(self, device: Any = None) -> tuple[int, int]:
+        return Properties().total_memory // 2, Properties().total_memory
+
+    def noted(self, tensors: list[torch.Tensor], rows: int) -> None:
+        """An operation on these tensors, after which the peak is at least what they hold.
+
+        Args:
+            tensors: Its operands.
+            rows: If it is a matrix product.
+
+        Raises:
+            torch.OutOfMemoryError: if the device is told that it has no room for so many rows.
+        """
+        if self.most_rows is not None and rows > self.most_rows:
+            raise torch.OutOfMemoryError("pretended device out of memory")
+        self._top = max(self._top, sum(t.nbytes for t in tensors))
+
+    def reset_peak_memory_stats(self, device: Any = None) -> None:
+        self._top = 0
+
+    def max_memory_allocated(self, device: Any = None) -> int:
+        return self._top
