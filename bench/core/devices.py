@@ -17,10 +17,10 @@ from torch import Tensor
 
 from bench.core.errors import InputError
 
-Device = str | torch.device
+AnyDevice = str | torch.device
 
 
-def on_host(device: Device) -> bool:
+def on_host(device: AnyDevice) -> bool:
     """Whether it is the CPU: reading a value is free there, and nothing runs beside the caller."""
     return torch.device(device).type == "cpu"
 
@@ -49,13 +49,13 @@ def idle_gpu() -> str | None:
         return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def name_of(device: Device) -> str:
+def name_of(device: AnyDevice) -> str:
     """The product's name of an accelerator, or the name of the device."""
     said = None if on_host(device) else _ask(device, "get_device_name")
     return str(device if said is None else said)
 
 
-def has_bf16(device: Device) -> bool:
+def has_bf16(device: AnyDevice) -> bool:
     """Whether it is an accelerator that is here and computes in bfloat16."""
     try:
         return not on_host(device) and _module(device).is_available() and bool(_module(device).is_bf16_supported())
@@ -63,20 +63,20 @@ def has_bf16(device: Device) -> bool:
         return False
 
 
-def memory(device: Device) -> tuple[int, int] | None:
+def memory(device: AnyDevice) -> tuple[int, int] | None:
     """Free bytes and all bytes of an accelerator."""
     found: tuple[int, int] | None = None if on_host(device) else _ask(device, "mem_get_info")
     return found
 
 
-def wait(device: Device) -> None:
+def wait(device: AnyDevice) -> None:
     """Wait until the device has done all that it was given."""
     if not on_host(device):
         _ask(device, "synchronize")
 
 
 @contextmanager
-def forked_random(device: Device) -> Iterator[None]:
+def forked_random(device: AnyDevice) -> Iterator[None]:
     """Restore afterwards the global random numbers of the CPU and of the device."""
     there = torch.device(device)
     elsewhere: dict[str, Any] = {} if on_host(there) else {"device_type": there.type}
@@ -84,25 +84,25 @@ def forked_random(device: Device) -> Iterator[None]:
         yield
 
 
-def empty_cache(device: Device) -> None:
+def empty_cache(device: AnyDevice) -> None:
     """Return memory that PyTorch keeps on the device without use."""
     if not on_host(device):
         _module(device).empty_cache()
 
 
-def forget_peak(device: Device) -> None:
+def forget_peak(device: AnyDevice) -> None:
     """From now on :func:`peak_memory` is that of what follows."""
     if not on_host(device):
         _ask(device, "reset_peak_memory_stats")
 
 
-def peak_memory(device: Device) -> int | None:
+def peak_memory(device: AnyDevice) -> int | None:
     """The most bytes that PyTorch held on an accelerator since :func:`forget_peak`."""
     found: int | None = None if on_host(device) else _ask(device, "max_memory_allocated")
     return found
 
 
-def uploaded(values: Tensor, device: Device) -> Tensor:
+def uploaded(values: Tensor, device: AnyDevice) -> Tensor:
     """``values``, on the CPU, on the device, without waiting for what the device has to do."""
     return values if on_host(device) else values.pin_memory().to(device, non_blocking=True)
 
@@ -118,11 +118,11 @@ class Clock:
     seconds: float = 0.0
     _spans: list[tuple[Any, Any]] = field(default_factory=list, repr=False)
 
-    def start(self, device: Device) -> Any:
+    def start(self, device: AnyDevice) -> Any:
         """Open a span; :meth:`stop` takes what is returned."""
         return time.perf_counter() if on_host(device) else _event(device)
 
-    def stop(self, device: Device, started: Any) -> None:
+    def stop(self, device: AnyDevice, started: Any) -> None:
         """Close a span."""
         if on_host(device):
             self.seconds += time.perf_counter() - started
@@ -139,18 +139,18 @@ class Clock:
         return taken
 
 
-def _event(device: Device) -> Any:
+def _event(device: AnyDevice) -> Any:
     """An event on the device's own stream, recorded now."""
     event, stream = _module(device).Event(enable_timing=True), _ask(device, "current_stream")
     event.record(*(() if stream is None else (stream,)))
     return event
 
 
-def _module(device: Device) -> Any:
+def _module(device: AnyDevice) -> Any:
     return torch.get_device_module(torch.device(device))
 
 
-def _ask(device: Device, name: str) -> Any:
+def _ask(device: AnyDevice, name: str) -> Any:
     """What the device's module answers about it; None if it does not know the question."""
     there = _module(device)
     known = getattr(there, name, None)
