@@ -1,6 +1,6 @@
 """Images per second of full and LoRA fine-tuning of ViT-B/16 with `bench train`, and the minutes for 20,000 steps.
 
-    python benchmarks/training.py --device cuda --steps 60 --workers 16
+    python benchmarks/training.py --device cuda --steps 60 --readers 16
 
 Photos are generated in class folders and weights are random: neither affects the time of a step. The first half of the
 steps is warm-up and not counted.
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=BATCH, help="images of a step")
     parser.add_argument("--micro-batch", type=int, default=None)
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--readers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--images", type=int, default=2048)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def measure(root: Path, defense: str, given: argparse.Namespace) -> float:
     recipe = f"profile.recipes.{defense.removeprefix('key-')}"
     command = [sys.executable, "-W", "ignore", "-m", "bench", "train", "--profile", "imagenet", "--defense", defense,
                "--data", str(root / "data"), "--weights", str(root / f"{BASE}.safetensors"), "--offline", "--json",
-               "--device", given.device, "--workers", str(given.workers),
+               "--device", given.device, "--readers", str(given.readers),
                "--set", f"{recipe}.steps={given.steps}", "--set", f"{recipe}.batch_size={given.batch}"]  # fmt: skip
     if given.micro_batch:
         command += ["--micro-batch", str(given.micro_batch)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @takes(
     Request,
     Resources,
-    only=("defense", "profile", "seed", "key", "base", "start", "weights", "settings", "data", "offline", "workers",
+    only=("defense", "profile", "seed", "key", "base", "start", "weights", "settings", "data", "offline", "readers",
           "device", "rebuild", "verify_data"),
     fixed={"threat": "white-box", "train": True},
     examples=(
@@ -57,7 +57,7 @@ def train(
     join(resources.device)
     training = TrainingMeans(
         micro_batch=micro_batch,
-        workers=spare_cores() if resources.workers is None else resources.workers,
+        workers=spare_cores() if resources.readers is None else resources.readers,
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
     )

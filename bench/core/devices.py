@@ -5,6 +5,7 @@ Nothing else in the project names a kind of accelerator. Questions that a device
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -47,6 +48,13 @@ def idle_gpu() -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an old driver, which does not matter on the CPU
         return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def all_gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    count = torch.cuda.device_count()
+    return (list(filter(None, given)) or [str(i) for i in range(count)])[:count]
 
 
 def name_of(device: AnyDevice) -> str:

@@ -85,7 +85,7 @@ def open_split(profile: Profile, name: str, means: Means) -> Split:
     """
     dataset: Dataset = registry("datasets").make(profile.dataset)
     storage = Storage(
-        means.data, profile.image_shape, profile.preprocessing, means.workers, means.home.indexes, means.verify_data
+        means.data, profile.image_shape, profile.preprocessing, means.readers, means.home.indexes, means.verify_data
     )
     split = dataset.split(name, storage)
     classes = max(split.labels) + 1

@@ -26,7 +26,8 @@ class Means:
         data: Folder of the data set, if it needs one.
         weights: A file or folder of pre-trained weights; None for the hub.
         offline: Disable network access.
-        workers: Image-decoding threads.
+        readers: Image-decoding threads.
+        workers: Processes that share the work; None for the default of the backend.
         train: Train missing models even if the profile leaves that to ``bench train``.
         training: Training settings; device and listener are these.
         rebuild: Rebuild a cached model with a wrong digest.
@@ -44,7 +45,8 @@ class Means:
     data: Path | None = None
     weights: Path | None = None
     offline: bool = False
-    workers: int = 1
+    readers: int = 1
+    workers: int | None = None
     train: bool = False
     training: TrainingMeans = field(default_factory=TrainingMeans)
     rebuild: bool = False
@@ -86,7 +88,8 @@ class Means:
             data=resources.data,
             weights=resources.weights,
             offline=resources.offline,
-            workers=max(1, spare_cores() if resources.workers is None else resources.workers),
+            readers=max(1, spare_cores() if resources.readers is None else resources.readers),
+            workers=resources.workers,
             train=resources.train,
             training=training or TrainingMeans(),
             rebuild=resources.rebuild,

@@ -153,8 +153,12 @@ class Resources:
     data: Annotated[Path | None, Flag("Folder of the data set, e.g. /data/imagenet; digits need none.")] = None
     weights: WeightsField = None
     offline: Annotated[bool, Flag("Disable network access.")] = False
-    workers: Annotated[
+    readers: Annotated[
         int | None, Flag("Image-decoding threads, e.g. 4. Default: one less than the cores.", least=0)
+    ] = None
+    workers: Annotated[
+        int | None,
+        Flag("Processes that share the work, e.g. 4. Default: one per GPU of --device cuda, else one.", least=1),
     ] = None
     train: Annotated[bool, Flag("Train missing models now, even if that takes hours.")] = False
     results: Annotated[Path, Flag("Folder of records, or a URL such as s3://bucket/runs.", parse=_results)] = Path(

@@ -7,13 +7,12 @@ from typing import Any
 
 from bench.core.nouns import Outcome, Verdict
 from bench.engine.candidates import Candidates
-from bench.engine.shards import Unread
 from bench.store.verdicts import Row
 
 
-def unread(image: Unread, label: int) -> Row:
-    """The row of an image that cannot be decoded."""
-    return Row(image.image_id, label, None, None, Outcome.ERROR, None, "none", None, None)
+def unjudged(image_id: str, label: int) -> Row:
+    """The row of an image without verdicts: it cannot be decoded, or its shard cannot be made."""
+    return Row(image_id, label, None, None, Outcome.ERROR, None, "none", None, None)
 
 
 def row_of(image_id: str, label: int, verdict: Verdict, tried: Candidates, i: int, sha: str) -> Row:

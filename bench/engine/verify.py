@@ -13,7 +13,7 @@ from bench.core.registry import registry
 from bench.core.selection import IdList, read_ids
 from bench.core.spec import Spec
 from bench.engine.early_stop import Enough, sequence_of
-from bench.engine.evaluate import Evaluation
+from bench.engine.evaluation import Evaluation
 from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.shards import Shard

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 from bench.core.errors import InputError, StorageError
-from bench.store.files import check_writable, write_whole
+from bench.store.files import check_writable, write_new, write_whole
 from bench.store.home import Home
 
 _MARK = quote("://", safe="")
@@ -163,15 +163,27 @@ def fetch(path: Path) -> None:
         place.pull(path)
 
 
-def keep(path: Path, data: bytes) -> None:
+def keep(path: Path, data: bytes, *, new: bool = False) -> bool:
     """Write a file atomically; also elsewhere, if its folder is a copy.
+
+    Args:
+        path: The file.
+        data: All of it.
+        new: Never replace a file.
+
+    Returns:
+        Whether it was written.
 
     Raises:
         StorageError: if one of the two cannot be written.
     """
-    write_whole(path, data)
+    if not new:
+        write_whole(path, data)
+    elif not write_new(path, data):
+        return False
     if place := Elsewhere.of(path):
         place.put(path, data)
+    return True
 
 
 def forget(path: Path) -> None:

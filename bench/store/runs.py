@@ -107,12 +107,15 @@ class RunFolder:
             return self.record()
         return self.read().record
 
-    def shard(self, index: int, images: Sequence[tuple[str, int]]) -> tuple[list[Row], dict[str, Any]] | None:
+    def shard(
+        self, index: int, images: Sequence[tuple[str, int]], *, errors: bool = False
+    ) -> tuple[list[Row], dict[str, Any]] | None:
         """A finished shard in which no attack raised, or None.
 
         Args:
             index: Its number.
             images: Ids and labels of its images.
+            errors: Also one in which an attack raised.
 
         Raises:
             CorruptArtifactError: if it is damaged, belongs to another place, or holds other images.
@@ -124,11 +127,21 @@ class RunFolder:
         if [(row.image_id, row.label) for row in rows] != list(images):
             raise CorruptArtifactError(f"verdict file {path} holds {len(rows)} verdicts on other images than the "
                                        f"{len(images)} of this shard")  # fmt: skip
-        return None if any(row.outcome is Outcome.ERROR for row in rows) else (rows, about)
+        return None if not errors and any(row.outcome is Outcome.ERROR for row in rows) else (rows, about)
 
     def write_shard(self, index: int, rows: list[Row], about: dict[str, Any]) -> None:
-        """Write a shard atomically."""
-        write_rows(self._shard(index), rows, about, address=self._address(index))
+        """Write a shard atomically; if several processes do, the first counts.
+
+        Only a shard that is damaged, or in which an attack raised, is replaced.
+        """
+        path, address = self._shard(index), self._address(index)
+        if write_rows(path, rows, about, address=address, new=True):
+            return
+        with locked(path.with_name(".lock")):
+            with suppress(CorruptArtifactError):
+                if self.shard(index, [(row.image_id, row.label) for row in rows]):
+                    return
+            write_rows(path, rows, about, address=address)
 
     def finish(self, record: Record, rows: list[Row]) -> None:
         """Write verdicts, then the record; shards are kept only if an attack raised, to be run again."""
@@ -215,9 +228,7 @@ def _several(prefix: str, found: list[str]) -> str:
 
 def _none(prefix: str, ids: list[str], root: Path) -> str:
     if not ids:
-        return (
-            f"no run {prefix!r} in {place_of(root)}, which holds no runs; expected another: give --results DIR"
-        )
+        return f"no run {prefix!r} in {place_of(root)}, which holds no runs; expected another: give --results DIR"
     near = difflib.get_close_matches(prefix, ids, n=_SHOWN, cutoff=0.0)
     return (
         f"no run {prefix!r} in {place_of(root)}, which holds {len(ids)} runs; the nearest ids are {', '.join(near)}; "

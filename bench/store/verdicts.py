@@ -103,7 +103,9 @@ def rows_of(columns: Sequence[Sequence[Any]]) -> list[Row]:
     return [Row(*values) for values in zip(*plain, strict=True)]
 
 
-def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None, *, address: str = "") -> None:
+def write_rows(
+    path: Path, rows: Sequence[Row], about: dict[str, Any] | None = None, *, address: str = "", new: bool = False
+) -> bool:
     """Write rows atomically, with a digest of the file in it; the same input gives the same bytes.
 
     Args:
@@ -111,10 +113,14 @@ def write_rows(path: Path, rows: Sequence[Row], about: dict[str, Any] | None = N
         rows: The verdicts.
         about: Goes to the file's metadata.
         address: Where the file belongs; it is damaged at any other address.
+        new: Never replace a file.
+
+    Returns:
+        Whether it was written.
     """
     from bench.store.parquet import encode  # noqa: PLC0415 (pyarrow)
 
-    keep(path, encode(columns_of(rows), about, address))
+    return keep(path, encode(columns_of(rows), about, address), new=new)
 
 
 def read_rows(path: Path, *, address: str = "") -> tuple[list[Row], dict[str, Any]]:

@@ -19,6 +19,7 @@ ARROWS = {
     "defenses": {"training", "models", "core"},
     "attacks": {"core"},
     "threats": {"training", "models", "core"},
+    "backends": {"core"},
     "store": {"checks", "core"},
     "checks": {"core"},
     "engine": {"store", "checks", "training", "models", "core"},

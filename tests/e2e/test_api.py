@@ -101,7 +101,7 @@ def test_everything_that_is_offered_is_there_and_nothing_else():
         ({"limit": "ten"}, r"option limit: .*got 'ten'"),
         ({"limit": 0}, r"--limit is 0; expected 1 or more"),
         ({"norm": "l3"}, r"unknown norm 'l3'"),
-        ({"workers": -1}, r"--workers is -1; expected 0 or more"),
+        ({"readers": -1}, r"--readers is -1; expected 0 or more"),
         ({"settings": {"attack.step": 3}, "attack": "pgd"}, r"pgd has no option 'step'; did you mean steps"),
     ],
 )

@@ -4,10 +4,10 @@ import json
 import pickle
 
 from bench.core.key import Key
-from bench.engine.evaluate import ShardWork
 from bench.engine.means import Means
 from bench.engine.request import Request
 from bench.engine.resolve import resolve
+from bench.engine.work import ShardWork
 from bench.store.home import Home
 from bench.store.keyring import Keyring
 from bench.store.runs import RunStore
@@ -30,7 +30,7 @@ def test_work_takes_no_key_along_and_finds_it_by_its_fingerprint(home, tmp_path)
     name = f"courier-{tmp_path.name}"
     key = Keyring(home / "keys").new(name)
     job = resolve(Request("key-lora", "white-box", key=name), Keyring(home / "keys"))
-    sent = pickle.dumps(ShardWork(job.spec, job.ids, Means(RunStore(tmp_path), Home(home))))
+    sent = pickle.dumps(ShardWork(job, Means(RunStore(tmp_path), Home(home))))
     assert isinstance(job.key, Key)
     assert key.fingerprint.encode() in sent
     assert bytes.fromhex(key.reveal()) not in sent

@@ -67,7 +67,7 @@ def logged(path: str) -> list[dict[str, str]]:
 
 
 def trained(cli, *argv: str) -> list[dict]:
-    done = cli("train", *argv, "--json", "--workers", "0")
+    done = cli("train", *argv, "--json", "--readers", "0")
     assert done.code == 0, done.err
     return json.loads(done.out)
 
@@ -76,7 +76,7 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_weights(cli, spawn, own
     (unbroken,) = trained(cli, *flags(world))
     assert float(logged(unbroken["log"])[-1]["loss"]) < 0.7 < 1.0 < float(logged(unbroken["log"])[0]["loss"])
     monkeypatch.setenv("BENCH_HOME", str(own_home.parent / "killed"))
-    argv = ("train", *flags(world), "--checkpoint-every", "3", "--workers", "0", "--json")
+    argv = ("train", *flags(world), "--checkpoint-every", "3", "--readers", "0", "--json")
     process = spawn(*argv)
     checkpoints = own_home.parent / "killed" / "cache" / "training"
     while not list(checkpoints.rglob("checkpoint.pt")):
@@ -99,7 +99,7 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_weights(cli, spawn, own
 
 def test_two_processes_share_a_step_and_parts_accumulate(cli, own_home, world):
     (alone,) = trained(cli, *flags(world))
-    argv = ["train", *flags(world), "--json", "--workers", "0", "--micro-batch", "3"]
+    argv = ["train", *flags(world), "--json", "--readers", "0", "--micro-batch", "3"]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
               "--main_process_ip", "127.0.0.1", "--main_process_port", "0", "-m", "bench"]  # fmt: skip
@@ -118,7 +118,7 @@ def test_two_processes_share_a_step_and_parts_accumulate(cli, own_home, world):
 def test_worker_processes_change_nothing(cli, own_home, world, monkeypatch):
     (alone,) = trained(cli, *flags(world))
     monkeypatch.setenv("BENCH_HOME", str(own_home.parent / "workers"))
-    done = cli("train", *flags(world), "--json", "--workers", "2")
+    done = cli("train", *flags(world), "--json", "--readers", "2")
     assert json.loads(done.out)[0]["digest"] == alone["digest"]
 
 

@@ -2,14 +2,14 @@
 
 import multiprocessing
 
-from bench.core.plugins import Backend
+from bench.core.plugins import Backend, Done
 
 
 class Processes(Backend):
     """One new process per shard, which gets the work as bytes."""
 
-    def map(self, work, items):
-        """Results, last item first."""
+    def map(self, work, items, crew):
+        """Outcomes, last item first."""
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             for item in reversed(list(items)):
-                yield pool.apply(work, (item,))
+                yield Done(item, pool.apply(work, (item,)))

@@ -8,7 +8,20 @@ from typer.main import get_command
 
 from bench.cli.main import app
 
-ONCE = {"device", "results", "data", "weights", "offline", "rebuild", "workers", "train", "seed", "profile", "key"}
+ONCE = {
+    "device",
+    "results",
+    "data",
+    "weights",
+    "offline",
+    "rebuild",
+    "readers",
+    "workers",
+    "train",
+    "seed",
+    "profile",
+    "key",
+}
 
 
 def commands(group, name=""):

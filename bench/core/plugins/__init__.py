@@ -8,7 +8,7 @@ its default; a name that the base does not declare is refused when the class is 
 from __future__ import annotations
 
 from bench.core.plugins.attack import Attack
-from bench.core.plugins.backend import Backend
+from bench.core.plugins.backend import Backend, Crew, Done, Lost
 from bench.core.plugins.dataset import Dataset, Split, Storage
 from bench.core.plugins.defense import Defense, InnerAdversary, Kit, TrainingMeans
 from bench.core.plugins.plugin import Plugin
@@ -28,12 +28,15 @@ __all__ = [
     "BASES",
     "Attack",
     "Backend",
+    "Crew",
     "Dataset",
     "Defense",
+    "Done",
     "InnerAdversary",
     "Kit",
     "Knowledge",
     "Leak",
+    "Lost",
     "Plugin",
     "Split",
     "Storage",

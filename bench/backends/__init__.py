@@ -1,0 +1,1 @@
+"""Backends: where the work of a run is done."""
