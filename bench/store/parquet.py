@@ -1,4 +1,4 @@
-"""Verdicts as Parquet: one run or many runs per file. Only this file and the intake import pyarrow."""
+"""Verdicts as Parquet: one run or many runs per file. Only this file, its footers and the intake import pyarrow."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.core.errors import CorruptArtifactError
+from bench.store.footer import Footer, read_footer
 from bench.store.seals import BLANK, FIELD, seal_table, table_damage
 
 SCHEMA = pa.schema(
@@ -70,12 +71,13 @@ def decode(path: Path, address: str = "") -> tuple[list[list[Any]], dict[str, An
     """
     try:
         data = path.read_bytes()
-        if damage := table_damage(data, address):  # first: of a damaged file, the reader may abort the process
+        if damage := table_damage(data, address):
             raise ValueError(damage)
-        table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table would import pyarrow.dataset
-        if table.schema.remove_metadata() != expected(table.schema.names):
-            raise ValueError(f"columns are {table.schema.names}, expected {SCHEMA.names}")
-        about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
+        footer = read_footer(data)
+        if not footer.fits(schema := expected(footer.names)):
+            raise ValueError(f"columns are {footer.names}, expected {SCHEMA.names}")
+        table = read_columns(data, footer, schema)
+        about = json.loads(footer.about.get("about", "{}"))
         plain = [column.to_pylist() for column in table.columns]
         return every(zip(table.schema.names, plain, strict=True)), about
     except OSError as error:
@@ -83,6 +85,19 @@ def decode(path: Path, address: str = "") -> tuple[list[list[Any]], dict[str, An
         raise CorruptArtifactError(f"verdict file {path} cannot be read: {reason}") from None
     except Exception as error:  # a reader may raise anything for a damaged file
         raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def read_columns(data: bytes, footer: Footer, schema: pa.Schema, shared: list[str] | None = None) -> pa.Table:
+    """The columns of a file, through a footer of our own.
+
+    Args:
+        data: The file.
+        footer: Its footer, which fits the schema.
+        schema: The schema.
+        shared: Columns of texts that are to be stored once.
+    """
+    source = pa.BufferReader(footer.replaced(data, schema))
+    return pq.ParquetFile(source, read_dictionary=shared).read(use_threads=False)  # read_table imports pyarrow.dataset
 
 
 def encode_runs(runs: Mapping[str, list[list[Any]]]) -> bytes:
@@ -105,10 +120,11 @@ class RunTable:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            table = pq.ParquetFile(path, read_dictionary=_TEXTS).read()
-            plain = pa.schema([pa.field(f.name, _plain(f.type), f.nullable) for f in table.schema])
-            if plain != pa.schema([RUNS_SCHEMA.field(0), *expected(table.schema.names)]):
-                raise ValueError(f"columns are {table.schema.names}, expected {RUNS_SCHEMA.names}")
+            data = path.read_bytes()
+            footer = read_footer(data)
+            if not footer.fits(schema := pa.schema([RUNS_SCHEMA.field(0), *expected(footer.names)])):
+                raise ValueError(f"columns are {footer.names}, expected {RUNS_SCHEMA.names}")
+            table = read_columns(data, footer, schema, _TEXTS)
             self._columns = [_whole(column) for column in table.columns]
             self._names = table.schema.names
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -192,7 +208,3 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def _is_text(column: pa.Array) -> bool:
     return bool(pa.types.is_dictionary(column.type))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind

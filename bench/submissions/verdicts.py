@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bench.core.canonical import digest
 from bench.core.nouns import Outcome
-from bench.store.parquet import SCHEMA, every, expected
+from bench.store.compact import Steps
+from bench.store.footer import Footer, FooterError, read_footer
+from bench.store.parquet import SCHEMA, every, expected, read_columns
 from bench.store.untrusted import RefusedError, harm, tame
 from bench.store.verdicts import Row, columns_digest
-from bench.submissions.pages import Steps, codecs, unpacked_size
+from bench.submissions.pages import unpacked_size
 
 FILE = "verdicts.parquet"
 MOST_BYTES = 64_000_000
@@ -27,9 +28,7 @@ _MOST_UNPACKED = 64_000_000
 _ROW_BYTES = 4096
 _SLACK = 1 << 20  # of a file with few rows: footer, page headers
 _FOOTER = 1_000_000  # bytes
-_LISTED = 10_000  # entries of a list in the footer
 _GROUPS = 100
-_CODECS = {0: "UNCOMPRESSED", 1: "SNAPPY", 6: "ZSTD"}  # by their numbers in parquet.thrift
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = [field.name for field in SCHEMA if field.type == pa.string()]
 
@@ -80,16 +79,14 @@ def parse_verdicts(data: bytes, images: int) -> Verdicts:
         RefusedError: if it declares too much, has other columns, or contains a harmful text.
     """
     try:
-        _check_footer(data, images)
-        table = pq.ParquetFile(
-            pa.BufferReader(data),
-            read_dictionary=_TEXTS,  # otherwise a text shared by many rows is expanded for each
-            thrift_string_size_limit=_FOOTER,
-            thrift_container_size_limit=_LISTED,
-        ).read(use_threads=False)
+        footer = _check_footer(data, images)
+        # texts are shared: otherwise one of many rows is expanded for each
+        table = read_columns(data, footer, expected(footer.names), _TEXTS)
         if table.num_rows != images:
             raise RefusedError(f"{FILE}: rows", f"are {table.num_rows}, metrics.images is {images}")
         plain = every((field.name, _column(table, field)) for field in expected(table.schema.names))
+    except FooterError as error:
+        raise RefusedError(f"{FILE}: {error.field}", error.text) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError, IndexError, TypeError) as error:
         raise RefusedError(FILE, f"cannot be read: {' '.join(str(error).split())}") from None
     named = dict(zip(SCHEMA.names, plain, strict=True))
@@ -99,43 +96,29 @@ def parse_verdicts(data: bytes, images: int) -> Verdicts:
     return verdicts
 
 
-def _check_footer(data: bytes, images: int) -> None:
+def _check_footer(data: bytes, images: int) -> Footer:
     """Check everything that is known of a file without decompressing a page."""
     if len(data) > min(MOST_BYTES, _SLACK + _ROW_BYTES * images):
         raise RefusedError(FILE, f"has {len(data)} bytes for {images} images")
     footer = int.from_bytes(data[-8:-4], "little")
     if data[-4:] == b"PAR1" and footer > _FOOTER:
         raise RefusedError(f"{FILE}: footer", f"declares {footer} bytes; expected at most {_FOOTER}")
-    about = pq.ParquetFile(
-        pa.BufferReader(data), thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_LISTED
-    ).metadata
-    if about.num_rows != images or images > MOST_ROWS:
+    about = read_footer(data)
+    if about.rows != images or images > MOST_ROWS:
         raise RefusedError(
-            f"{FILE}: rows", f"are {about.num_rows}; expected {images} (metrics.images), at most {MOST_ROWS}"
+            f"{FILE}: rows", f"are {about.rows}; expected {images} (metrics.images), at most {MOST_ROWS}"
         )
-    schema = about.schema.to_arrow_schema().remove_metadata()
-    if schema != expected(schema.names):
-        raise RefusedError(
-            f"{FILE}: columns", f"are {', '.join(map(str, schema))}; expected {', '.join(map(str, SCHEMA))}"
-        )
-    if about.num_row_groups > _GROUPS:
-        raise RefusedError(f"{FILE}: row groups", f"are {about.num_row_groups}; expected at most {_GROUPS}")
-    groups = [about.row_group(i) for i in range(about.num_row_groups)]
-    if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != images:
-        raise RefusedError(f"{FILE}: rows", f"of its row groups do not add up to {images}")
-    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    packed = codecs(data)
-    if len(packed) != len(chunks):
-        raise RefusedError(f"{FILE}: compression", f"is given for {len(packed)} of {len(chunks)} columns")
-    if odd := set(packed) - set(_CODECS):
-        raise RefusedError(f"{FILE}: compression", f"is number {min(odd)} of the format; expected ZSTD")
-    if any(c.total_uncompressed_size < 0 or not 0 <= c.total_compressed_size <= len(data) for c in chunks):
-        raise RefusedError(f"{FILE}: sizes", "that it declares cannot be true")
-    declared = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if not about.fits(expected(about.names)):
+        raise RefusedError(f"{FILE}: columns", f"are {', '.join(about.names)}; expected {', '.join(map(str, SCHEMA))}")
+    if len(about.groups) > _GROUPS:
+        raise RefusedError(f"{FILE}: row groups", f"are {len(about.groups)}; expected at most {_GROUPS}")
+    chunks = [chunk for _, group in about.groups for chunk in group]
+    declared = sum(chunk.unpacked for chunk in chunks)
     steps = Steps()
     unpacked = max(declared, sum(unpacked_size(data, chunk, steps) for chunk in chunks))
     if unpacked > min(_MOST_UNPACKED, _SLACK + _ROW_BYTES * images):
         raise RefusedError(f"{FILE}: sizes", f"it declares {unpacked} bytes unpacked for {images} rows")
+    return about
 
 
 def _column(table: pa.Table, field: pa.Field) -> list[Any]:
