@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from bench.report.output import Output
     from bench.studies.reproduce import Filled
 
-_SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of the suite of that name
+SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of the suite of that name
 _BESIDE_THE_PAPER = ("table1", "fig4")  # they state their profile
-NAMES = (*_SUITES, "table2", "ladders")
+NAMES = (*SUITES, "table2", "ladders")
 
 
 @takes(
     Resources,
-    without=("backend",),
     examples=("bench reproduce table1", "bench reproduce fig4 --render-only", "bench reproduce table2 --json"),
 )
 @patience("reading records, then drawing the table or figure")
@@ -39,9 +38,6 @@ def reproduce(
     quantize: QuantizeField = None,
     render_only: Annotated[bool, Flag("Run nothing; empty cells stay empty.", "render-only", switch=True)] = False,
     out: Annotated[str, Flag("Folder of the files; they go to OUT/PROFILE.")] = "reports",
-    jobs: Annotated[
-        int | None, Flag("Number of processes, e.g. 4. Default: 1, and all cores for small models.", least=1)
-    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the missing parts of a table or figure, then write it as Markdown, CSV, LaTeX, PNG and PDF.
@@ -60,13 +56,12 @@ def reproduce(
         _ladders(resources.results, Path(out) / profile, profile, as_json=as_json)
         return
     from bench.store.keyring import Keyring
-    from bench.studies.reproduce import default_jobs, fill
+    from bench.studies.reproduce import fill
     from bench.studies.suite import load_suite, suite_file
 
     runs = load_suite(Path(suite) if suite else suite_file(profile, name), keys=keys, limit=limit, quantize=quantize)
     with working(resources) as means:
-        several = jobs or default_jobs(profile, means.device)
-        filled = fill(runs, Keyring(means.home.keys), means, jobs=several, render_only=render_only)
+        filled = fill(runs, Keyring(means.home.keys), means, render_only=render_only)
     output = _rendered(name, filled, profile)
     _hand_over(output, Path(out) / profile, name, filled, as_json=as_json)
     ended(well=not filled.failed)

@@ -13,15 +13,17 @@ from bench.cli.patience import patience
 from bench.cli.publish import publish
 from bench.cli.results_list import show_all
 from bench.cli.session import working
+from bench.cli.status import status
 from bench.cli.takes import JsonFlag, RunArgument, takes
 from bench.engine.request import Resources
 
-app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, draw, pack and publish records.")
+app = typer.Typer(no_args_is_help=True, help="List, show, watch, compare, verify, draw, pack and publish records.")
 app.command("list")(show_all)
 app.command("compare")(compare)
 app.command("gallery")(gallery)
 app.command("pack")(pack)
 app.command("publish")(publish)
+app.command("status")(status)
 
 
 @app.command()

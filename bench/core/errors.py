@@ -31,6 +31,10 @@ class KeyringError(InputError):
     """A key that is missing, malformed or readable by other users."""
 
 
+class BusyError(InputError):
+    """Something that another process holds."""
+
+
 class CorruptArtifactError(InputError):
     """A cached or stored file that does not match the digest stored with it."""
 

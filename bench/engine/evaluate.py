@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bench.core.errors import CorruptArtifactError
+from bench.core.life import this_process
 from bench.core.nouns import Outcome
 from bench.core.plugins import Backend
 from bench.core.progress import stage
@@ -41,48 +42,72 @@ def run(job: Job, means: Means) -> Run:
     Raises:
         BenchError: for bad input, damaged files, or a full disk; finished shards are kept.
     """
-    from bench.engine.quick_audit import look  # noqa: PLC0415 (a second to import; only a run needs it)
-
-    if job.spec.images is None:
-        job = replace(job, spec=ImagesHere(means).named(job.spec, job.ids))
+    job = with_images(job, means)
     backend: Backend = registry("backends").make(means.backend)
     check_results(means.results.root)
-    spec, folder = job.spec, means.results.run(job.run_id)
+    folder = means.results.run(job.run_id)
     if found := _finished(folder):
         folder.tidy()
         return found
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    evaluation = Evaluation(job, means)
-    with folder.locked(), closing(evaluation.judging) as judging:
+    began = Began.now()
+    with folder.locked():
         if found := _finished(folder):  # another process ended it before this one had the lock
             return found
-        shards = _collect(evaluation, folder, means, backend)
-        looked = look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen)
-        record = summarise(
-            spec,
-            shards,
-            target=evaluation.target,
-            source=evaluation.source,
-            about=[
-                *outsiders(spec, means.backend),
-                *evaluation.about_data,
-                *dict.fromkeys(evaluation.world.notes),
-            ],
-            adversary=adversary_about(evaluation.threat, spec.attack),
-            audit=replace(looked, findings=[*looked.findings, *judging.found(shards, looked.findings)]),
-            population=len(evaluation.chosen),
-            effort=evaluation.effort(),
-            seconds=time.monotonic() - clock,
-            provenance=provenance(
-                started=started,
-                argv=list(means.argv),
-                device=means.device,
-                key_name=means.key_name,
-                isolated=judging.isolated,
-            ),
-        )
-        rows = [row for shard in shards for row in shard.rows]
-        folder.finish(record, rows)
+        evaluation = Evaluation(job, means)
+        with closing(evaluation.judging):
+            shards = _collect(evaluation, folder, means, backend)
+            return finish(evaluation, folder, means, shards, began)
+
+
+def with_images(job: Job, means: Means) -> Job:
+    """A job that names the contents of its images."""
+    return job if job.spec.images else replace(job, spec=ImagesHere(means).named(job.spec, job.ids))
+
+
+@dataclass(frozen=True)
+class Began:
+    """When an evaluation began: the time of day in UTC (ISO 8601), and a clock in seconds."""
+
+    started: str
+    clock: float
+
+    @classmethod
+    def now(cls) -> Began:
+        """Now."""
+        return cls(datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic())
+
+
+def finish(evaluation: Evaluation, folder: RunFolder, means: Means, shards: list[Shard], began: Began) -> Run:
+    """Write verdicts and record of a run from its shards; the folder is locked."""
+    from bench.engine.quick_audit import look  # noqa: PLC0415 (a second to import; only a run needs it)
+
+    spec, judging = evaluation.spec, evaluation.judging
+    looked = look(evaluation.world, evaluation.threat, evaluation.source, evaluation.chosen)
+    record = summarise(
+        spec,
+        shards,
+        target=evaluation.target,
+        source=evaluation.source,
+        about=[
+            *outsiders(spec, means.backend),
+            *evaluation.about_data,
+            *dict.fromkeys(evaluation.world.notes),
+        ],
+        adversary=adversary_about(evaluation.threat, spec.attack),
+        audit=replace(looked, findings=[*looked.findings, *judging.found(shards, looked.findings)]),
+        population=len(evaluation.chosen),
+        effort=evaluation.effort(),
+        seconds=time.monotonic() - began.clock,
+        provenance=provenance(
+            started=began.started,
+            argv=list(means.argv),
+            device=means.device,
+            key_name=means.key_name,
+            isolated=judging.isolated,
+        ),
+    )
+    rows = [row for shard in shards for row in shard.rows]
+    folder.finish(record, rows)
     return Run(record, tuple(rows), complete=False, folder=folder.path)
 
 
@@ -108,7 +133,8 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means, backend: B
     enough = Enough(evaluation.spec, len(evaluation.chosen))
     missing = [index for index in evaluation.shards if index not in done]
     before = sum(len(shard.rows) for shard in done.values())
-    work = ShardWork(evaluation.job, means, evaluation)
+    work = ShardWork(evaluation.job, means, this_process(), evaluation)
+    folder.begin(len(evaluation.shards), len(evaluation.chosen), means.argv)
     made = make(work, backend, missing, lambda left: enough.wanted(left, done))
     with closing(made), stage(means.progress, "attack and judge", len(evaluation.chosen), "image", before) as advance:
         for index in made:

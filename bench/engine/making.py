@@ -42,7 +42,12 @@ class Making(Maker):
         super().__init__(spec)
         self.means, self.device = means, means.device
         self._cache = cache or ModelCache(
-            means.home.models, rebuild=means.rebuild, leads=leads(), meet=meet, together=together()
+            means.home.models,
+            rebuild=means.rebuild,
+            leads=leads(),
+            meet=meet,
+            together=together(),
+            waiting=lambda holder: means.progress.note(f"waiting for a model that {holder} makes"),
         )
         self._training = replace(means.training, device=means.device, progress=means.progress)
         self._splits: dict[str, Split] = {}

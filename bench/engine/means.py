@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.core.plugins import TrainingMeans
 from bench.core.progress import Progress, Silent
 from bench.engine.request import Resources
+from bench.store.claims import STALE
 from bench.store.home import Home
 from bench.store.runs import RunStore
 
@@ -28,6 +29,7 @@ class Means:
         offline: Disable network access.
         readers: Image-decoding threads.
         workers: Processes that share the work; None for the default of the backend.
+        stale: Seconds without a sign of life after which a worker on another machine counts as dead.
         train: Train missing models even if the profile leaves that to ``bench train``.
         training: Training settings; device and listener are these.
         rebuild: Rebuild a cached model with a wrong digest.
@@ -47,6 +49,7 @@ class Means:
     offline: bool = False
     readers: int = 1
     workers: int | None = None
+    stale: float = STALE
     train: bool = False
     training: TrainingMeans = field(default_factory=TrainingMeans)
     rebuild: bool = False
@@ -90,6 +93,7 @@ class Means:
             offline=resources.offline,
             readers=max(1, spare_cores() if resources.readers is None else resources.readers),
             workers=resources.workers,
+            stale=STALE if resources.stale is None else resources.stale,
             train=resources.train,
             training=training or TrainingMeans(),
             rebuild=resources.rebuild,

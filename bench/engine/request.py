@@ -158,8 +158,16 @@ class Resources:
     ] = None
     workers: Annotated[
         int | None,
-        Flag("Processes that share the work, e.g. 4. Default: one per GPU of --device cuda, else one.", least=1),
+        Flag(
+            "Processes, e.g. 4. Default: one per GPU of --device cuda; all cores for suites of small models; else 1.",
+            least=1,
+        ),
     ] = None
+    stale: Annotated[
+        float | None,
+        Flag("Seconds after which a silent worker on another machine counts as dead. Default: 120.", "stale-after",
+             least=1),
+    ] = None  # fmt: skip
     train: Annotated[bool, Flag("Train missing models now, even if that takes hours.")] = False
     results: Annotated[Path, Flag("Folder of records, or a URL such as s3://bucket/runs.", parse=_results)] = Path(
         "results"

@@ -6,11 +6,13 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from bench.core.errors import InputError, StorageError
+from bench.core.errors import BusyError, StorageError
+from bench.core.life import this_process
 from bench.core.temporary import new_part
 
 
@@ -79,33 +81,54 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, busy: str | None = None) -> Iterator[None]:
-    """Hold the lock file ``path`` exclusively, and remove it afterwards.
+def locked(
+    path: Path, *, busy: Callable[[str], str] | None = None, waiting: Callable[[str], None] = lambda holder: None
+) -> Iterator[None]:
+    """Hold the lock file ``path`` exclusively, and remove it afterwards, with its folder if that is empty.
 
     Args:
         path: Its folder is created if it does not exist.
-        busy: Error message if another process holds it; None waits for that process.
+        busy: Error message if another process holds it, from a description of that process; None waits for it.
+        waiting: Called with that description before it is waited for.
 
     Raises:
-        InputError: if another process holds it, and ``busy`` was given.
+        BusyError: if another process holds it, and ``busy`` was given.
         StorageError: if it cannot be written.
     """
     while True:
         with _explained(path):
+            missing = [p for p in path.parents if not p.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab")
+            file = path.open("a+b")
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(busy or "") from None
+                if busy:
+                    raise BusyError(busy(_holder(path))) from None
+                waiting(_holder(path))
+                fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_at(path, file):
                 continue  # the previous holder removed it, and a third process may hold a new one
+            with suppress(OSError):  # a full disk: the lock holds without it
+                file.truncate(0)
+                file.write(f"{this_process()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode())
+                file.flush()
             try:
                 yield
             finally:
                 path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    for made in missing:
+                        made.rmdir()
             return
+
+
+def _holder(path: Path) -> str:
+    """The process that holds a lock."""
+    with suppress(OSError):
+        return path.read_text(errors="replace") or "another process"
+    return "another process"
 
 
 def _is_at(path: Path, file: IO[bytes]) -> bool:

@@ -28,6 +28,7 @@ class ModelCache:
         leads: False in a process that helps another one to build: its files are discarded.
         meet: Waits until every building process has arrived.
         together: Whether several processes build one model.
+        waiting: Called with a description of the process that builds a model, before it is waited for.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class ModelCache:
         leads: bool = True,
         meet: Callable[[], None] = lambda: None,
         together: bool = False,
+        waiting: Callable[[str], None] = lambda holder: None,
     ) -> None:
         self._folder, self._rebuild, self._together = folder, rebuild, together
-        self._leads, self._meet = leads, meet
+        self._leads, self._meet, self._waiting = leads, meet, waiting
 
     def fetch(self, made_from: dict[str, Any], build: Callable[[Path], None]) -> tuple[Path, str]:
         """The folder and digest of the model with the inputs ``made_from``, built if it does not exist.
@@ -58,7 +60,9 @@ class ModelCache:
         if kept is not None:
             return kept
         # Concurrent commands build the same model once; processes that build together do not wait.
-        with nullcontext() if self._together else locked(folder.with_name(f"{folder.name}.lock")):
+        with (
+            nullcontext() if self._together else locked(folder.with_name(f"{folder.name}.lock"), waiting=self._waiting)
+        ):
             return self._kept(folder) or self._built(folder, made_from, build)
 
     def find(self, made_from: dict[str, Any]) -> tuple[Path, str] | None:

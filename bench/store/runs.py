@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -10,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import CorruptArtifactError, InputError, UnknownNameError
+from bench.core.life import Life
 from bench.core.nouns import Outcome
+from bench.store.claims import STALE, Claims
 from bench.store.elsewhere import Elsewhere, fetch, forget, place_of
-from bench.store.files import locked
+from bench.store.files import locked, write_new
 from bench.store.published import RECORDS, VERDICTS, Collection, collections
 from bench.store.record import Record, read_record, write_record
 from bench.store.run import Run
 from bench.store.verdicts import Row, read_rows, rows_digest, write_rows
 
+BEGUN = ".begun.json"  # among the shards of an unfinished run
 _SHOWN = 3  # ids in an error
 
 
@@ -143,6 +148,11 @@ class RunFolder:
                     return
             write_rows(path, rows, about, address=address)
 
+    def begin(self, shards: int, images: int, argv: Sequence[str]) -> None:
+        """Note for others how much there is to do; the first process to begin the run does."""
+        about = {"shards": shards, "images": images, "command": shlex.join(argv)}
+        write_new(self.path / "shards" / BEGUN, json.dumps(about).encode())
+
     def finish(self, record: Record, rows: list[Row]) -> None:
         """Write verdicts, then the record; shards are kept only if an attack raised, to be run again."""
         forget(self.record_path)  # of a run with errors: until the new one is there, it is incomplete
@@ -163,14 +173,36 @@ class RunFolder:
         """Lock the run for one process.
 
         Raises:
-            InputError: if another process runs it.
+            BusyError: if another process runs it.
             StorageError: if the folder cannot be created.
         """
-        with locked(self.path / ".lock", busy=f"run {self.path.name} is being made by another process; wait for it"):
+
+        def busy(holder: str) -> str:
+            return (
+                f"run {self.path.name} is being made by {holder}; wait for it, watch it with `bench results status "
+                f"{self.path.name}`, or help it with `bench worker run` and the same flags"
+            )
+
+        with locked(self.path / ".lock", busy=busy):
             if place := Elsewhere.of(self.path):
                 place.pull(self.path)
                 place.push(self.path)
             yield
+
+    @property
+    def driver(self) -> str | None:
+        """The process that makes the run, as its lock names it."""
+        path = self.path / ".lock"
+        return path.read_text(errors="replace") or None if path.exists() else None
+
+    def claims(self, driver: Life | None = None, stale: float = STALE) -> Claims:
+        """The claims on its shards.
+
+        Args:
+            driver: The process that gives them out.
+            stale: Seconds without a sign of life after which a process on another machine counts as dead.
+        """
+        return Claims(self.path / "shards", driver, stale)
 
     def _address(self, index: int) -> str:
         return f"{self.path.name}/{index}"
@@ -208,13 +240,24 @@ class RunStore:
             fetch(self.root / run_id)
         return RunFolder(self.root / run_id, next((c for c in self.collections if run_id in c), None))
 
+    def begun(self, prefix: str) -> RunFolder:
+        """The run with an id that starts with ``prefix``, complete or not.
+
+        Raises:
+            UnknownNameError: if there is none, or there are several.
+        """
+        unfinished = [path.parent.name for name in ("shards", ".lock") for path in self.root.glob(f"*/{name}")]
+        return self._one(prefix, sorted({*unfinished, *self.ids()}))
+
     def find(self, prefix: str) -> RunFolder:
         """The complete run with an id that starts with ``prefix``.
 
         Raises:
             UnknownNameError: if there is none, or there are several.
         """
-        ids = self.ids()
+        return self._one(prefix, self.ids())
+
+    def _one(self, prefix: str, ids: list[str]) -> RunFolder:
         found = [i for i in ids if prefix and i.startswith(prefix)]
         if len(found) != 1:
             raise UnknownNameError(_several(prefix, found) if found else _none(prefix, ids, self.root))

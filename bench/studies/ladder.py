@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -32,6 +32,7 @@ from bench.store.ladders import LadderRecord, Skipped
 from bench.store.record import Record
 from bench.store.run import Run
 from bench.studies.rungs import Climbed, ladder_record
+from bench.studies.spread import make_all, worker_count
 
 
 class Step(Frozen):
@@ -92,7 +93,9 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
     began = time.monotonic()
     rungs, skipped, seen = list[Run](), list[Skipped](), dict[tuple[str, str], str]()
     data = ImagesHere(means)
-    _check(ladder, request, keyring)
+    applicable = asked(ladder, request, keyring)
+    if worker_count(means) > 1 or means.backend != "local":
+        make_all([[one] for one in applicable], means, _told(means))
     for number, step in enumerate(_sorted(ladder.rungs), 1):
         means.progress.note(f"rung {number} of {len(ladder.rungs)}: {step.threat}, {step.attack or 'its attack'}")
         try:
@@ -115,19 +118,29 @@ def climb(ladder: Ladder, request: Request, keyring: Keyring, means: Means, *, b
     return ladder_record(climbed, broken_below=broken_below, seconds=time.monotonic() - began)
 
 
-def _check(ladder: Ladder, request: Request, keyring: Keyring) -> None:
-    """Find invalid rungs before anything is run.
+def asked(ladder: Ladder, request: Request, keyring: Keyring) -> list[Request]:
+    """The runs of a ladder that apply to a defense: invalid rungs are found before anything is run.
 
     Raises:
         InputError: if a rung is invalid, or a setting cannot apply to every rung.
     """
     if wrong := [name for name in request.settings if name.startswith(("threat.", "attack."))]:
         raise InputError(f"setting {wrong[0]!r} belongs to one rung; expected it in the ladder's file (--ladder FILE)")
-    for step in [*ladder.rungs, *ladder.paper]:
+    applicable = []
+    for step in [*_sorted(ladder.rungs), *ladder.paper]:
         try:
             resolve(_asked(step, request), keyring)
+            applicable.append(_asked(step, request))
         except NotApplicableError:
             continue
+    return applicable
+
+
+def _told(means: Means) -> Callable[[Request, str | None], None]:
+    def told(request: Request, why: str | None) -> None:
+        means.progress.note(f"rung {request.threat}: {why or 'done'}")
+
+    return told
 
 
 def _asked(step: Step, request: Request) -> Request:

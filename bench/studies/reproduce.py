@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,10 +16,11 @@ from bench.engine.evaluate import run as evaluate
 from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.means import Means
+from bench.engine.request import Request
 from bench.engine.resolve import resolve
 from bench.store.keyring import Keyring
 from bench.store.suites import Cell
-from bench.studies.processes import spread
+from bench.studies.spread import Together, make_all, worker_count
 from bench.studies.suite import SuiteRun
 
 _TELL = 10  # runs between two progress lines
@@ -41,9 +43,7 @@ class Filled:
     left: str = ""
 
 
-def fill(
-    runs: Sequence[SuiteRun], keyring: Keyring, means: Means, *, jobs: int = 1, render_only: bool = False
-) -> Filled:
+def fill(runs: Sequence[SuiteRun], keyring: Keyring, means: Means, *, render_only: bool = False) -> Filled:
     """Make the records that a suite lacks; existing ones are read.
 
     A failed run leaves its cell empty and the others continue.
@@ -52,7 +52,6 @@ def fill(
         runs: Runs of the suite.
         keyring: The defender's.
         means: Device, folders, progress.
-        jobs: Number of processes; each row is done by one of them.
         render_only: Run nothing.
 
     Raises:
@@ -71,15 +70,37 @@ def fill(
         lacking = next(spec for _, spec in asked if spec.run_id in missing)
         out.left = "--render-only was given" if render_only else _not_here(lacking, means)
     if missing and not out.left:
-        _make(list(missing.values()), replace(means, verify_data=False), jobs, out)  # once is enough
+        _make(list(missing.values()), replace(means, verify_data=False), out)  # once is enough
     out.cells += [_cell(run, spec, means) for run, spec in asked]
     return out
 
 
-def default_jobs(profile: str, device: str) -> int:
+def default_workers(profile: str, device: str) -> int:
     """All cores for a profile with models small enough to be trained on demand; otherwise one process."""
     small = load_profile(profile).train_on_demand and device == "cpu"
     return torch.get_num_threads() if small else 1
+
+
+def applicable(runs: Sequence[SuiteRun], keyring: Keyring) -> list[SuiteRun]:
+    """The runs of a suite that exist: some threats and attacks do not apply to some defenses."""
+    out = []
+    for run in runs:
+        with suppress(NotApplicableError):
+            resolve(run.request, keyring)
+            out.append(run)
+    return out
+
+
+def groups_of(runs: Sequence[SuiteRun]) -> list[Together]:
+    """Runs of a suite that share adversarial images, in the order in which workers get them.
+
+    The first column of every row comes first, so that workers train different models.
+    """
+    columns = list(dict.fromkeys(run.column for run in runs))
+    cells: dict[tuple[int, str], list[Request]] = {}
+    for run in runs:
+        cells.setdefault((columns.index(run.column), run.row), []).append(run.request)
+    return [cells[cell] for cell in sorted(cells, key=lambda cell: cell[0])]
 
 
 def _resolved(run: SuiteRun, keyring: Keyring, data: ImagesHere) -> Job | None:
@@ -91,8 +112,9 @@ def _resolved(run: SuiteRun, keyring: Keyring, data: ImagesHere) -> Job | None:
         return None
 
 
-def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> None:
+def _make(runs: Sequence[SuiteRun], means: Means, out: Filled) -> None:
     """Make runs, in this process or in several."""
+    several = worker_count(means, default_workers(runs[0].request.profile, means.device))
 
     def done(failed: str | None) -> None:
         if failed:
@@ -101,13 +123,14 @@ def _make(runs: Sequence[SuiteRun], means: Means, jobs: int, out: Filled) -> Non
         else:
             out.ran += 1
         told = out.ran + len(out.failed)
-        if jobs > 1 and (told % _TELL == 0 or told == len(runs)):
+        if several > 1 and (told % _TELL == 0 or told == len(runs)):
             means.progress.note(f"{told} of {len(runs)} runs are done")
 
-    if jobs > 1:
-        rows = dict.fromkeys(run.row for run in runs)
-        means.progress.note(f"{len(runs)} runs in {min(jobs, len(rows))} processes")
-        spread([[run for run in runs if run.row == row] for row in rows], _made, means, jobs, done)
+    if several > 1 or means.backend != "local":
+        names = {id(run.request): _name(run) for run in runs}
+        means.progress.note(f"{len(runs)} runs on {several} workers")
+        make_all(groups_of(runs), replace(means, workers=several),
+                 lambda request, why: done(why and f"{names[id(request)]}: {why}"))  # fmt: skip
         return
     for number, run in enumerate(runs, 1):
         means.progress.note(f"run {number} of {len(runs)}: {_name(run)}")

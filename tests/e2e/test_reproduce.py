@@ -67,7 +67,7 @@ def files(name: str) -> dict[str, bytes]:
 
 
 def test_a_table_is_run_once_then_read_and_comes_out_the_same(cli, suites):
-    argv = ("reproduce", "table1", "--suite", "table1.yaml", "--jobs", "2")
+    argv = ("reproduce", "table1", "--suite", "table1.yaml", "--workers", "2")
     done = cli(*argv)
     assert done.code == 0, done.err
     assert "15 of 15 runs exist, 15 of them made now" in done.out
@@ -129,10 +129,10 @@ def test_a_row_that_the_suite_does_not_have_stands_for_nothing(cli, suites):
 
 
 @pytest.mark.parametrize("finished", [0, 2])
-def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites, finished):
-    """The worker processes are killed, immediately or later; the same command resumes."""
+def test_killed_processes_are_replaced(cli, spawn, suites, finished):
+    """The worker processes are killed, immediately or later; others do the rest."""
     argv = ("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10", "--keys", "1")
-    process = spawn(*argv, "--jobs", "2")
+    process = spawn(*argv, "--workers", "2")
     workers: list[int] = []
     while len(workers) < 2 or len(list(Path("results").glob("*/record.json"))) < finished:
         assert process.poll() is None, process.communicate()[1]
@@ -142,19 +142,17 @@ def test_killed_processes_lose_nothing_that_was_finished(cli, spawn, suites, fin
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "a process of this command died" in err
+    assert process.returncode == 0, err
+    assert err.count("a worker died (exit code -9; out of memory?)") == 2
     assert "Traceback" not in err
     assert "Warning" not in err
-    before = {p: p.read_bytes() for p in Path("results").glob("*/record.json")}
-    again = cli(*argv, "--jobs", "1")
+    again = cli(*argv, "--workers", "1")
     assert again.code == 0, again.err
-    assert f"7 of 7 runs exist, {7 - len(before)} of them made now" in again.out
-    assert all(path.read_bytes() == kept for path, kept in before.items())
+    assert "7 of 7 runs exist, 0 of them made now" in again.out
 
 
 def test_a_killed_command_takes_its_processes_with_it(spawn, suites):
-    process = spawn("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10", "--keys", "1", "--jobs", "2")
+    process = spawn("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10", "--keys", "1", "--workers", "2")
     workers: list[int] = []
     while len(workers) < 2:
         assert process.poll() is None, process.communicate()[1]
@@ -167,7 +165,7 @@ def test_a_killed_command_takes_its_processes_with_it(spawn, suites):
 
 
 def test_a_sweep_carries_what_was_fooled_to_larger_radii(cli, suites):
-    done = cli("reproduce", "fig4", "--suite", "fig4.yaml", "--jobs", "1", "--json")
+    done = cli("reproduce", "fig4", "--suite", "fig4.yaml", "--workers", "1", "--json")
     assert done.code == 0, done.err
     lines = read_csv("fig4")
     assert [line["eps"] for line in lines if line["threat"] == "non-adaptive"] == ["0", "16/255", "16/85"]
@@ -209,7 +207,7 @@ def test_cells_that_fail_stay_empty_and_the_others_go_on(cli, suites):
     Path("keyed.yaml").write_text(
         f"defense: key-full\nthreat: adaptive\nset: {{{FAST}, profile.recipes.full.learning_rate: 1.0e+30}}\n"
     )
-    done = cli("reproduce", "table1", "--suite", "table1.yaml", "--keys", "1", "--limit", "5", "--jobs", "1")
+    done = cli("reproduce", "table1", "--suite", "table1.yaml", "--keys", "1", "--limit", "5", "--workers", "1")
     assert done.code == 1
     assert "failed: key-full-p2 linf_non_adaptive: " in done.out
     assert "2 of 7 runs exist, 2 of them made now" in done.out
