@@ -12,6 +12,7 @@ from typing import Any, cast
 from torch import nn
 
 from bench.core.canonical import sha256_of
+from bench.core.devices import check_device
 from bench.core.errors import InputError
 from bench.core.nouns import Trained
 from bench.core.plugins import Kit, Leak, Split, Workshop
@@ -71,8 +72,9 @@ class Making(Maker):
         """An undefended model, on the device.
 
         Raises:
-            InputError: if weights or images are missing, or do not fit.
+            InputError: if weights or images are missing, or do not fit; or the device is not available.
         """
+        check_device(self.device)
         data = (self.split("train"), self.trained_on) if base.recipe else None
         means = replace(self.means, training=self._training)
         return base_model(base, self.spec.profile, data, self._cache, means, fits=self._tunable(base))
@@ -81,8 +83,10 @@ class Making(Maker):
         """The model of a holder, trained if it is not stored.
 
         Raises:
-            InputError: if it is not stored, and the key or the training images are missing.
+            InputError: if it is not stored, and the key or the training images are missing; or the device is not
+                available.
         """
+        check_device(self.device)
         made_from, folder, digest = self._files(holder)
         return Trained(self.defense.load(self._kit(holder, made_from), folder), digest, holder.note, folder)
 

@@ -22,7 +22,7 @@ def fold(model: Classifier) -> Classifier:
 
     Args:
         model: A keyed model whose network has a patch embedding ``patch_embed.proj``, a convolution with stride
-            equal to its kernel. Its dtype is kept (fold in float64 for full precision).
+            equal to its kernel; on any device. Its dtype is kept (fold in float64 for full precision).
 
     Raises:
         InputError: if there is no such patch embedding, the block size does not divide the patch, or the transform is
@@ -32,18 +32,18 @@ def fold(model: Classifier) -> Classifier:
     """
     conv = _patch_embedding(model.network)
     patch = (conv.in_channels, *map(int, conv.kernel_size))
-    a, c = _affine(model.transform, patch)
+    a, c = _affine(model.transform, patch, conv.weight.device)
     w = conv.weight.detach().double().flatten(1)
     scale = (1 / model.std.double()).expand(1, *patch).reshape(-1)
     shift = model.mean.double().expand(1, *patch).reshape(-1)
     folded = copy.deepcopy(model.network)
     target = _patch_embedding(folded)
-    bias = torch.zeros(len(w), dtype=torch.float64) if conv.bias is None else conv.bias.detach().double()
+    bias = w.new_zeros(len(w)) if conv.bias is None else conv.bias.detach().double()
     weight = (w * scale) @ a
     target.weight = nn.Parameter(weight.view_as(conv.weight).to(conv.weight), requires_grad=False)
     target.bias = nn.Parameter((bias + (w * scale) @ (c - shift)).to(conv.weight), requires_grad=False)
     channels = conv.in_channels
-    return Classifier(folded, (0.0,) * channels, (1.0,) * channels)
+    return Classifier(folded, (0.0,) * channels, (1.0,) * channels).to(conv.weight.device)
 
 
 def _patch_embedding(network: nn.Module) -> nn.Conv2d:
@@ -55,10 +55,10 @@ def _patch_embedding(network: nn.Module) -> nn.Conv2d:
     return conv
 
 
-def _affine(transform: nn.Module, patch: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _affine(transform: nn.Module, patch: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """A (n, n) and c (n,) of the transform on one flattened patch, in float64, checked on a random probe."""
     n = patch[0] * patch[1] * patch[2]
-    probes = torch.cat([torch.zeros(1, n), torch.eye(n), torch.linspace(0, 1, n)[None]]).double()
+    probes = torch.cat([torch.zeros(1, n), torch.eye(n), torch.linspace(0, 1, n)[None]]).double().to(device)
     try:
         out = transform(probes.view(-1, *patch)).flatten(1)
     except ShapeError as error:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.budget import Budget, Norm
+from bench.core.devices import check_device
 from bench.core.errors import UnknownNameError
 from bench.core.names import suggestion
 from bench.core.nouns import Adversary, Batch
@@ -47,9 +48,11 @@ def subject(name: str, images: int, means: Means) -> Contestant:
 
     Raises:
         UnknownNameError: if there is no such subject.
+        InputError: if the device is not available.
     """
     if name not in SUBJECTS:
         raise UnknownNameError(f"unknown subject {name!r}{suggestion(name, SUBJECTS)}")
+    check_device(means.device)
     return _digits(images, means) if name == "digits-vit" else _large(images, means.device)
 
 

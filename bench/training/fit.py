@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
+from bench.core.devices import on_host
 from bench.core.errors import BenchError, InputError
 from bench.core.parent import follow_parent
 from bench.core.plugins import Split, TrainingMeans
@@ -24,6 +26,7 @@ from bench.training.harden import Hardening
 from bench.training.log import Log
 from bench.training.optimise import make_optimizer, make_schedule
 from bench.training.order import Order, Parts, Share
+from bench.training.processes import together
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -98,31 +101,36 @@ class _Loop:
             for step in range(done, recipe.steps):
                 rate, clock = float(schedule.get_last_lr()[0]), time.monotonic()
                 loss = self._step(step, shared, batches, share)
-                if not torch.isfinite(loss):
-                    raise BenchError(f"{title}: the loss is {loss.item()} at step {step}; expected a finite one: lower "
-                                     "the learning rate of the recipe")  # fmt: skip
+                if not math.isfinite(loss):
+                    raise BenchError(f"{title}: the loss is {loss} at step {step}; expected a finite one: lower the "
+                                     "learning rate of the recipe")  # fmt: skip
                 nn.utils.clip_grad_norm_(trained, recipe.clip)
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
                 now = time.monotonic()
-                log.row(step + 1, loss.item(), rate, size / max(now - clock, 1e-9), now - began)
+                log.row(step + 1, loss, rate, size / max(now - clock, 1e-9), now - began)
                 if means.workspace and leads and (step + 1) % means.checkpoint_every == 0 and step + 1 < recipe.steps:
                     log.flush()
                     checkpoint.save(means.workspace, step + 1)
                 advance(size)
         self.model.eval()
 
-    def _step(self, step: int, shared: nn.Module, batches: Iterator[Any], share: Share) -> Tensor:
+    @property
+    def _device(self) -> torch.device:
+        """Where the model is, which in one process is where the caller put it."""
+        return next(self.model.parameters()).device
+
+    def _step(self, step: int, shared: nn.Module, batches: Iterator[Any], share: Share) -> float:
         """Compute the gradients of one step, over all processes; return the mean loss."""
-        recipe, device = self.recipe, self.accelerator.device
+        recipe, device = self.recipe, self._device
         moves: Moves | None = None
         start: Tensor | None = None
         loss = torch.zeros((), device=device)
         for part in range(share.parts):
             images, labels = next(batches)
             x = _unit(images.to(device, non_blocking=True))
-            labels = labels.to(device)
+            labels = labels.to(device, non_blocking=True)
             moves = moves or self._moves(step, x)
             own = share.positions(part, recipe.batch_size)
             x = moves.take(own).apply(x)
@@ -135,8 +143,7 @@ class _Loop:
                 mean = F.cross_entropy(logits.to(x.dtype), labels) / share.parts
                 mean.backward()
             loss += mean.detach()
-        out: Tensor = self.accelerator.reduce(loss, "mean")
-        return out
+        return float(self.accelerator.reduce(loss, "mean"))
 
     def _sync(self, shared: nn.Module, *, last: bool) -> Any:
         """Exchange gradients once per step, with its last micro-batch."""
@@ -179,9 +186,8 @@ class _Loop:
         order = Order(self.data.labels, self.recipe, seed_of(self.seed, "order"))
         parts = Parts(self.data, order, self.recipe, share, self.seed)
         wanted = range(done * share.parts, self.recipe.steps * share.parts)
-        cuda = self.accelerator.device.type == "cuda"
-        workers = self.means.workers
-        loader = DataLoader(parts, batch_size=None, sampler=wanted, num_workers=workers, pin_memory=cuda,
+        workers, pinned = self.means.workers, not on_host(self._device)
+        loader = DataLoader(parts, batch_size=None, sampler=wanted, num_workers=workers, pin_memory=pinned,
                             prefetch_factor=4 if workers else None, worker_init_fn=_follow)  # fmt: skip
         return iter(loader)
 
@@ -195,7 +201,8 @@ def forget(means: TrainingMeans) -> None:
 def _accelerator(means: TrainingMeans) -> Accelerator:
     from accelerate import Accelerator  # noqa: PLC0415 (seconds to import)
 
-    return Accelerator(cpu=means.device == "cpu", mixed_precision="no")
+    # In one process the model stays on its device; accelerate would take the first of its kind.
+    return Accelerator(cpu=on_host(means.device), mixed_precision="no", device_placement=together())
 
 
 def _follow(_: int) -> None:

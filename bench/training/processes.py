@@ -20,7 +20,9 @@ def join(device: str) -> None:
     if together():
         from accelerate import PartialState  # noqa: PLC0415 (seconds to import)
 
-        PartialState(cpu=device == "cpu")
+        from bench.core.devices import on_host  # noqa: PLC0415 (torch)
+
+        PartialState(cpu=on_host(device))
 
 
 def meet() -> None:

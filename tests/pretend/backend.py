@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,16 +78,40 @@ class Event:
         return (end._at - self._at) * 1000
 
 
+class Hook(torch._C._acc.PrivateUse1Hooks):
+    """What PyTorch's own code asks."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self._backend = backend
+
+    def is_available(self) -> bool:
+        return self._backend.used
+
+    def has_primary_context(self, index: int) -> bool:
+        return self._backend.used
+
+    def is_built(self) -> bool:
+        return True
+
+
 class Backend:
     """The module; PyTorch asks the first names itself."""
 
     Event, Stream = Event, Stream
 
     def __init__(self) -> None:
+        self.forked = False
         self.clear()
+        os.register_at_fork(after_in_child=self._in_fork)
+
+    def _in_fork(self) -> None:
+        self.forked = self.started
 
     def clear(self) -> None:
         """Nothing was held, and memory has no end."""
+        self.started = False  # whether it has computed; a fork cannot use it then
+        self.used = False  # outside of the fixture it is not there
         self.most_rows: int | None = None  # a matrix product of more rows runs out of memory
         self.emptied = 0
         self._top = 0
@@ -95,7 +120,7 @@ class Backend:
         return True
 
     def is_available(self) -> bool:
-        return True
+        return self.used
 
     def device_count(self) -> int:
         return 1
@@ -107,7 +132,7 @@ class Backend:
         pass
 
     def _is_in_bad_fork(self) -> bool:
-        return False
+        return self.forked
 
     def manual_seed_all(self, seed: int) -> None:
         pass  # its random numbers are those of the CPU's generator

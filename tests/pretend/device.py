@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from tests.pretend import autocast
-from tests.pretend.backend import Backend
+from tests.pretend.backend import Backend, Hook
 from tests.pretend.ledger import LEDGER
 from tests.pretend.pinned import is_pinned, pin
 from tests.pretend.rules import COPIES, RESHAPING, check_mixing, multiplied, note_waiting
@@ -100,6 +100,11 @@ class Pretended(Tensor):
 
 def computed(func: Any, *args: Any, **kwargs: Any) -> Any:
     """Compute an operation on the CPU; its result lies where it would lie with a device."""
+    if not BACKEND.used:
+        raise RuntimeError(f"{NAME} is not available")
+    if BACKEND.forked:
+        raise RuntimeError(f"Cannot re-initialize {NAME} in forked subprocess")
+    BACKEND.started = True
     flat: list[Any] = []
     own_args, own_kwargs = _host(args, flat), _host(kwargs, flat)
     there = [t for t in flat if isinstance(t, Pretended)]
@@ -200,7 +205,7 @@ class AnyGenerator(torch.Generator):
 _GENERATORS: WeakValueDictionary[int, AnyGenerator] = WeakValueDictionary()
 CPU = torch.device("cpu")
 BACKEND = Backend()
-_setup_privateuseone_for_python_backend(rename=NAME, backend_module=BACKEND)
+_setup_privateuseone_for_python_backend(rename=NAME, backend_module=BACKEND, hook=Hook(BACKEND))
 DEVICE = torch.device(NAME, 0)
 _EVERYWHERE = torch.library.Library("_", "IMPL")
 _EVERYWHERE.fallback(computed, "PrivateUse1")
@@ -208,4 +213,4 @@ _EVERYWHERE.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
 _ATEN = torch.library.Library("aten", "IMPL")
 _ATEN.impl("_copy_from", copied_from, "PrivateUse1")
 autocast.register(_ATEN, NAME)
-pin()
+pin(BACKEND)

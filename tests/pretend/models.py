@@ -12,10 +12,10 @@ SIDE = 16
 
 
 def small_vit() -> nn.Module:
-    """A vision transformer of two blocks with fixed random weights, 10 classes."""
+    """A vision transformer of two blocks with fixed random weights, 4 classes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = VisionTransformer(img_size=SIDE, patch_size=4, embed_dim=32, depth=2, num_heads=2, num_classes=10)
+        net = VisionTransformer(img_size=SIDE, patch_size=4, embed_dim=32, depth=2, num_heads=2, num_classes=4)
     for block in net.blocks:
         block.attn.fused_attn = False  # the fused kernel of the CPU is none of the device's
     return net.eval().requires_grad_(False)

@@ -7,6 +7,8 @@ import weakref
 import torch
 from torch import Tensor
 
+from tests.pretend.backend import Backend
+
 _PINNED: dict[int, weakref.ref[Tensor]] = {}
 _LIBRARY = torch.library.Library("aten", "IMPL")
 
@@ -18,14 +20,20 @@ def is_pinned(tensor: Tensor, device: torch.device | None = None) -> bool:
     return held is not None and held() is not None
 
 
-def _pin(tensor: Tensor, device: torch.device | None = None) -> Tensor:
+def _pin(tensor: Tensor) -> Tensor:
     out = torch.empty_like(tensor).copy_(tensor)
     address = out.untyped_storage().data_ptr()
     _PINNED[address] = weakref.ref(out, lambda _: _PINNED.pop(address, None))
     return out
 
 
-def pin() -> None:
-    """Make CPU tensors pinnable."""
-    _LIBRARY.impl("_pin_memory", _pin, "CPU")
+def pin(backend: Backend) -> None:
+    """Make CPU tensors pinnable while the device is used."""
+
+    def kernel(tensor: Tensor, device: torch.device | None = None) -> Tensor:
+        if not backend.used:
+            raise RuntimeError("Cannot access accelerator device when none is available.")
+        return _pin(tensor)
+
+    _LIBRARY.impl("_pin_memory", kernel, "CPU")
     _LIBRARY.impl("is_pinned", is_pinned, "CPU")

@@ -26,8 +26,8 @@ PARTS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
 BUDGET = {"autoattack": LOOK, "square": LOOK, "rays": 1.0, "autoattack-reference": None}
 # Options that make each gradient cheap, where an attack has them.
 FEW = {"samples": 1, "neighbours": 1, "flat": 1, "scales": 2, "targets": 1, "restarts": 1}
-# Numbers of steps that are compared: two looks apart, or two steps of which the last is like any other.
-LOOKING, PLAIN = (9, 25), (2, 4)
+# Numbers of steps that are compared: one look apart, or two steps of which the last is like any other.
+LOOKING, PLAIN = (9, 17), (2, 4)
 
 
 def cases() -> list[tuple[str, Norm, dict[str, Any]]]:
