@@ -117,7 +117,9 @@ AUDIT = ("audit", "--defense", "plain", *SMALL, "--images", "8")
 
 
 def test_audit(call, device):
-    assert all(f["status"] != "error" for f in call(device, *AUDIT)["findings"])
+    found = call(device, *AUDIT)["findings"]
+    assert len(found) > 10
+    assert "could not be measured" not in json.dumps(found)  # what an operation between two devices would come to
 
 
 @pytest.mark.slow

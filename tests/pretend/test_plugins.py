@@ -36,6 +36,7 @@ def evaluated(cli: Any, where: str, *argv: str) -> Any:
     assert done.code in (0, 1), done.err  # 1: models that hardly learned are found unreliable
     record = json.loads(done.out)
     assert record["metrics"]["outcomes"]["error"] == 0, record["notes"]
+    assert "could not be measured" not in json.dumps(record["audit"])
     rows = RunStore(Path(where)).run(record["run_id"]).read().rows
     return record["digests"]["target"], [
         (r.image_id, r.outcome, r.clean_prediction, r.adversarial_prediction) for r in rows
