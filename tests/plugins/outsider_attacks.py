@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 
 import torch
@@ -74,3 +76,14 @@ class MadeForTransfer(_Attack):
 
     def perturb(self, adversary, batch):
         return batch.images.clone()
+
+
+class Fatal(_Attack):
+    """Kills its process at one image."""
+
+    image: str = ""
+
+    def perturb(self, adversary, batch):
+        if self.image in batch.ids:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch.images
