@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from bench.core.errors import InputError
 
+T = TypeVar("T")
 AnyDevice = str | torch.device
 
 
@@ -113,6 +114,48 @@ def peak_memory(device: AnyDevice) -> int | None:
 def uploaded(values: Tensor, device: AnyDevice) -> Tensor:
     """``values``, on the CPU, on the device, without waiting for what the device has to do."""
     return values if on_host(device) else values.pin_memory().to(device, non_blocking=True)
+
+
+def can_record(device: AnyDevice) -> bool:
+    """Whether the device can be given recorded work (:class:`Recorder`)."""
+    return not on_host(device) and hasattr(_module(device), "CUDAGraph")
+
+
+class Recorder:
+    """Records work of a device, to launch it again without the host's part of it; all of it shares its memory.
+
+    The work waits for nothing, and the memory of its tensors is the same in every launch. Memory of a recorded tensor
+    that is no longer referred to may be that of another recorded tensor.
+    """
+
+    def __init__(self, device: AnyDevice) -> None:
+        self._module, self._device = _module(device), torch.device(device)
+        self._pool = self._module.graph_pool_handle()
+        with self._module.device(self._device):
+            self._stream = self._module.Stream()
+
+    def warm(self, work: Callable[[], object], times: int = 3) -> None:
+        """Do the work beforehand, so that what libraries make on first use is not recorded."""
+        with self._module.device(self._device):
+            now = self._module.current_stream()
+            self._stream.wait_stream(now)
+            with self._module.stream(self._stream):
+                for _ in range(times):
+                    work()
+            now.wait_stream(self._stream)
+
+    def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        """What the work returns, once it is launched, and what launches it.
+
+        Raises:
+            RuntimeError: if it cannot be recorded: it waits for the device, or memory ran out.
+        """
+        graph = self._module.CUDAGraph()
+        # Other threads, which read images, may use the device meanwhile.
+        how = {"pool": self._pool, "stream": self._stream, "capture_error_mode": "thread_local"}
+        with self._module.device(self._device), self._module.graph(graph, **how):
+            made = work()
+        return made, graph.replay
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -95,10 +95,35 @@ class Hook(torch._C._acc.PrivateUse1Hooks):
         return True
 
 
+class Graph:
+    """Recorded operations, launched again at once on the memory that they had."""
+
+    def __init__(self) -> None:
+        self._work: list[Callable[[], None]] = []
+
+    def note(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Record an operation that gave ``out``: again, its results go where they went."""
+        given = {t.untyped_storage().data_ptr() for t in (*args, *kwargs.values()) if isinstance(t, torch.Tensor)}
+
+        def again() -> None:
+            news, olds = (x if isinstance(x, (tuple, list)) else (x,) for x in (func(*args, **kwargs), out))
+            for new, old in zip(news, olds, strict=True):
+                if isinstance(old, torch.Tensor) and old.untyped_storage().data_ptr() not in given:
+                    old.copy_(new)
+
+        self._work.append(again)
+
+    def replay(self) -> None:
+        """Do all of it again."""
+        BACKEND.replays += 1
+        for work in self._work:
+            work()
+
+
 class Backend:
     """The module; PyTorch asks the first names itself."""
 
-    Event, Stream = Event, Stream
+    Event, Stream, CUDAGraph = Event, Stream, Graph
 
     def __init__(self) -> None:
         self.forked = False
@@ -113,7 +138,8 @@ class Backend:
         self.started = False  # whether it has computed; a fork cannot use it then
         self.used = False  # outside of the fixture it is not there
         self.most_rows: int | None = None  # a matrix product of more rows runs out of memory
-        self.emptied = 0
+        self.emptied = self.replays = 0
+        self.recording: Graph | None = None
         self._top = 0
 
     def is_initialized(self) -> bool:
@@ -169,6 +195,18 @@ class Backend:
     def device(self, device: Any) -> Iterator[None]:
         yield
 
+    def graph_pool_handle(self) -> tuple[int, int]:
+        return (0, 1)
+
+    @contextmanager
+    def graph(self, graph: Graph, **_: Any) -> Iterator[None]:
+        """Record what is done; what makes the host wait raises, as on a GPU."""
+        self.recording, LEDGER.recording = graph, True
+        try:
+            yield
+        finally:
+            self.recording, LEDGER.recording = None, False
+
     def empty_cache(self) -> None:
         self.emptied += 1
 
@@ -200,3 +238,6 @@ class Backend:
 
     def max_memory_allocated(self, device: Any = None) -> int:
         return self._top
+
+
+BACKEND = Backend()

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from tests.pretend import autocast
-from tests.pretend.backend import Backend, Hook
+from tests.pretend.backend import BACKEND, Hook
+>>>>>>> c870b27 (Search on an accelerator: calls captured per batch shape, convolutional networks channels last)
 from tests.pretend.ledger import LEDGER
 from tests.pretend.pinned import is_pinned, pin
 from tests.pretend.rules import COPIES, RESHAPING, check_mixing, multiplied, note_waiting
@@ -122,6 +123,8 @@ def computed(func: Any, *args: Any, **kwargs: Any) -> Any:
     if kwargs.get("generator") is not None:
         _check_generator(kwargs["generator"], on_device=bool(there) or (goal or CPU).type == NAME)
     out = func(*own_args, **own_kwargs)
+    if BACKEND.recording is not None:
+        BACKEND.recording.note(func, own_args, own_kwargs, out)
     if func._schema.name in RESHAPING:
         args[0].data = Pretended(out)
         return args[0]
@@ -204,7 +207,6 @@ class AnyGenerator(torch.Generator):
 
 _GENERATORS: WeakValueDictionary[int, AnyGenerator] = WeakValueDictionary()
 CPU = torch.device("cpu")
-BACKEND = Backend()
 _setup_privateuseone_for_python_backend(rename=NAME, backend_module=BACKEND, hook=Hook(BACKEND))
 DEVICE = torch.device(NAME, 0)
 _EVERYWHERE = torch.library.Library("_", "IMPL")

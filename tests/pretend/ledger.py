@@ -21,14 +21,18 @@ class Ledger:
             or a copy was not asynchronous.
         uploads: Asynchronous copies from pinned host memory, for which nothing waits.
         launches: Operations on the device.
+        recording: Whether work is recorded now.
     """
 
     waits: Counter[tuple[str, str]] = field(default_factory=Counter)
     uploads: Counter[tuple[str, str]] = field(default_factory=Counter)
     launches: int = 0
+    recording: bool = False
 
     def wait(self, what: str) -> None:
-        """The host waits, because of the line that is running."""
+        """The host waits, because of the line that is running; work that is recorded cannot."""
+        if self.recording:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {what}")
         self.waits[what, place()] += 1
 
     def upload(self, what: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bench.attacks.autoattack.captured import Captured
 from bench.core.cost import Meter
 from bench.core.devices import Clock
 from bench.core.errors import StoppedError
@@ -58,7 +59,7 @@ class Oracle:
                 leaf = x.detach().requires_grad_()
                 logits = self.model(leaf).float()
                 values = loss(logits)
-                gradient = torch.autograd.grad(values.sum(), leaf)[0]
+                gradient = torch.autograd.grad(values.sum(), leaf)[0].contiguous()  # the copy may be channels last
             if self._flat is None:
                 self._flat = (gradient[: self.live or None] == 0).flatten(1).all(1).sum()
             total = gradient if total is None else total + gradient
@@ -75,6 +76,11 @@ class Oracle:
                 with self._counted(x, forwards=0, backwards=1):
                     rows.append(torch.autograd.grad(logits[:, index].sum(), leaf, retain_graph=True)[0])
         return logits.detach(), torch.stack(rows, dim=1)
+
+    def forget(self) -> None:
+        """Release memory that speeds up further calls."""
+        if isinstance(self.model, Captured):
+            self.model.forget()
 
     def settle(self) -> None:
         """Add what is still on the device to the meter; synchronises."""

@@ -149,6 +149,7 @@ class Scheduler:
             stepped = attempt(self._stepped)
             if stepped is not None:
                 break
+            self.oracle.forget()
             self.shapes.halve(self._state["label"].device)
             self.oracle.meter.halvings += 1
             queue.give_back(self._park(self.shapes.slots))

@@ -1,29 +1,28 @@
 """A copy of the source that computes the same function faster, used for the search only.
 
-The search's findings are measured again on the source itself, so rounding may differ here. The changes:
+The search's findings are measured again on the source itself, so rounding may differ here. The copy's changes are in
+:mod:`bench.attacks.autoattack.search_copy`; beside them its calls are recorded once and replayed without Python:
 
-- On a CPU, patch embeddings become one matrix product. As a convolution, their gradient takes a sixth of a small ViT's
-  step (3 x 32 x 32 images, patch 8, 64 rows, one thread: 0.39 ms per image with the convolution, 0.33 ms without).
-- On a CPU, the calls are recorded once and replayed without Python, for which threads would wait on each other (two
-  threads on the same ViT, forward, us per image: 94 unchanged and 60 replayed with 8 rows each, 79 and 55 with 32).
-- Under bf16, weights of linear layers and convolutions are rounded once instead of in every call; on a CPU, timm's
-  attention runs as two products (ViT-B/16, gradient, ms per image: 152 with the fused kernel, 123 without).
+- On a CPU because threads would wait on each other for Python (two threads on the same ViT, forward, us per image: 94
+  unchanged and 60 replayed with 8 rows each, 79 and 55 with 32).
+- On an accelerator that can, because it would wait for Python (:mod:`bench.attacks.autoattack.captured`).
 """
 
 from __future__ import annotations
 
-import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.attacks.autoattack.batching import attempt
-from bench.core.devices import on_host
+from bench.attacks.autoattack.captured import Captured
+from bench.attacks.autoattack.search_copy import copied
+from bench.core.devices import can_record, on_host
 from bench.core.nouns import Precision
 from bench.core.numerics import numerics
 
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
 _TRACEABLE = ("torch", "timm", "peft")
 # Larger models spend negligible time outside their products (ViT-B/16: 87 million), and are slow to record.
 _MOST_WEIGHTS = 20_000_000
-_MANY_CALLS = 500
+# Calls per image from which a recording pays: a trace takes as long as a hundred steps, a capture as long as ten.
+_MANY_CALLS, _MANY_CALLS_ELSEWHERE = 500, 50
 # A copy must reproduce the logits of the model, and a recording those of the copy, up to this share of the largest.
 _AGREES = {Precision.FP32: 1e-4, Precision.TF32: 1e-3, Precision.BF16: 5e-2}
 # Gradients round more than logits do, and bfloat16 may change a branch of the network.
@@ -55,21 +55,41 @@ class Search:
     model: Model
     precision: Precision
     example: Tensor
+    _trial: str = ""
 
     @cached_property
     def copy(self) -> Model:
         """The faster copy, or the model itself if a copy gains nothing or behaves differently."""
-        fast = _copied(self.model, self.precision, host=on_host(self.example.device))
+        fast = copied(self.model, self.precision, host=on_host(self.example.device))
         return fast if self._alike(fast, self.model, 4) else self.model
 
     @cached_property
     def recording(self) -> Model:
         """The copy as a recording, if that is valid for it."""
-        if not on_host(self.example.device):
+        if not _repeatable(self.copy):
             return self.copy
-        replay = _recorded(self.copy, self.precision, self._rows(8))
+        if on_host(self.example.device):
+            replay = _traced(self.copy, self.precision, self._rows(8))
+            return replay if self._same(replay) else self.copy
+        if not can_record(self.example.device):
+            return self.copy
+        trial = Captured(self.copy, after=0)
+        same = self._same(trial, slopes=(8, 20, 8))
+        if trial.why or not same:
+            self._trial = trial.why or "its logits or gradients differ from the model's"
+            return self.copy
+        return Captured(self.copy)
+
+    @property
+    def not_captured(self) -> str:
+        """Why calls were not captured although they should have been; empty if they were, or nobody tried."""
+        made = self.__dict__.get("recording")
+        return made.why if isinstance(made, Captured) else self._trial
+
+    def _same(self, replay: Model, slopes: Sequence[int] = (8,)) -> bool:
+        """Whether a recording gives what the copy gives, with gradients for batches of ``slopes`` rows in turn."""
         same = all(self._alike(replay, self.copy, rows) for rows in (8, 20, 20))
-        return replay if same and self._same_slope(replay, self.copy, 8) else self.copy
+        return same and all(self._same_slope(replay, self.copy, rows) for rows in slopes)
 
     def _alike(self, fast: Model, slow: Model, rows: int) -> bool:
         """Whether two models give the same logits, up to the rounding of the precision."""
@@ -110,39 +130,20 @@ class Search:
         return self.example[torch.arange(count, device=self.example.device) % len(self.example)]
 
     def for_calls(self, calls: int) -> Model:
-        """The model for an attack with ``calls`` calls per image; recording takes as long as a hundred steps."""
-        return self.recording if calls >= _MANY_CALLS else self.copy
+        """The model for an attack with ``calls`` calls per image."""
+        many = _MANY_CALLS if on_host(self.example.device) else _MANY_CALLS_ELSEWHERE
+        return self.recording if calls >= many else self.copy
 
 
-def _copied(model: Model, precision: Precision, *, host: bool) -> Model:
-    if not isinstance(model, nn.Module):
-        return model
-    low = precision is Precision.BF16
-    if not low and not host:
-        return model
-    try:
-        fast = copy.deepcopy(model)
-    except (RuntimeError, TypeError):
-        return model
-    for parent in list(fast.modules()):
-        for name, layer in list(parent.named_children()):
-            if _tiles(layer):
-                setattr(parent, name, PatchProduct(layer))
-    if low:
-        for layer in fast.modules():
-            if isinstance(layer, (nn.Linear, nn.Conv2d, PatchProduct)):
-                layer.to(torch.bfloat16)
-            if host and hasattr(layer, "fused_attn"):
-                setattr(layer, "fused_attn", False)  # noqa: B010 (an attribute of timm's, unknown to nn.Module)
-    return fast
-
-
-def _recorded(model: Model, precision: Precision, example: Tensor) -> Model:
-    if not isinstance(model, nn.Module):
-        return model
+def _repeatable(model: Model) -> TypeGuard[nn.Module]:
+    """Whether a recording of a call is valid for every input, and worth it."""
+    if not isinstance(model, nn.Module) or model.training:
+        return False
     large = sum(p.numel() for p in model.parameters()) > _MOST_WEIGHTS
-    if large or model.training or not all(_traceable(layer) for layer in model.modules()):
-        return model
+    return not large and all(_traceable(layer) for layer in model.modules())
+
+
+def _traced(model: nn.Module, precision: Precision, example: Tensor) -> nn.Module:
     try:
         with warnings.catch_warnings(), torch.no_grad(), numerics(precision, "cpu"):
             warnings.simplefilter("ignore")
@@ -154,32 +155,3 @@ def _recorded(model: Model, precision: Precision, example: Tensor) -> Model:
 
 def _traceable(layer: nn.Module) -> bool:
     return type(layer).__module__.split(".")[0] in _TRACEABLE or getattr(layer, "traceable", False) is True
-
-
-class PatchProduct(nn.Module):
-    """A convolution with non-overlapping windows and no padding, as a matrix product; (B, C, H, W) in and out."""
-
-    traceable = True
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        if not isinstance(layer, nn.Conv2d):
-            raise TypeError(f"a convolution is expected, got {type(layer).__name__}")
-        self.weight, self.bias, self.stride = layer.weight, layer.bias, layer.stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The output of the convolution, up to rounding."""
-        (high, wide), (count, channels, height, width) = self.weight.shape[2:], x.shape
-        if not torch.jit.is_tracing() and (height % high or width % wide):  # type: ignore[attr-defined, no-untyped-call]
-            return F.conv2d(x, self.weight, self.bias, self.stride)
-        down, right = height // high, width // wide
-        patches = x.reshape(count, channels, down, high, right, wide).permute(0, 2, 4, 1, 3, 5)
-        rows = F.linear(patches.reshape(count, down * right, -1), self.weight.flatten(1), self.bias)
-        return rows.transpose(1, 2).reshape(count, -1, down, right)
-
-
-def _tiles(layer: nn.Module) -> bool:
-    if type(layer) is not nn.Conv2d or not on_host(layer.weight.device):
-        return False
-    plain = layer.padding in ((0, 0), "valid") and layer.dilation == (1, 1) and layer.groups == 1
-    return plain and layer.stride == layer.kernel_size != (1, 1)

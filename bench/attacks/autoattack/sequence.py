@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -69,6 +70,8 @@ def run_sequence(
                 standing = _survivors(stage, standing, emit)
             for guest in standing:
                 emit(guest.best or Finished(guest, False))
+        if search is not None and search.not_captured:
+            warnings.warn(f"the search's calls were not captured for the device: {search.not_captured}", stacklevel=2)
     clean.seconds = clean.model_seconds
     return {"clean": clean, **meters}
 
