@@ -20,7 +20,7 @@ class Local(Backend):
         self, work: Callable[[Item], Result], items: Iterable[Item], crew: Crew
     ) -> Generator[Done[Item, Result] | Lost[Item], None, None]:
         """Outcomes as they become available; in this process in the order of the items."""
-        gpus = all_gpus() if crew.device == "cuda" else []
+        gpus = all_gpus(crew.device)
         count = crew.workers or len(gpus) or 1
         if count == 1:
             return (Done(item, work(item)) for item in items)

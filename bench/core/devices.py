@@ -51,8 +51,10 @@ def idle_gpu() -> str | None:
         return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def all_gpus() -> list[str]:
-    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+def all_gpus(device: str) -> list[str]:
+    """The GPUs that ``device`` leaves the choice of, as ``CUDA_VISIBLE_DEVICES`` names them; none if it is another."""
+    if device != "cuda":
+        return []
     given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     count = torch.cuda.device_count()
     return (list(filter(None, given)) or [str(i) for i in range(count)])[:count]

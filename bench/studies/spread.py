@@ -36,7 +36,7 @@ class Failed:
 
 def worker_count(means: Means, default: int = 1) -> int:
     """Number of workers that share runs: as the user says, one per GPU, or the default."""
-    return means.workers or (len(all_gpus()) if means.device == "cuda" else default) or 1
+    return means.workers or len(all_gpus(means.device)) or default
 
 
 def attend_all(groups: Sequence[Together], means: Means, *, most: int | None = None) -> tuple[int, list[Failed]]:

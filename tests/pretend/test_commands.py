@@ -83,7 +83,8 @@ def commands() -> Iterator[str]:
 
 
 COVERED = {"run", "ladder", "train", "reproduce", "plan", "audit", "key-study", "perf", "doctor", "results gallery",
-           "results pack", "results verify", "leaderboard check"}  # fmt: skip
+           "results pack", "results verify", "leaderboard check", "worker run", "worker ladder",
+           "worker reproduce"}  # fmt: skip
 
 
 def test_every_command_with_a_device_is_here():
@@ -149,7 +150,7 @@ def test_train(call, device, defense, tmp_path, monkeypatch):
     made = {}
     for where in ("cpu", device):
         monkeypatch.setenv("BENCH_HOME", str(tmp_path / where))
-        few = ("--set", "profile.base.recipe.steps=3", "--set", "profile.recipes.lora.steps=3", "--workers", "0")
+        few = ("--set", "profile.base.recipe.steps=3", "--set", "profile.recipes.lora.steps=3", "--readers", "0")
         assert call(where, "train", "--defense", defense, *SMALL, *few)
         found = sorted((tmp_path / where / "cache" / "models").rglob("*.safetensors"), key=lambda p: p.stat().st_mtime)
         made[where] = [load_file(path) for path in found]
@@ -179,7 +180,7 @@ def test_perf(both):
 def test_reproduce(cli, device):
     Path("plain.yaml").write_text(yaml.safe_dump({"defense": "plain", "threat": "white-box"}))
     Path("suite.yaml").write_text(SUITE)
-    done = cli("reproduce", "cross-key", "--suite", "suite.yaml", "--device", device, "--jobs", "1")
+    done = cli("reproduce", "cross-key", "--suite", "suite.yaml", "--device", device, "--workers", "1")
     assert done.code == 0, done.err
     assert len(list(Path("results").glob("*/record.json"))) == 1
 
@@ -210,15 +211,45 @@ def test_a_device_that_is_not_there_is_one_line(cli, command):
         assert line.startswith(f"bench: device '{name}' is not available here; expected cpu, or cuda on a machine")
 
 
-def test_run_judged_in_a_process_of_its_own(call, device, monkeypatch, tmp_path):
-    """The process finds the device in its path, and uses it only in its forks, as a GPU must be."""
-    root = Path(__file__).parents[2]
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        f"import sys; sys.path.append({str(root)!r})\nfrom tests.pretend.device import BACKEND; BACKEND.used = True\n"
+@pytest.fixture
+def everywhere(device, monkeypatch, tmp_path) -> str:
+    """The device in processes that a command starts too."""
+    site, root = tmp_path / "site", Path(__file__).parents[2]
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(root)!r})\n"
+        "from tests.pretend.device import BACKEND\nBACKEND.used = True\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    return device
+
+
+def test_run_judged_in_a_process_of_its_own(call, everywhere):
+    """Which uses the device only in its forks, as a GPU must be."""
     here = call("cpu", "run", *RUN, "--threat", "white-box")
-    there = call(device, "run", *RUN, "--threat", "white-box", "--isolate")
+    there = call(everywhere, "run", *RUN, "--threat", "white-box", "--isolate")
     assert there["provenance"]["isolated"]
     assert figures(here) == figures(there)
+
+
+@pytest.mark.slow
+def test_run_by_two_processes(call, everywhere):
+    argv = ("run", *RUN, "--set", "profile.shard_size=2", "--threat", "white-box")
+    here, there = call("cpu", *argv), call(everywhere, *argv, "--workers", "2")
+    assert judged("cpu", here["run_id"]) == judged(everywhere, there["run_id"])
+
+
+def test_worker(call, cli, device):
+    run_id = call("cpu", "run", *RUN, "--threat", "white-box")["run_id"]
+    done = cli("worker", "run", *RUN, "--threat", "white-box", "--device", device, "--results", "shared")
+    assert done.code == 0, done.err
+    assert judged("shared", run_id) == judged("cpu", run_id)
+    Path("rungs.yaml").write_text(yaml.safe_dump(RUNGS))
+    Path("plain.yaml").write_text(yaml.safe_dump({"defense": "plain", "threat": "white-box"}))
+    Path("suite.yaml").write_text(SUITE)
+    small = ("--defense", "key-full", *SMALL, "--limit", "4")
+    for argv in (("ladder", *small, "--ladder", "rungs.yaml"), ("reproduce", "cross-key", "--suite", "suite.yaml")):
+        done = cli("worker", *argv, "--device", device, "--results", "shared")
+        assert done.code == 0, done.err
+    assert len(list(Path("shared").glob("*/record.json"))) == 1 + len(RUNGS["rungs"]) + 1
