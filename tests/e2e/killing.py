@@ -28,6 +28,7 @@ RUN = ["bench", "run", "--defense", "plain", "--threat", "white-box", "--attack"
        "--limit", "3"]  # fmt: skip
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "fcntl.flock", "os.chmod"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+WAYS = ("time", "change", "change", "size")
 
 
 def command(folder: Path) -> int:
@@ -90,7 +91,7 @@ def fresh(home: Path, folder: Path) -> Path:
 
 
 def rounds(home: Path, folder: Path, count: int, seed: int) -> dict[str, object]:
-    """Kill and complete the run ``count`` times."""
+    """Kill and complete the run ``count`` times; the first kills of four rounds are one of each of ``WAYS``."""
     torch.set_num_threads(1)
     os.environ["BENCH_HOME"] = str(fresh(home, folder))
     counted = Changes(0)
@@ -104,8 +105,8 @@ def rounds(home: Path, folder: Path, count: int, seed: int) -> dict[str, object]
     draw, kills, failed = random.Random(seed), Counter[str](), list[str]()
     for number in range(count):
         own = fresh(home, folder)
-        for _ in range(draw.choice((1, 1, 1, 2, 3))):
-            way = draw.choice(("time", "change", "change", "size"))
+        for kill in range(draw.choice((1, 1, 1, 2, 3))):
+            way = draw.choice(WAYS) if kill else WAYS[number % len(WAYS)]
             at = {"change": {"change": draw.randint(1, total)}, "size": {"size": draw.randint(1, largest)},
                   "time": {"after": draw.uniform(0, takes)}}[way]  # fmt: skip
             kills[way] += child(own, folder, **at) < 0

@@ -11,7 +11,7 @@ import pytest
 KILLING = Path(__file__).with_name("killing.py")
 
 
-@pytest.mark.parametrize("rounds", [20, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_killed_run_completes_with_the_same_verdicts(cli, home, tmp_path, rounds):
     assert cli("run", "--defense", "plain", "--threat", "white-box", "--attack", "pgd", "--limit", "1").code == 0
     argv = [sys.executable, "-W", "ignore", str(KILLING), str(home), str(tmp_path / "rounds"), str(rounds), "0"]
