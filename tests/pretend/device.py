@@ -16,7 +16,6 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from tests.pretend import autocast
 from tests.pretend.backend import BACKEND, Hook
->>>>>>> c870b27 (Search on an accelerator: calls captured per batch shape, convolutional networks channels last)
 from tests.pretend.ledger import LEDGER
 from tests.pretend.pinned import is_pinned, pin
 from tests.pretend.rules import COPIES, RESHAPING, check_mixing, multiplied, note_waiting
