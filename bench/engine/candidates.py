@@ -131,21 +131,21 @@ class Attacker:
 
     def _made(self, which: PluginSpec, batch: Batch) -> Made:
         address = self._address(which, batch)
-        kept, damage = self._kept(address)
+        kept, damage = self._kept(address, batch)
         if kept is None:
             if self._only_kept:
                 raise BenchError(f"the adversarial images of {batch.ids[0]} .. {batch.ids[-1]} are not kept "
                                  f"(address {address[:12]}); run the same command again to make them")  # fmt: skip
             kept = self._run(which, batch)
-            self._store.write(address, kept)
+            self._store.write(address, kept, batch.images, self._spec.budget)
             kept = replace(kept, warnings=(*damage, *kept.warnings))
         device = batch.images.device
         return replace(kept, images=kept.images.to(device), failed=kept.failed.to(device))
 
-    def _kept(self, address: str) -> tuple[Made | None, list[str]]:
+    def _kept(self, address: str, batch: Batch) -> tuple[Made | None, list[str]]:
         """What is kept, and why it is made again where it is damaged."""
         try:
-            return self._store.read(address), []
+            return self._store.read(address, batch.images, self._spec.budget), []
         except CorruptArtifactError:
             if self._only_kept:
                 raise

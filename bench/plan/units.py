@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bench.core.budget import Norm
 from bench.core.canonical import digest
 from bench.core.cost import Calls, Passes
 from bench.core.errors import InputError
@@ -17,7 +18,8 @@ from bench.plan.gauge import Work
 from bench.plan.measure import Architecture
 from bench.plan.types import Asked
 
-_NUMBER = 4  # bytes of a float32
+# Bytes of a stored value, the most measured for an attack: the table in docs/plan.md. An l1 attack may move all values.
+_STORED = {Norm.LINF: 0.33, Norm.L2: 2.6, Norm.L1: 2.6}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def units_of(spec: Spec, source: str, architecture: Architecture, images: int, t
     """The attacks of a run: its attack, and the fallback on the images returned clean; see candidates.py."""
     if spec.budget.eps == 0:  # radius 0: nothing is attacked
         return []
-    size = images * torch.Size(spec.profile.image_shape).numel() * _NUMBER
+    size = round(images * torch.Size(spec.profile.image_shape).numel() * _STORED[spec.budget.norm])
     units, before = list[Unit](), ""
     for which in (spec.attack, spec.fallback):
         calls = calls_of(spec, which) if which else None

@@ -80,6 +80,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def used(path: Path) -> None:
+    """Note that a file of a cache was used now, as its time of change; the access time is often not kept."""
+    with suppress(OSError):  # a cache that cannot be written can still be read
+        os.utime(path)
+
+
 @contextmanager
 def locked(
     path: Path, *, busy: Callable[[str], str] | None = None, waiting: Callable[[str], None] = lambda holder: None

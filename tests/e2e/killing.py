@@ -112,7 +112,7 @@ def rounds(home: Path, folder: Path, count: int, seed: int) -> dict[str, object]
             kills[way] += child(own, folder, **at) < 0
         code = child(own, folder)
         kept = {"record.json", "verdicts.parquet"}
-        left = [p.name for p in files(folder) if p.name not in kept and p.suffix != ".safetensors"]
+        left = [p.name for p in files(folder) if p.name not in kept and p.suffix != ".images"]
         if code or left or digest(folder) != expected:
             failed.append(f"round {number}: exit code {code}, left {left}, {(folder / 'log').read_text()[-300:]}")
     return {"rounds": count, "kills": dict(kills), "failed": failed, "seconds": takes, "changes": total}

@@ -63,7 +63,7 @@ def test_a_plan_adds_up(cli, planned):
     whole = done["totals"]
     assert whole["most"]["flops"] == run["most"]["flops"] + base["amount"]["flops"]
     assert whole["cost"][1] == pytest.approx(4 * whole["most"]["there"] / 3600)
-    assert whole["images_bytes"] == 40 * 3 * 32 * 32 * 4
+    assert whole["images_bytes"] == round(40 * 3 * 32 * 32 * 0.33)  # docs/plan.md
     kept = sum(f.stat().st_size for f in Path(os.environ["BENCH_HOME"], "cache", "models").rglob("*.safetensors"))
     assert base["model_bytes"] <= kept
 
@@ -93,8 +93,15 @@ def test_the_suite_of_table_1_needs_no_data_no_weights_and_no_network(planned, m
     fallbacks = 3 + 7  # of such runs, one for each base and substitute
     assert done["totals"]["attacks"] == 78 - 32 + fallbacks
     # protocol strict keeps the fallback's images too
-    made = sum(run["images"] * (1 + run["column"].startswith("t")) for run in done["runs"] if not run["shares"])
-    assert done["totals"]["images_bytes"] == (made + 50_000 * fallbacks) * 3 * 224 * 224 * 4
+    each = {"linf": 0.33, "l2": 2.6}  # bytes of a value
+    made = sum(
+        run["images"] * (1 + run["column"].startswith("t")) * each[run["budget"].partition(":")[0]]
+        for run in done["runs"]
+        if not run["shares"]
+    )
+    expected = (made + 50_000 * fallbacks * each["linf"]) * 3 * 224 * 224
+    assert done["totals"]["images_bytes"] == pytest.approx(expected)
+    assert expected < 0.25 * 4 * 3 * 224 * 224 * 50_000 * (done["totals"]["attacks"] + fallbacks)
     by_itself = sum(run["most"]["flops"] for run in done["runs"]) + done["totals"]["training"]["flops"]
     assert done["totals"]["most"]["flops"] < 0.8 * by_itself
 

@@ -222,7 +222,7 @@ def test_damaged_adversarial_images_are_named_and_made_again(cli, home, forget_i
     argv = ("run", "--defense", "plain", "--threat", "white-box", "--attack", "pgd", "--set", "attack.steps=3",
             "--limit", "20", "--json")  # fmt: skip
     first = record_of(cli(*argv, "--results", "a"))
-    (path,) = (home / "cache" / "adversarial").rglob("*.safetensors")
+    (path,) = (home / "cache" / "adversarial").rglob("*.images")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     again = record_of(cli(*argv, "--results", "b"))

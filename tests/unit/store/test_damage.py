@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from bench.core.budget import Budget
 from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError, KeyringError, StorageError
 from bench.store.candidates import CandidateStore, Made
 from bench.store.keyring import Keyring
 from bench.store.models import ModelCache
 from bench.training.checkpoint import Checkpoint
+
+BUDGET = Budget.parse("linf:4/255")
 
 
 def flips(data, most=400):
@@ -77,27 +80,37 @@ def test_a_keyring_that_others_can_change_is_refused(tmp_path):
 
 
 def kept(folder):
-    made = Made(torch.rand(2, 3, 4, 4), torch.zeros(2, dtype=torch.bool), ("careful",), {"pgd": Meter(5, 3)}, 0.5)
-    CandidateStore(folder).write("ab" * 32, made)
-    (path,) = folder.rglob("*.safetensors")
-    return CandidateStore(folder), path
+    clean = torch.rand(2, 3, 4, 4)
+    images = (clean + BUDGET.radius * torch.rand_like(clean).sub(0.5).sign()).clamp(0, 1)
+    images[0, 0] = clean[0, 0] + 0.001
+    made = Made(images, torch.zeros(2, dtype=torch.bool), ("careful",), {"pgd": Meter(5, 3)}, 0.5)
+    CandidateStore(folder).write("ab" * 32, made, clean, BUDGET)
+    (path,) = folder.rglob("*.images")
+    return lambda address: CandidateStore(folder).read(address, clean, BUDGET), path
 
 
 def test_a_flipped_bit_in_kept_adversarial_images_is_named(tmp_path):
-    store, path = kept(tmp_path)
-    for _, data in flips(path.read_bytes(), most=2000):
+    read, path = kept(tmp_path)
+    whole = path.read_bytes()
+    for data in (*(data for _, data in flips(whole, most=2000)), *(whole[:size] for size in range(len(whole)))):
         path.write_bytes(data)
         with pytest.raises(CorruptArtifactError, match=rf"{path.name} are damaged"):
-            store.read("ab" * 32)
+            read("ab" * 32)
 
 
 def test_adversarial_images_of_another_address_are_not_taken(tmp_path):
-    store, path = kept(tmp_path)
-    other = tmp_path / "cd" / f"{'cd' * 32}.safetensors"
+    read, path = kept(tmp_path)
+    other = tmp_path / "cd" / f"{'cd' * 32}.images"
     other.parent.mkdir()
     shutil.copy(path, other)
     with pytest.raises(CorruptArtifactError, match="are damaged"):
-        store.read("cd" * 32)
+        read("cd" * 32)
+
+
+def test_adversarial_images_of_other_clean_images_are_not_taken(tmp_path):
+    kept(tmp_path)
+    with pytest.raises(CorruptArtifactError, match="it belongs to other clean images"):
+        CandidateStore(tmp_path).read("ab" * 32, torch.rand(2, 3, 4, 4), BUDGET)
 
 
 def model(root, seed=0, name="one"):

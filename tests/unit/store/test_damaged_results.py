@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.core.budget import Budget
 from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError
 from bench.store.audits import AuditRecord, AuditSpec, read_audit, write_audit
@@ -188,8 +189,9 @@ def test_parts_of_the_cost_keep_their_order(tmp_path):
     _, about = run.shard(0, IMAGES)
     assert list(about["meters"][0]) == ["square", "apgd-t", "fab-t"]
     made = Made(torch.rand(1, 1, 2, 2), torch.zeros(1, dtype=torch.bool), (), {n: Meter(1) for n in meters})
-    CandidateStore(tmp_path).write("ab" * 32, made)
-    assert list(CandidateStore(tmp_path).read("ab" * 32).meters) == ["square", "apgd-t", "fab-t"]
+    budget = Budget.parse("linf:4/255")
+    CandidateStore(tmp_path).write("ab" * 32, made, made.images, budget)
+    assert list(CandidateStore(tmp_path).read("ab" * 32, made.images, budget).meters) == ["square", "apgd-t", "fab-t"]
 
 
 @pytest.mark.parametrize("most", [400, LARGE])

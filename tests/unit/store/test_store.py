@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.checks.statistics import interval
+from bench.core.budget import Budget
 from bench.core.cost import Meter
 from bench.core.errors import CorruptArtifactError, InputError, KeyringError, StorageError
 from bench.core.nouns import Outcome
@@ -178,19 +179,20 @@ def test_a_model_is_made_by_one_at_a_time_also_where_making_fails(tmp_path):
 def test_kept_images_are_checked_and_failed_ones_not_kept(tmp_path):
     store = CandidateStore(tmp_path)
     made = Made(torch.rand(2, 3, 4, 4), torch.zeros(2, dtype=torch.bool), ("careful",), {"pgd": Meter(5, 3)}, 0.5)
-    store.write("ab" * 32, made)
-    back = store.read("ab" * 32)
+    clean, budget = torch.rand(2, 3, 4, 4), Budget.parse("l2:1")
+    store.write("ab" * 32, made, clean, budget)
+    back = store.read("ab" * 32, clean, budget)
     assert back is not None
     assert torch.equal(back.images, made.images)
     assert (back.warnings, back.meters, back.reused) == (("careful",), {"pgd": Meter(5, 3)}, True)
-    (path,) = tmp_path.rglob("*.safetensors")
+    (path,) = tmp_path.rglob("*.images")
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
     with pytest.raises(CorruptArtifactError, match="are damaged"):
-        store.read("ab" * 32)
-    store.write("cd" * 32, Made(made.images, torch.tensor([True, False])))
-    assert store.read("cd" * 32) is None
+        store.read("ab" * 32, clean, budget)
+    store.write("cd" * 32, Made(made.images, torch.tensor([True, False])), clean, budget)
+    assert store.read("cd" * 32, clean, budget) is None
 
 
 def test_intervals_against_published_figures():
