@@ -193,6 +193,17 @@ def test_perf_times_the_engine_beside_the_official_package(cli):
     assert "x faster" in cli(*argv[:-1]).out
 
 
+def test_perf_says_what_a_device_reaches_in_every_workload(cli):
+    argv = ("perf", "--images", "8", "--workload", "every", "--steps", "2", "--json")
+    lines = {line["workload"]: line for line in json.loads(cli(*argv).out)}
+    assert set(lines) == {"apgd", "square", "fab", "standard", "mi", "judge"}
+    assert all(line["batch"] in (4, 8) and line["mfu"] > 0 for line in lines.values())
+    assert lines["apgd"]["queries"] == 8 * (1 + 3)  # a clean look, the start and two steps: every image survives
+    assert (lines["judge"]["queries"], lines["mi"]["queries"]) == (8, 16)
+    assert "outside the model" in cli(*argv[:-1]).out
+    assert cli(*argv, "--eps", "0.1").code == 2
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cli, spawn, forget_images):
     argv = (*ADAPTIVE, "--attack", "pgd", "--limit", "200", "--set", "attack.steps=60",
             "--set", "profile.shard_size=20")  # fmt: skip

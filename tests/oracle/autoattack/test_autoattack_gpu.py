@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
+import torch
 
 from bench.attacks.autoattack.attack import AutoAttack
+from bench.attacks.autoattack.captured import Captured
 from bench.core.budget import Norm
 from bench.core.nouns import Adversary, Precision
 from tests.oracle.autoattack import zoo
@@ -25,3 +27,16 @@ def test_verdicts_on_a_gpu_are_those_on_the_cpu(norm: Norm, precision: Precision
     device = zoo.fooled(net, candidates.cpu(), images.labels)
     assert int((host != device).sum()) <= 2
     assert all(meter.model_seconds > 0 for meter in there.meters.values() if meter.forwards)
+
+
+def test_captured_calls_give_what_ordinary_calls_give() -> None:
+    net, x = copy.deepcopy(zoo.zoo("vit")).requires_grad_(False).cuda(), zoo.batch(32).images.cuda()
+    captured = Captured(net, after=0)
+    for images in (x[:16], x, x[16:], x):
+        leaf, own = images.clone().requires_grad_(), images.clone().requires_grad_()
+        logits, expected = captured(leaf), net(own)
+        captured(images.flip(0).clone().requires_grad_())  # overwrites what the first forward left
+        slope = torch.autograd.grad(logits.square().sum(), leaf)[0]
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(slope, torch.autograd.grad(expected.square().sum(), own)[0], rtol=1e-3, atol=1e-3)
+    assert not captured.why
