@@ -15,7 +15,7 @@ test: install  ## the tests that CI runs
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: install  ## the long ones too
-	$(PYTEST) -m "not gpu and not ray and not browser" $(PYTEST_ARGS)
+	$(PYTEST) -m "not gpu and not browser" $(PYTEST_ARGS)
 
 test-browser: install  ## the leaderboard's site in a real browser (Debian: apt-get install chromium)
 	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)

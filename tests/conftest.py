@@ -48,6 +48,8 @@ Cli = Callable[..., Done]
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """BENCH_HOME of the session; under pytest-xdist of the worker, with the models that all workers share."""
+    if given := os.environ.get("KEYBENCH_TEST_HOME"):  # of the session that started this one
+        return Path(given)
     home = tmp_path_factory.mktemp("home")
     if WORKER:
         models = tmp_path_factory.getbasetemp().parent / "models"

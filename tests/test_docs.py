@@ -98,7 +98,7 @@ def test_the_plugins_of_the_contributors_guide_keep_the_contract():
 
 SCALE = (ROOT / "docs" / "scale.md").read_text()
 LINES = [re.sub(r"\s*\\\n\s*", " ", block) for block in re.findall(r"```sh\n(.*?)```", SCALE, re.DOTALL)]
-COMMANDS = re.findall(r"^(?:\w+=\S+ )*bench (.*?)(?: +#.*)?$", "\n".join(LINES), re.MULTILINE)
+COMMANDS = re.findall(r"^(?:\w+=\S+ |.* -- )?bench (.*?)(?: +#.*)?$", "\n".join(LINES), re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", COMMANDS)

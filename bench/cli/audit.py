@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         "quantize",
         "ids",
         "backend",
+        "address",
     ),
     fixed={"threat": "white-box", "attack": "pgd"},
     examples=("bench audit --defense key-lora",),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @takes(
     Resources,
-    without=("readers", "workers", "train", "backend", "verify_data"),
+    without=("readers", "workers", "train", "backend", "address", "verify_data"),
     examples=("bench results gallery 99ddebf8 --fooled --images 6 --out figures/fooled",),
 )
 @patience("reading the run and its stored images")

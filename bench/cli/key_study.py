@@ -14,7 +14,16 @@ from bench.engine.request import Request, Resources
 @takes(
     Request,
     Resources,
-    without=("protocol", "stop_at_precision", "batch_size", "precision", "judge_device", "quantize", "backend"),
+    without=(
+        "protocol",
+        "stop_at_precision",
+        "batch_size",
+        "precision",
+        "judge_device",
+        "quantize",
+        "backend",
+        "address",
+    ),
     fixed={"threat": "white-box"},
     defaults={"limit": 200},
     examples=("bench key-study --defense key-lora --limit 100",),

@@ -13,7 +13,7 @@ from bench.core.flags import Flag
 from bench.engine.request import Resources
 
 
-@takes(Resources, without=("readers", "workers", "train", "backend", "rebuild", "verify_data"))
+@takes(Resources, without=("readers", "workers", "train", "backend", "address", "rebuild", "verify_data"))
 @patience("checking the run and packing it")
 def pack(
     run: RunArgument,

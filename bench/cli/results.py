@@ -38,7 +38,7 @@ def show(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> N
 
 
 @app.command()
-@takes(Resources, without=("readers", "workers", "train", "backend"))
+@takes(Resources, without=("readers", "workers", "train", "backend", "address"))
 @patience("loading the models of the run")
 def verify(run: RunArgument, resources: Resources, as_json: JsonFlag = False) -> None:
     """Judge the stored adversarial images of a run again from scratch and compare every verdict.

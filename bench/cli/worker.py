@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.studies.spread import Together
 
 MostField = Annotated[int | None, Flag("End after this number of shards, e.g. 10.", least=1)]
-_OWN = ("backend", "workers")
+_OWN = ("backend", "address", "workers")
 
 app = typer.Typer(
     no_args_is_help=True,

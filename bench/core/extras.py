@@ -7,7 +7,13 @@ import importlib.util
 from bench.core.errors import InputError
 
 # The extra of this distribution that installs each package.
-EXTRAS = {"pyautoattack": "autoattack", "pyffx": "ffx", "robustbench": "robustbench", "gdown": "robustbench"}
+EXTRAS = {
+    "pyautoattack": "autoattack",
+    "pyffx": "ffx",
+    "robustbench": "robustbench",
+    "gdown": "robustbench",
+    "ray": "ray",
+}
 
 
 def lacks(package: str) -> str | None:

@@ -25,6 +25,7 @@ _EXTRAS = {
     "pyautoattack": "the attack autoattack-reference",
     "pyffx": "the transform ffx",
     "robustbench": "RobustBench's models and list of images",
+    "ray": "the backend ray",
 }
 
 

@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bench.core.errors import CorruptArtifactError
+from bench.core.errors import CorruptArtifactError, InputError
 from bench.core.life import this_process
 from bench.core.nouns import Outcome
-from bench.core.plugins import Backend
+from bench.core.plugins import Backend, Crew
 from bench.core.progress import stage
 from bench.core.registry import registry
 from bench.engine.declared import adversary_about
@@ -43,12 +43,13 @@ def run(job: Job, means: Means) -> Run:
         BenchError: for bad input, damaged files, or a full disk; finished shards are kept.
     """
     job = with_images(job, means)
-    backend: Backend = registry("backends").make(means.backend)
+    backend = backend_of(means)
     check_results(means.results.root)
     folder = means.results.run(job.run_id)
     if found := _finished(folder):
         folder.tidy()
         return found
+    backend.check(Crew(means.workers, means.device))
     began = Began.now()
     with folder.locked():
         if found := _finished(folder):  # another process ended it before this one had the lock
@@ -109,6 +110,19 @@ def finish(evaluation: Evaluation, folder: RunFolder, means: Means, shards: list
     rows = [row for shard in shards for row in shard.rows]
     folder.finish(record, rows)
     return Run(record, tuple(rows), complete=False, folder=folder.path)
+
+
+def backend_of(means: Means) -> Backend:
+    """The backend, with its address.
+
+    Raises:
+        InputError: if there is none of this name, or it has no address.
+    """
+    given = {} if means.address is None else {"address": means.address}
+    if given and "address" not in registry("backends").load(means.backend).model_fields:
+        raise InputError(f"--address is {means.address!r}, but backend {means.backend} has none; expected ray")
+    backend: Backend = registry("backends").make(means.backend, given)
+    return backend
 
 
 def _finished(folder: RunFolder) -> Run | None:

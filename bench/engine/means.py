@@ -23,6 +23,7 @@ class Means:
         home: Keyring and caches.
         device: ``cpu`` or ``cuda``.
         backend: Runs the shards.
+        address: Of the backend's cluster; None for a backend without one.
         isolate: Whether verdicts are made in a process of its own; None: if code from outside is in the model.
         data: Folder of the data set, if it needs one.
         weights: A file or folder of pre-trained weights; None for the hub.
@@ -43,6 +44,7 @@ class Means:
     home: Home
     device: str = "cpu"
     backend: str = "local"
+    address: str | None = None
     isolate: bool | None = None
     data: Path | None = None
     weights: Path | None = None
@@ -60,8 +62,16 @@ class Means:
 
     @property
     def quiet(self) -> Means:
-        """The same without a listener, for another process."""
-        return replace(self, progress=Silent(), training=replace(self.training, progress=Silent()))
+        """The same without a listener, for another process, which may have another working folder."""
+        return replace(
+            self,
+            results=RunStore(self.results.root.absolute()),
+            home=Home(self.home.root.absolute()),
+            data=self.data and self.data.absolute(),
+            weights=self.weights and self.weights.absolute(),
+            progress=Silent(),
+            training=replace(self.training, progress=Silent()),
+        )
 
     @classmethod
     def of(
@@ -87,6 +97,7 @@ class Means:
             home=Home.default(),
             device=resources.device,
             backend=resources.backend,
+            address=resources.address,
             isolate=resources.isolate,
             data=resources.data,
             weights=resources.weights,

@@ -174,6 +174,10 @@ class Resources:
     )
     device: Annotated[str, Flag("Device: cpu, cuda or cuda:1.")] = "cpu"
     backend: Annotated[str, Flag("Backend that runs the shards; see `bench list backends`.")] = "local"
+    address: Annotated[
+        str | None,
+        Flag("Cluster of the backend ray: HOST:PORT of its head, or local to start one on this machine alone."),
+    ] = None
     isolate: Annotated[
         bool | None,
         Flag(

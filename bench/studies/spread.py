@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from bench.core.devices import all_gpus
 from bench.core.errors import BenchError
 from bench.core.life import Life, this_process
-from bench.core.plugins import Backend, Crew, Lost
-from bench.core.registry import registry
+from bench.core.plugins import Crew, Lost
 from bench.engine.attend import attend
-from bench.engine.evaluate import with_images
+from bench.engine.evaluate import backend_of, with_images
 from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.means import Means
@@ -23,6 +22,7 @@ from bench.store.keyring import Keyring
 from bench.store.progress import progress_of
 
 Together = Sequence[Request]  # runs that share adversarial images, so that one process makes them one after another
+_MANY = 1000  # workers of a cluster, whose number is not known here
 _TRIES = 3  # workers of a group that may die before they begin a shard
 
 
@@ -76,8 +76,9 @@ def make_all(groups: Sequence[Together], means: Means, done: Callable[[Request, 
         means: Device, folders, backend, number of workers.
         done: Called for each run that ended, with why if it has no record.
     """
-    backend: Backend = registry("backends").make(means.backend)
-    crew = Crew(worker_count(means), means.device)
+    backend = backend_of(means)
+    crew = Crew(worker_count(means) if means.backend == "local" else means.workers, means.device)
+    backend.check(crew)
     waiting, idle, ended = list(range(len(groups))), Counter[int](), set[tuple[int, int]]()
     jobs = [[_job(request, means) for request in group] for group in groups]
 
@@ -87,7 +88,7 @@ def make_all(groups: Sequence[Together], means: Means, done: Callable[[Request, 
             done(groups[number][place], why)
 
     while waiting:
-        given = _given(waiting, jobs, means, crew.workers or 1)
+        given = _given(waiting, jobs, means, crew.workers or _MANY)
         again: set[int] = set()
         with closing(backend.map(Attending(groups, means, this_process()), given, crew)) as outcomes:
             for outcome in outcomes:

@@ -11,6 +11,7 @@ RUN = ["run", "--threat", "white-box", "--limit", "5"]
 NEED = {
     "pyffx": ["run", "--defense", "key-full", "--threat", "non-adaptive", "--set", "defense.transform=ffx"],
     "pyautoattack": [*RUN, "--defense", "plain", "--attack", "autoattack-reference"],
+    "ray": [*RUN, "--defense", "plain", "--backend", "ray", "--address", "local"],
     "robustbench": [*RUN, "--defense", "plain", "--ids", "robustbench-5000"],
 }
 
@@ -42,7 +43,7 @@ def test_the_rest_works_and_is_listed(cli, without):
     without(*EXTRAS)
     done = cli("list")
     assert done.code == 0
-    assert len(re.findall("needs the package", done.out)) == 2
+    assert len(re.findall("needs the package", done.out)) == 3
     assert "keybench[ffx]" in done.out
     assert cli("perf", "--peers", "official").code == 2
     found = cli("doctor")

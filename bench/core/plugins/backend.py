@@ -45,6 +45,16 @@ class Lost(Generic[Item]):
 class Backend(Plugin, kind="backend"):
     """Processes shards. A class needs ``map``."""
 
+    def check(self, crew: Crew) -> None:
+        """Refuse workers that cannot be had, before anything is made.
+
+        Args:
+            crew: The workers that the user asked for.
+
+        Raises:
+            InputError: if they cannot.
+        """
+
     @abstractmethod
     def map(
         self, work: Callable[[Item], Result], items: Iterable[Item], crew: Crew
