@@ -13,7 +13,7 @@ from bench.core.budget import Norm
 from bench.core.nouns import Adversary, Precision
 from tests.oracle.autoattack import zoo
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")]
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
