@@ -2,48 +2,59 @@
 
     python benchmarks/workers.py --seconds 5 --shards 12 --workers 2 --shards-of results/<run id>
 
-The overhead is the wall time from the first shard to the last, without the start of the processes, beyond that of the
-shards alone. The simulation takes the times of shard files (``took``; an unfinished run keeps its shards), or those of
---seconds with a spread of a tenth, and gives shards out by the rule that the engine follows.
+The overhead is what goes to anything but shards between the first shard of a worker and its last: its claims, the way to
+the next shard. The start of the processes is not in it (see --ready). The simulation takes the times of shard files
+(``took``; an unfinished run keeps its shards), or those of --seconds with a spread of a tenth, and gives shards out by the
+rule that the engine follows.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import tempfile
 import time
 from pathlib import Path
 
 from bench.backends.local import Local
 from bench.core.plugins import Crew, Lost
 from bench.plan.schedule import schedule, shards_needed
+from bench.store.claims import Claims, released
 from bench.store.verdicts import read_rows
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Sleep:
-    """A shard that takes a known time, and when it began and ended."""
+    """A shard that takes a known time, and when it began and ended in which process; it is claimed like a real one."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, folder: Path) -> None:
+        self._seconds, self._claims = seconds, Claims(folder)
 
-    def __call__(self, _index: int) -> tuple[float, float]:
-        """When the shard began and ended."""
-        began = time.monotonic()
-        time.sleep(self._seconds)
-        return began, time.monotonic()
+    def __call__(self, index: int) -> tuple[int, float, float]:
+        """Process, begin and end of the shard, without its claim."""
+        held = self._claims.take(index)
+        if held is None:
+            raise SystemExit(f"shard {index} is held")
+        with released(held):
+            held.judging()
+            began = time.monotonic()
+            time.sleep(self._seconds)
+            return os.getpid(), began, time.monotonic()
 
 
 def overhead(seconds: float, shards: int, workers: int) -> float:
-    """The share of the workers' time in which they wait for their next shard."""
-    spans = []
-    for outcome in Local().map(Sleep(seconds), range(shards), Crew(workers)):
-        if isinstance(outcome, Lost):
-            raise SystemExit(f"worker lost: {outcome.why}")
-        spans.append(outcome.result)
-    wall = max(end for _, end in spans) - min(began for began, _ in spans)
-    return wall / (shards / workers * seconds) - 1
+    """The share of the workers' time, from the first shard of each to its last, that goes to anything but shards."""
+    spans: dict[int, list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for outcome in Local().map(Sleep(seconds, Path(folder)), range(shards), Crew(workers)):
+            if isinstance(outcome, Lost):
+                raise SystemExit(f"worker lost: {outcome.why}")
+            pid, began, ended = outcome.result
+            spans.setdefault(pid, []).append((began, ended))
+    wall = sum(own[-1][1] - own[0][0] for own in spans.values())
+    return wall / sum(ended - began for own in spans.values() for began, ended in own) - 1
 
 
 def measured(folder: Path) -> list[float]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from bench.core.devices import all_gpus
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, NotApplicableError
 from bench.core.life import Life, this_process
 from bench.core.plugins import Crew, Lost
 from bench.engine.attend import attend
@@ -62,6 +62,8 @@ def attend_all(groups: Sequence[Together], means: Means, *, most: int | None = N
             if most is None or made < most:
                 try:
                     made += attend(job, means, most=None if most is None else most - made).made
+                except NotApplicableError as error:
+                    means.progress.note(f"left out: {error}")
                 except BenchError as error:
                     means.progress.note(f"failed: {error}")
                     failed.append(Failed(request, str(error)))
