@@ -37,7 +37,8 @@ def cases() -> list[tuple[str, Norm, dict[str, Any]]]:
         kind = registry("attacks").load(name)
         if BUDGET.get(name, 0.0) is None:
             continue
-        few = {k: min(v, kind.model_fields[k].default or v) for k, v in FEW.items() if k in kind.model_fields}
+        defaults = {k: kind.model_fields[k].default for k in FEW if k in kind.model_fields}
+        few = {k: FEW[k] if default is None else min(FEW[k], default) for k, default in defaults.items()}
         parts = [{"version": "custom", "attacks": [part]} for part in PARTS] if name == "autoattack" else [{}]
         norms = sorted(kind.norms)[-1:] if issubclass(kind, Mi) else sorted(kind.norms)
         found += [(name, norm, few | part) for norm in norms for part in parts]
