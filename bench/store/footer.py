@@ -94,12 +94,12 @@ def read_footer(data: bytes) -> Footer:
     if reader.at != len(data) - 8:
         raise ValueError("the footer ends before its end")
     _, *elements = _structs(about, 2)
-    columns = [(e.get(1), e.get(3), str(e.get(4, b""), "utf-8"), e.get(6)) for e in elements]
+    columns = [(e.get(1), e.get(3), _text(e, 4), e.get(6)) for e in elements]
     groups = [_read_group(group, columns, start) for group in _structs(about, 4)]
     rows = _number(about, 3, 1 << 31)
     if sum(count for count, _ in groups) != rows:
         raise FooterError("rows", f"of its row groups do not add up to {rows}")
-    texts = {str(t.get(1, b""), "utf-8"): str(t.get(2, b""), "utf-8") for t in _structs(about, 5)}
+    texts = {_text(pair, 1): _text(pair, 2) for pair in _structs(about, 5)}
     return Footer(start, rows, columns, groups, texts)
 
 
@@ -157,6 +157,13 @@ def _number(struct: Struct, field: int, most: int) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise ValueError(f"a number of its footer is {value}; expected 0 to {most}")
     return value
+
+
+def _text(struct: Struct, field: int) -> str:
+    value = struct.get(field, b"")
+    if type(value) is not bytes:
+        raise ValueError(f"a text of its footer is {'a number' if type(value) is int else 'of another type'}")
+    return value.decode()
 
 
 def _structs(struct: Struct, field: int) -> list[Struct]:

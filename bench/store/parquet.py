@@ -127,9 +127,9 @@ class RunTable:
             table = read_columns(data, footer, schema, _TEXTS)
             self._columns = [_whole(column) for column in table.columns]
             self._names = table.schema.names
+            self._words = [c.dictionary.to_pylist() if _is_text(c) else None for c in self._columns]
         except (OSError, ValueError, pa.ArrowException) as error:
             raise CorruptArtifactError(f"verdict file {path} cannot be read: {' '.join(str(error).split())}") from None
-        self._words = [c.dictionary.to_pylist() if _is_text(c) else None for c in self._columns]
         self._places = self._find(self._columns[0], self._words[0] or [])
 
     def encode(self, run_id: str) -> bytes:

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import struct
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from bench.core.errors import BenchError, CorruptArtifactError, InputError, UnknownNameError
@@ -11,7 +13,7 @@ from bench.store.confirmations import write_confirmation
 from bench.store.publish import publish
 from bench.store.runs import RunStore
 from bench.submissions.intake import read_all
-from tests.submissions import add_picture, honest_rows, write_run
+from tests.submissions import add_picture, honest_rows, parquet_bytes, write_run
 
 FILES = ("record.json", "verdicts.parquet", "gallery.json", "gallery.png", "confirmation.json")
 
@@ -126,6 +128,33 @@ def test_damaged_verdicts_are_never_read_as_whole(published):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(CorruptArtifactError, match=r"verdicts\.parquet cannot be read"):
         RunStore(published).run(ids[1]).read()
+
+
+def named_by_a_number(data: bytes) -> bytes:
+    """Field 4 of the footer's first column, its name, as an integer in place of bytes."""
+    (size,) = struct.unpack("<L", data[-8:-4])
+    body, footer = data[: -8 - size], data[-8 - size : -8]
+    forged = footer.replace(b"\x18\x06run_id", b"\x15\x06", 1)
+    assert len(forged) == size - len("run_id")
+    return body + forged + struct.pack("<L", len(forged)) + b"PAR1"
+
+
+def with_an_id_that_is_no_text(data: bytes) -> bytes:
+    place = data.index(b"digits-")
+    return data[:place] + b"\xff" + data[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("forge", "why"), [(named_by_a_number, "a text of its footer is a number"), (with_an_id_that_is_no_text, "utf-8")]
+)
+def test_forged_verdicts_are_refused_in_one_line(published, cli, forge, why):
+    path = published / "published" / "mine" / "verdicts.parquet"
+    path.write_bytes(forge(parquet_bytes(pq.read_table(path), compression="none", write_statistics=False)))
+    done = cli("results", "show", RunStore(published).ids()[0], "--results", str(published))
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert f"verdict file {path} cannot be read: " in line
+    assert why in line
 
 
 def test_what_is_damaged_is_not_published_and_is_named(folders, cli):

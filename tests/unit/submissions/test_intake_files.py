@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import struct
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from bench.core.nouns import Outcome
 from bench.store.compact import Steps
-from bench.store.footer import read_footer
+from bench.store.footer import CODECS, Chunk, read_footer
 from bench.store.parquet import SCHEMA
 from bench.store.seals import seal_table
 from bench.store.untrusted import RefusedError
@@ -131,10 +132,25 @@ def test_a_page_that_unpacks_to_more_than_the_footer_says(run):
 def test_pages_are_measured_as_the_footer_of_an_honest_file_says(run, options):
     table = pa.Table.from_pylist([dataclasses.asdict(r) for r in honest_rows()], schema=SCHEMA)
     data = parquet_bytes(table, data_page_size=64, row_group_size=7, **options)
-    chunks = [chunk for _, group in read_footer(data).groups for chunk in group[:9]]
-    assert len(chunks) == 4 * 9
-    for chunk in chunks:  # the footer counts the headers of the pages too
-        assert 0 < unpacked_size(data, chunk, Steps()) < chunk.unpacked
+    about = pq.read_metadata(io.BytesIO(data))
+    groups = read_footer(data).groups
+    assert len(groups) == about.num_row_groups == 4
+    for at, (rows, chunks) in enumerate(groups):
+        theirs = about.row_group(at)
+        assert rows == theirs.num_rows
+        for number, chunk in enumerate(chunks):
+            column = theirs.column(number)
+            assert CODECS[chunk.codec] == column.compression
+            assert chunk == Chunk(
+                chunk.codec,
+                column.num_values,
+                column.total_uncompressed_size,
+                column.total_compressed_size,
+                column.data_page_offset,
+                column.dictionary_page_offset,
+            )
+            # the footer counts the headers of the pages too
+            assert 0 < unpacked_size(data, chunk, Steps()) < column.total_uncompressed_size
     assert parse_verdicts(data, len(table)).rows == honest_rows()
 
 
