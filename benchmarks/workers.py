@@ -2,10 +2,10 @@
 
     python benchmarks/workers.py --seconds 5 --shards 12 --workers 2 --shards-of results/<run id>
 
-The overhead is what goes to anything but shards between the first shard of a worker and its last: its claims, the way to
-the next shard. The start of the processes is not in it (see --ready). The simulation takes the times of shard files
-(``took``; an unfinished run keeps its shards), or those of --seconds with a spread of a tenth, and gives shards out by the
-rule that the engine follows.
+The overhead is what goes to anything but shards between the first shard of a worker and its last: its claims, the way
+to the next shard. The start of the processes is not in it (see --ready). The simulation takes the times of shard files
+(``took``; an unfinished run keeps its shards), or those of --seconds with a spread of a tenth, and gives shards out by
+the rule that the engine follows.
 """
 
 from __future__ import annotations
