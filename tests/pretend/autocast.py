@@ -25,12 +25,12 @@ _KEYS = torch._C.DispatchKeySet(torch._C._parse_dispatch_key(_KEY))
 
 
 def register(library: Any, device: str) -> None:
-    """Register the operations that a GPU has, and let all others pass."""
+    """Register PyTorch's operations that a GPU has, and let all others pass."""
     for full in torch._C._dispatch_get_registrations_for_dispatch_key("AutocastCUDA"):
         space, _, name = full.partition("::")
         base, _, overload = name.partition(".")
         packet = getattr(getattr(torch.ops, space), base, None)
-        if packet is not None and (overload or "default") in packet.overloads():
+        if space == "aten" and packet is not None and (overload or "default") in packet.overloads():
             op = getattr(packet, overload or "default")
             library.impl(op, _cast(op, _type_for(name), device), _KEY)
 
