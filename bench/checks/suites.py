@@ -152,6 +152,8 @@ def weaknesses(one: Try, spec: Spec) -> list[str]:
         out.append(f"the search is in {spec.precision}, needs {Precision.FP32}")
     if spec.stop_at is not None:
         out.append("it may stop early, needs all images")
+    if spec.estimate is not None:
+        out.append("it is estimated from a sample, needs the whole attack on all images")
     return out
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         "protocol",
         "limit",
         "stop_at_precision",
+        "estimate",
         "batch_size",
         "precision",
         "judge_device",

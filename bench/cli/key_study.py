@@ -17,6 +17,7 @@ from bench.engine.request import Request, Resources
     without=(
         "protocol",
         "stop_at_precision",
+        "estimate",
         "batch_size",
         "precision",
         "judge_device",

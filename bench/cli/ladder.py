@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @takes(
     Request,
     Resources,
-    without=("attack", "protocol", "stop_at_precision", "batch_size", "judge_device"),
+    without=("attack", "protocol", "stop_at_precision", "estimate", "batch_size", "judge_device"),
     fixed={"threat": ""},
     examples=("bench ladder --defense key-lora", "bench ladder --defense plain --ladder quick --limit 100"),
 )

@@ -174,7 +174,8 @@ def _cells(record: Record) -> tuple[str, ...]:
         spec.protocol.value,
         str(metrics.images),
         f"{100 * metrics.clean_accuracy:.1f}",
-        f"<={100 * metrics.robust_accuracy:.1f}{'' if record.eligible else '*'}",
+        f"<={100 * metrics.robust_accuracy:.1f}{'' if record.eligible else '*'}"
+        + (f" ({metrics.estimate.text})" if metrics.estimate else ""),
     )
 
 

@@ -34,6 +34,7 @@ def run(
     from bench.engine.evaluate import run as evaluate
     from bench.engine.images_here import ImagesHere
     from bench.engine.resolve import resolve
+    from bench.store.eligibility import only_estimated
     from bench.store.keyring import Keyring
 
     with working(resources, key_name=request.key) as means:
@@ -47,7 +48,7 @@ def run(
         if made.complete:
             means.progress.note("this run was complete already; its record is shown (nothing was attacked again)")
     print_record(made.record, means.results, as_json=as_json)
-    ended(well=made.record.eligible)
+    ended(well=made.record.eligible or only_estimated(made.record.ineligible_because))
 
 
 def _several(request: Request, keys: int, means: Means, *, as_json: bool) -> None:

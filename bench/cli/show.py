@@ -34,8 +34,14 @@ def print_record(record: Record, results: RunStore, *, as_json: bool) -> None:
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
         ("adversary", f"tier {_tier(record)}; knows {', '.join(record.adversary.knows) or 'nothing'}"),
         ("robust accuracy", f"<= {percent(metrics.robust_accuracy)}  (95% interval {100 * low:.1f} - {percent(high)})"),
+        *_estimated(metrics),
         *_further(metrics),
         ("outcomes", "  ".join(f"{outcome} {metrics.outcomes[outcome]}" for outcome in Outcome)),
+        *(
+            [("first part alone", f"left {e.survivors - e.n2} of the robust images so; the rest did not run on them")]
+            if (e := metrics.estimate)
+            else []
+        ),
         ("audit", audited(record)),
         ("seconds", f"{cost.total_seconds:.1f}, of which the attack {cost.attack_seconds:.1f}{_reuse(record)}"),
         ("cost of the attack", "\n".join(_cost(record)) or "none"),
@@ -89,6 +95,19 @@ def plugin(name: str, options: dict[str, object]) -> str:
     """A plug-in with its options."""
     given = ", ".join(f"{k}={v}" for k, v in options.items())
     return f"{name} ({given})" if given else name
+
+
+def _estimated(metrics: Metrics) -> list[tuple[str, str]]:
+    """Of a run in two phases: what it ran, and the figure behind its images."""
+    found = metrics.estimate
+    if found is None:
+        return []
+    low, high = found.behind
+    return [
+        ("estimated", f"what the full run would print: n1 = {found.n1:,} images, {found.survivors:,} survive the first "
+         f"part; n2 = {found.n2:,} of these sampled, {found.fell:,} fell"),
+        ("population", f"95% interval {100 * low:.1f} - {percent(high)} on images like these"),
+    ]  # fmt: skip
 
 
 def _further(metrics: Metrics) -> list[tuple[str, str]]:

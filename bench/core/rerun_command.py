@@ -42,6 +42,7 @@ def command_of(spec: Spec, key_name: str | None = None, changed: Mapping[str, Co
         ("limit", spec.limit),
         ("ids", spec.ids.name if spec.ids else None),
         ("stop-at-precision", f"{spec.stop_at:g}" if spec.stop_at else None),
+        ("estimate", f"{spec.estimate:g}" if spec.estimate else None),
         ("batch-size", spec.batch_size if spec.batch_size != spec.profile.batch_size else None),
         ("precision", spec.precision if spec.precision is not Precision.FP32 else None),
         ("quantize", spec.quantize),

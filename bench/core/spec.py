@@ -51,6 +51,13 @@ class Spec(Frozen):
     stop_at: float | None = Field(
         None, gt=0, description="percentage points: images come in random order until the interval's half is as narrow"
     )
+    estimate: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=unset,
+        description="percentage points: the attack's first part runs on all images, the rest on a random sample of its "
+        "survivors until the interval's half is as narrow; left out for a full run",
+    )
     batch_size: int = Field(ge=1)
     shard_size: int = Field(ge=1)
     device: int = Field(0, ge=0, description="number of the device to judge; the key named below belongs to number 0")

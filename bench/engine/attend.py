@@ -56,7 +56,7 @@ def attend(job: Job, means: Means, *, most: int | None = None, driver: Life | No
         return Attended(0, complete=folder.complete)
     began, work = Began.now(), ShardWork(job, means, driver, errors=True)
     evaluation = work.evaluation
-    folder.begin(len(evaluation.shards), len(evaluation.chosen), means.argv)
+    folder.begin(len(evaluation.shards), evaluation.judgements, means.argv)
     with closing(evaluation.judging):
         made, shards = _made(work, most)
         if shards is None or folder.complete:
@@ -82,7 +82,7 @@ def _made(work: ShardWork, most: int | None) -> tuple[int, list[Shard] | None]:
     """The number of shards made here; all shards that count, or None where other processes still make some."""
     evaluation, done, made = work.evaluation, dict[int, Shard](), 0
     enough = Enough(evaluation.spec, len(evaluation.chosen))
-    progress, images = work.means.progress, len(evaluation.chosen)
+    progress, images = work.means.progress, evaluation.judgements
     with stage(progress, "attack and judge, with others", images, "image") as advance:
         while not work.folder.complete:
             new = {i: shard for i in evaluation.shards if i not in done and (shard := work.kept(i))}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bench.checks.statistics import ConfidenceSequence
+from bench.checks.statistics import ConfidenceSequence, TwoPhase
 from bench.core.spec import Spec
 from bench.engine.shards import Shard
+from bench.engine.two_phases import last_needed
 
 
 class Enough:
-    """The shards of a run: all, or in order until the interval is narrow enough.
+    """The shards of a run: all, or in order until the interval is narrow enough; see two_phases.py for ``--estimate``.
 
     Args:
         spec: Gives the precision, if any.
@@ -18,7 +19,9 @@ class Enough:
     """
 
     def __init__(self, spec: Spec, population: int) -> None:
-        self._rule, self._shards = _rule(spec, population), range(-(-population // spec.shard_size))
+        self._rule, self._phase = _rule(spec, population), -(-population // spec.shard_size)
+        self._two = TwoPhase(spec.estimate) if spec.estimate else None
+        self._shards = range(self._phase * (2 if self._two else 1))
 
     def wanted(self, missing: list[int], done: Mapping[int, Shard]) -> Iterator[int]:
         """The next shards to make, while more are needed; ``done`` grows in the meantime."""
@@ -34,6 +37,8 @@ class Enough:
 
     def _cut(self, done: Mapping[int, Shard]) -> int | None:
         """The first shard after which the precision is reached, with all earlier shards present."""
+        if self._two:
+            return last_needed(self._two, done, self._phase)
         robust = images = 0
         for index in self._shards if self._rule else ():
             if index not in done:
@@ -45,11 +50,13 @@ class Enough:
         return None
 
 
-def sequence_of(spec: Spec, n: int, population: int) -> ConfidenceSequence | None:
-    """The sequence for the interval of a run with early stopping, None for other runs.
+def sequence_of(spec: Spec, n: int, population: int) -> ConfidenceSequence | TwoPhase | None:
+    """The sequence for the interval of a run with early stopping or in two phases, None for other runs.
 
     The interval is for the accuracy on all images or, if all were judged, on the population that they sample.
     """
+    if spec.estimate is not None:
+        return TwoPhase(spec.estimate)
     if spec.stop_at is None:
         return None
     return ConfidenceSequence(spec.stop_at, population=population if n < population else None)

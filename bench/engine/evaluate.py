@@ -22,6 +22,7 @@ from bench.engine.means import Means
 from bench.engine.provenance import provenance
 from bench.engine.shards import Shard
 from bench.engine.summarise import summarise
+from bench.engine.two_phases import rows_of
 from bench.engine.versions import outsiders
 from bench.engine.work import ShardWork, make
 from bench.store.elsewhere import check_results
@@ -107,7 +108,7 @@ def finish(evaluation: Evaluation, folder: RunFolder, means: Means, shards: list
             isolated=judging.isolated,
         ),
     )
-    rows = [row for shard in shards for row in shard.rows]
+    rows = rows_of(spec, shards)
     folder.finish(record, rows)
     return Run(record, tuple(rows), complete=False, folder=folder.path)
 
@@ -148,9 +149,9 @@ def _collect(evaluation: Evaluation, folder: RunFolder, means: Means, backend: B
     missing = [index for index in evaluation.shards if index not in done]
     before = sum(len(shard.rows) for shard in done.values())
     work = ShardWork(evaluation.job, means, this_process(), evaluation)
-    folder.begin(len(evaluation.shards), len(evaluation.chosen), means.argv)
+    folder.begin(len(evaluation.shards), evaluation.judgements, means.argv)
     made = make(work, backend, missing, lambda left: enough.wanted(left, done))
-    with closing(made), stage(means.progress, "attack and judge", len(evaluation.chosen), "image", before) as advance:
+    with closing(made), stage(means.progress, "attack and judge", evaluation.judgements, "image", before) as advance:
         for index in made:
             done[index] = shard = work.written(index)
             advance(len(shard.rows))

@@ -23,8 +23,9 @@ from bench.engine.means import Means
 from bench.engine.members import members_of, shares
 from bench.engine.resolve import attacks_with
 from bench.engine.shard_rows import about_nothing, about_of, row_of, unjudged
-from bench.engine.shards import Reader, Shard, choose
+from bench.engine.shards import Reader, Shard, choose, shuffled
 from bench.engine.summarise import SourceCost
+from bench.engine.two_phases import first_of
 from bench.engine.versions import check_code
 from bench.engine.view import DeclaredView
 from bench.engine.world import World
@@ -53,33 +54,48 @@ class Evaluation:
         self.target = self.world.target
         self.threat: Threat = registry("threats").make(spec.threat.name, spec.threat.options)
         self.source = self.threat.source(DeclaredView(self.world, self.threat))
-        self.attacker = Attacker(
-            spec,
-            self.source,
-            self._attacks(),
-            CandidateStore(means.home.adversarial),
-            queries=self.threat.queries,
-            only_kept=only_kept,
-        )
+        store, attacks = CandidateStore(means.home.adversarial), self._attacks()
+        queries = self.threat.queries
+        self.attacker = Attacker(spec, self.source, attacks, store, queries=queries, only_kept=only_kept)
+        order = self.chosen
+        self._first: Attacker | None = None  # of a run in two phases
+        if spec.estimate is not None:
+            part = first_of(spec)
+            plugin = {part.attack.name: registry("attacks").make(part.attack.name, part.attack.options)}
+            self._first = Attacker(part, self.source, plugin, store, queries=queries, only_kept=only_kept)
+            order = [self.chosen[i] for i in shuffled(spec, len(self.chosen))]
         eps_zero = spec.budget.eps == 0
         self.members = [] if eps_zero else members_of(self.target.model, spec.profile.image_shape, self.world.device)
+        self._check_estimate()
         self.judging = Judging(self.world, self.source, means.isolate)
-        self.reader = Reader(self.world.test_split, self.chosen, spec.shard_size)
+        self.reader = Reader(self.world.test_split, order, spec.shard_size)
         self._attacked = False  # in this process
 
     @property
     def shards(self) -> range:
-        """Numbers of all shards."""
-        return range(-(-len(self.chosen) // self.spec.shard_size))
+        """Numbers of all shards, of both phases if there are two."""
+        return range(self._phase * (2 if self._first else 1))
+
+    @property
+    def judgements(self) -> int:
+        """Images in all shards."""
+        return len(self.chosen) * (2 if self._first else 1)
+
+    @property
+    def _phase(self) -> int:
+        """Number of shards of one phase."""
+        return -(-len(self.chosen) // self.spec.shard_size)
 
     def images(self, index: int) -> list[tuple[str, int]]:
         """Ids and labels of the images of a shard."""
         split = self.world.test_split
-        return [(split.ids[p], split.labels[p]) for p in self.reader.positions(index)]
+        return [(split.ids[p], split.labels[p]) for p in self.reader.positions(index % self._phase)]
 
     def shard(self, index: int) -> Shard:
         """Attack and judge the images of one shard; unreadable ones are ERROR."""
-        batch, broken = self.reader.read(index)
+        place = index % self._phase
+        attacker = self._first if self._first and index < self._phase else self.attacker
+        batch, broken = self.reader.read(place)
         rows = {
             image.image_id: unjudged(image.image_id, self.world.test_split.labels[image.position]) for image in broken
         }
@@ -88,7 +104,7 @@ class Evaluation:
             return Shard(index, list(rows.values()), {**about_nothing(), "warnings": warnings})
         batch = batch.to(self.world.device)
         _ = self.judging.answering  # a process of its own starts while this one attacks
-        tried = self.attacker.attack(batch)
+        tried = attacker.attack(batch)
         self._attacked |= any(not made.reused for made in tried.made)
         more = further(self.spec, batch, tried.images, tried.failed)
         judged, agreement = self.judging.judge(index, batch, tried, list(more.versions.values()))
@@ -101,7 +117,7 @@ class Evaluation:
             own = {name: values[i] for name, values in columns.items()}
             rows[image_id] = replace(row_of(image_id, labels[i], judged.verdicts[i], tried, i, sha), **own)
         about = {**about_of(tried), **agreement}
-        ids = [self.world.test_split.ids[p] for p in self.reader.positions(index)]
+        ids = [self.world.test_split.ids[p] for p in self.reader.positions(place)]
         return Shard(index, [rows[i] for i in ids], {**about, "warnings": [*warnings, *about["warnings"]]})
 
     def aside(self, index: int, why: str) -> Shard:
@@ -122,6 +138,18 @@ class Evaluation:
             attack.check(self.source.model)
         self._check_gradient([name for name, attack in attacks.items() if attack.needs is Access.GRADIENTS])
         return attacks
+
+    def _check_estimate(self) -> None:
+        """Refuse two phases where the whole attack may spare an image that its first part fooled."""
+        if self._first is None:
+            return
+        if self.source.digest != self.target.digest:
+            raise InputError(f"--estimate needs the target itself as source, and {self.spec.threat.name} attacks "
+                             "another model: an image that fools that one ends the attack, and its verdict on the "
+                             "target may go either way; expected --threat white-box or a full run")  # fmt: skip
+        if self.members:
+            raise InputError("--estimate needs a model that answers alike every time, and this one draws a member; "
+                             "expected a full run")  # fmt: skip
 
     def _check_gradient(self, needing: list[str]) -> None:
         """Refuse a gradient attack on a source without any, before it runs."""

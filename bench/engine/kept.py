@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, InputError
 from bench.core.nouns import Batch, Trained
 from bench.core.plugins import Threat
 from bench.core.registry import registry
@@ -32,6 +32,10 @@ class KeptImages:
 
     def __init__(self, run: Run, means: Means) -> None:
         spec = run.record.spec
+        if spec.estimate is not None:
+            raise InputError(
+                f"run {run.id} is estimated: its adversarial images are of two attacks; expected a full run"
+            )
         split = Making(spec, means).split("test")
         chosen, _ = choose(spec, split, tuple(run.by_id), in_order=True)
         threat: Threat = registry("threats").make(spec.threat.name, spec.threat.options)

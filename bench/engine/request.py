@@ -113,6 +113,13 @@ class Request:
         float | None,
         Flag("Stop once the 95% interval is at most this many percentage points to either side, e.g. 2."),
     ] = None
+    estimate: Annotated[
+        float | None,
+        Flag(
+            "Estimate the full run: the attack's first part on all images, the rest on a random sample, until the 95% "
+            "interval is at most this many percentage points to either side, e.g. 0.5."
+        ),
+    ] = None
     batch_size: Annotated[int | None, Flag("Images per batch of the attack, e.g. 128. Default: the profile's.")] = None
     precision: Annotated[
         Precision,

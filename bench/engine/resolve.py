@@ -19,6 +19,7 @@ from bench.engine.holders import seeded_key
 from bench.engine.images_here import ImagesHere
 from bench.engine.job import Job
 from bench.engine.request import Request
+from bench.engine.two_phases import first_of
 from bench.engine.versions import named
 from bench.models.pretrained import find_weights, timm_base, timm_shape
 from bench.models.state_files import expect_digest
@@ -64,6 +65,7 @@ def resolve(request: Request, keyring: Keyring, data: ImagesHere | None = None) 
         raise InputError(
             f"--stop-at-precision is {request.stop_at_precision:g}; expected percentage points above 0 and below 50"
         )
+    _check_estimate(request, budget)
     if request.judge_device and not defense.keyed:
         raise InputError(f"defense {request.defense} has no key, so no other devices; expected no --judge-device")
     if not 0 <= request.seed < 2**63:
@@ -83,12 +85,15 @@ def resolve(request: Request, keyring: Keyring, data: ImagesHere | None = None) 
         ids=IdList.of(Path(request.ids).name, ids) if request.ids and ids else None,
         limit=request.limit,
         stop_at=request.stop_at_precision,
+        estimate=request.estimate,
         batch_size=request.batch_size or profile.batch_size,
         shard_size=profile.shard_size,
         device=request.judge_device,
         quantize=8 if request.quantize else None,
         key=KeySpec(fingerprint=key.fingerprint, origin="keyring" if request.key else "seed") if key else None,
     )
+    if spec.estimate is not None:
+        first_of(spec)  # refuses attacks without a first part
     return Job(data.named(spec, ids) if data else spec, key, ids)
 
 
@@ -169,6 +174,18 @@ def _check_norm(name: str, attack: Attack, budget: Budget) -> None:
         others = [n for n in _loadable(registry("attacks")) if budget.norm in registry("attacks").load(n).norms]
         hint = f", or --attack {' or '.join(others)}" if others else ""
         raise NotApplicableError(f"attack {name} does not support norm {budget.norm}; expected one of {known}{hint}")
+
+
+def _check_estimate(request: Request, budget: Budget) -> None:
+    if request.estimate is None:
+        return
+    if not 0 < request.estimate < 50:
+        raise InputError(f"--estimate is {request.estimate:g}; expected percentage points above 0 and below 50")
+    for flag, given in (("stop-at-precision", request.stop_at_precision), ("quantize", request.quantize)):
+        if given is not None:
+            raise InputError(f"--estimate cannot be combined with --{flag}; expected one of the two")
+    if budget.eps == 0:
+        raise InputError("--estimate samples the survivors of an attack, and eps is 0; expected a full run")
 
 
 def _check_precision(name: str, attack: Attack, precision: Precision) -> None:

@@ -54,10 +54,15 @@ def choose(
     chosen = positions(split.ids, ids) if ids is not None else list(range(len(split.ids)))
     chosen = chosen[: spec.limit]
     if spec.stop_at and not in_order:
-        seed = seed_of(spec.seed, "order of the images")
-        order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
-        chosen = [chosen[i] for i in order.tolist()]
+        chosen = [chosen[i] for i in shuffled(spec, len(chosen))]
     return chosen, [f"the data is incomplete: {problems[0]}"] if problems else []
+
+
+def shuffled(spec: Spec, n: int) -> list[int]:
+    """A random order of n images, drawn from the seed of a Spec."""
+    seed = seed_of(spec.seed, "order of the images")
+    order: list[int] = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    return order
 
 
 class Reader:

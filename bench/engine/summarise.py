@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from bench.checks.statistics import ConfidenceSequence, interval
+from bench.checks.statistics import ConfidenceSequence, TwoPhase, interval
 from bench.core.cost import Meter
 from bench.core.nouns import Outcome, Protocol, Trained
 from bench.core.registry import registry
@@ -14,11 +14,13 @@ from bench.engine.declared import changed_of, recipe_of
 from bench.engine.early_stop import sequence_of, stopped
 from bench.engine.flops import Arithmetic
 from bench.engine.shards import Shard
+from bench.engine.two_phases import counts_of, rows_of
 from bench.store.record import (
     AdversaryAbout,
     Controls,
     Cost,
     Digests,
+    Estimate,
     Found,
     Metrics,
     Part,
@@ -46,8 +48,22 @@ class Looked:
     images: int | None = None
 
 
-def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> Metrics:
-    """All figures of a record, from its verdicts alone; with the sequence's interval for a run with early stopping."""
+def metrics_of(rows: list[Row], sequence: ConfidenceSequence | TwoPhase | None = None) -> Metrics:
+    """All figures of a record, from its verdicts alone; with the sequence's interval for a run with early stopping.
+
+    In two phases, the figures that the whole attack on all images would need are left out.
+    """
+    if isinstance(sequence, TwoPhase):
+        estimate = _estimate(rows, sequence)
+        return metrics_of(rows).model_copy(
+            update={
+                "robust_accuracy": estimate.estimate,
+                "robust_accuracy_interval": (estimate.low, estimate.high),
+                "paper_accuracy": None,
+                "controls": None,
+                "estimate": estimate,
+            }
+        )
     n = len(rows)
     outcomes = {outcome: sum(row.outcome is outcome for row in rows) for outcome in Outcome}
     return Metrics(
@@ -64,6 +80,22 @@ def metrics_of(rows: list[Row], sequence: ConfidenceSequence | None = None) -> M
         quantized_accuracy=_share([row.quantized_robust for row in rows], [row.quantized_prediction for row in rows]),
         expected_accuracy=_share([row.share or 0.0 for row in rows], shares := [row.share for row in rows]),
         every_member_accuracy=_share([row.share == 1 for row in rows], shares),
+    )
+
+
+def _estimate(rows: list[Row], rule: TwoPhase) -> Estimate:
+    counts = counts_of(rows)
+    low, high = rule.interval(counts)
+    return Estimate(
+        points=rule.points,
+        n1=counts.images,
+        survivors=counts.survivors,
+        n2=counts.sampled,
+        fell=counts.fell,
+        estimate=counts.estimate,
+        low=low,
+        high=high,
+        behind=rule.behind(counts),
     )
 
 
@@ -101,7 +133,7 @@ def summarise(
     provenance: Provenance,
 ) -> Record:
     """The record of a run with all shards present."""
-    rows = [row for shard in shards for row in shard.rows]
+    rows = rows_of(spec, shards)
     metrics = metrics_of(rows, sequence_of(spec, len(rows), population))
     against = reasons_against(spec, metrics, audit.findings)
     said = [shard.about for shard in shards]

@@ -18,6 +18,7 @@ from bench.engine.job import Job
 from bench.engine.means import Means
 from bench.engine.shards import Shard
 from bench.engine.summarise import metrics_of
+from bench.engine.two_phases import rows_of
 from bench.store.run import Run
 from bench.store.runs import RunFolder
 from bench.store.verdicts import Row, images_digest
@@ -85,11 +86,11 @@ def _listed(spec: Spec, run: Run) -> tuple[str, ...] | None:
 def _judged(evaluation: Evaluation, means: Means) -> list[Row]:
     """The rows of the images that data and Spec select, as far as the run's stopping rule goes."""
     enough, done = Enough(evaluation.spec, len(evaluation.chosen)), dict[int, Shard]()
-    with stage(means.progress, "judge again", len(evaluation.chosen), "image") as advance:
+    with stage(means.progress, "judge again", evaluation.judgements, "image") as advance:
         for index in enough.wanted(list(evaluation.shards), done):
             done[index] = evaluation.shard(index)
             advance(len(done[index].rows))
-    return [row for shard in enough.taken(done) for row in shard.rows]
+    return rows_of(evaluation.spec, enough.taken(done))
 
 
 def _compared(rows: Sequence[Row]) -> list[str]:

@@ -17,6 +17,7 @@ class Code(StrEnum):
     ERROR_IMAGES = "error-images"  # the result of some images is unknown
     INVALID_CANDIDATES = "invalid-candidates"  # some candidates were out of budget, outside [0, 1] or not finite
     UNRELIABLE = "unreliable"  # a check of the audit failed; the text names it
+    ESTIMATED = "estimated"  # the whole attack ran on a sample; listed, not ranked
     WEAK_SOURCE = "weak-source"  # the source says nothing about the target; still an upper bound
 
 
@@ -40,7 +41,12 @@ _TEXTS = {
 
 
 def reasons_of(
-    outcomes: Mapping[Outcome, int], failed: Iterable[tuple[str, str]], *, source_check: str, weak: str | None
+    outcomes: Mapping[Outcome, int],
+    failed: Iterable[tuple[str, str]],
+    *,
+    source_check: str,
+    weak: str | None,
+    estimated: str | None = None,
 ) -> list[Reason]:
     """All reasons against a run; none for an eligible one.
 
@@ -48,6 +54,7 @@ def reasons_of(
         outcomes: Number of images with each outcome.
         failed: Name and meaning of the failed checks of the audit.
         source_check: Name of the check of the source; if it fails, the source is weak.
+        estimated: What a run with ``--estimate`` ran; None for a full run.
         weak: Description of a source that the verdicts show to be too weak; None for any other.
     """
     out = [
@@ -55,9 +62,16 @@ def reasons_of(
         for outcome, (code, text) in _TEXTS.items()
         if outcomes[outcome]
     ]
+    if estimated:
+        out.append(Reason(code=Code.ESTIMATED, text=f"{estimated}: a rank needs a full run"))
     for check, meaning in failed:
         code = Code.WEAK_SOURCE if check == source_check else Code.UNRELIABLE
         out.append(Reason(code=code, text=f"unreliable: {check}: {meaning}"))
     if weak and not any(reason.code is Code.WEAK_SOURCE for reason in out):
         out.append(Reason(code=Code.WEAK_SOURCE, text=f"weak source: {weak}"))
     return out
+
+
+def only_estimated(reasons: Iterable[Reason]) -> bool:
+    """Whether there is nothing wrong with a run but that it is an estimate, as was asked for."""
+    return all(reason.code is Code.ESTIMATED for reason in reasons)

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         pa.field("noise_prediction", pa.int32()),
         pa.field("quantized_prediction", pa.int32()),
         pa.field("share", pa.float64()),
+        pa.field("phase", pa.int32()),
     ]
 )
 _ALWAYS = SCHEMA.names.index("image_sha256") + 1  # a later column is written only if an image has a value in it

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from bench.checks.tiers import on_target, source_check, tier_of, too_weak
-from bench.core.frozen import Frozen, Sealed
+from bench.core.frozen import Frozen, Sealed, unset
 from bench.core.nouns import Access, Outcome
 from bench.core.spec import Spec
 from bench.store.documents import read_document, write_document
@@ -27,6 +27,25 @@ class Controls(Frozen):
     own: float = Field(ge=0, le=1, description="under their own perturbation")
     other: float | None = Field(ge=0, le=1, description="under another image's; null if every image was alone")
     noise: float = Field(ge=0, le=1, description="under noise of the size of their own")
+
+
+class Estimate(Frozen):
+    """What a run with ``--estimate`` ran, and what it says of the full run: the whole attack on all ``n1`` images."""
+
+    points: float = Field(gt=0, description="half width at which the sample was large enough, in percentage points")
+    n1: int = Field(ge=1, description="images on which the attack's first part ran")
+    survivors: int = Field(ge=0, description="those that it left robust")
+    n2: int = Field(ge=0, description="survivors on which the whole attack ran: a random sample of them")
+    fell: int = Field(ge=0, description="of those, the ones that it fooled")
+    estimate: float = Field(ge=0, le=1, description="survivors / n1 times 1 - fell / n2")
+    low: float = Field(ge=0, le=1, description="95% interval of the full run's robust accuracy on these n1 images")
+    high: float = Field(ge=0, le=1)
+    behind: tuple[float, float] = Field(description="95% interval of the accuracy on the population behind the images")
+
+    @property
+    def text(self) -> str:
+        """In words: what was run."""
+        return f"estimated, n1 = {self.n1:,}, n2 = {self.n2:,} of {self.survivors:,} survivors"
 
 
 class Metrics(Frozen):
@@ -59,11 +78,21 @@ class Metrics(Frozen):
         None, ge=0, le=1, description="of such a model: share of images on which every member is correct"
     )
 
+    estimate: Estimate | None = Field(
+        None,
+        exclude_if=unset,
+        description="of a run with spec.estimate: robust_accuracy is its estimate, robust_accuracy_interval its "
+        "interval, and outcome robust includes survivors of the first part alone; left out for a full run",
+    )
+
     @model_validator(mode="after")
     def _adds_up(self) -> Metrics:
         if sum(self.outcomes.values()) != self.images:
             raise ValueError("outcomes do not add up to images")
-        if abs(self.robust_accuracy - self.outcomes[Outcome.ROBUST] / self.images) > 1e-12:
+        if self.estimate is not None:
+            if self.robust_accuracy != self.estimate.estimate:
+                raise ValueError("robust_accuracy is not the estimate")
+        elif abs(self.robust_accuracy - self.outcomes[Outcome.ROBUST] / self.images) > 1e-12:
             raise ValueError("robust_accuracy is not the share of robust outcomes")
         gap = (self.target_alone - self.source_alone) / self.images
         if abs(self.clean_accuracy - self.source_clean_accuracy - gap) > 1e-9:
@@ -235,6 +264,9 @@ class Record(Sealed):
             plugin = getattr(self.spec, kind)
             if not set(names) <= set(plugin.options if plugin else ()):
                 raise ValueError(f"changed names an option that the {kind} does not have")
+        said = self.metrics.estimate.points if self.metrics.estimate else None
+        if said != self.spec.estimate:
+            raise ValueError(f"metrics.estimate says {said} points, the spec {self.spec.estimate}")
         if self.reliable == any(found.status == "fail" for found in self.audit):
             raise ValueError("reliable contradicts the audit")
         return self
@@ -274,6 +306,7 @@ def reasons_against(spec: Spec, metrics: Metrics, audit: list[Found]) -> list[Re
         metrics.outcomes,
         [(found.check, found.meaning) for found in audit if found.status == "fail"],
         source_check=source_check(spec.threat.name),
+        estimated=metrics.estimate.text if metrics.estimate else None,
         weak=said if spec.budget.eps > 0 and metrics.source_too_weak else None,
     )
 

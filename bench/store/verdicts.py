@@ -25,6 +25,9 @@ class Row:
     image's perturbation, ``noise_prediction`` under noise of the size of its own, ``quantized_prediction`` after
     rounding to 8 bits, each :data:`NOTHING` if the logits were not finite; ``share`` is that of the members of a model
     that draws one, which are right on the candidate.
+
+    ``phase`` is set in runs with ``--estimate``: 2 if the attack's first part left the image robust and the whole
+    attack ran on it, else 1. A robust image of phase 1 survived the first part only.
     """
 
     image_id: str
@@ -40,6 +43,7 @@ class Row:
     noise_prediction: int | None = None
     quantized_prediction: int | None = None
     share: float | None = None
+    phase: int | None = None
 
     @property
     def robust(self) -> bool:

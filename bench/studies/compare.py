@@ -85,6 +85,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
     """
     if len(runs) < 2:
         raise InputError(f"{len(runs)} run to compare; expected two or more")
+    for run in runs:
+        if run.record.spec.estimate is not None:
+            raise InputError(f"run {run.id} is estimated: the whole attack has no verdict on every image; "
+                             "expected full runs")  # fmt: skip
     for other in runs[1:]:
         _check_spec(runs[0], other)
         _check_images(runs[0], other)

@@ -35,6 +35,10 @@ def evaluate_keys(request: Request, keys: int, keyring: Keyring, means: Means) -
         raise InputError(
             "--keys compares the same images, --stop-at-precision ends runs at others; expected one of the two"
         )
+    if request.estimate:
+        raise InputError(
+            "--keys compares verdicts image by image, --estimate has them on a sample; expected one of both"
+        )
     runs: list[Run] = []
     data = ImagesHere(means)
     for seed in range(request.seed, request.seed + keys):

@@ -90,6 +90,8 @@ def load_suite(
             if column not in (skip.get(row) or []):
                 merged = _merged(_merged(flags, data.get("common") or {}), more or {})
                 request = _request(merged, path)
+                if request.estimate is not None:
+                    raise InputError(f"suite {path}: row {row} sets estimate; expected full runs, which tables compare")
                 request = replace(request, limit=limit or request.limit, quantize=quantize or request.quantize)
                 first = SuiteRun(row, column, request, str(stands_for.get(row, "")))
                 runs += _devices(first, merged, keys, path)

@@ -25,10 +25,11 @@ def check_further(spec: Spec, verdicts: Verdicts) -> None:
     valid = ~np.isin(outcome, ["invalid", "error"]) & (spec.budget.eps > 0)
     moved = valid & (numbers["distance"] > 0)
     _check_places(verdicts, "noise_prediction", moved, needed=_any(numbers["noise_prediction"]))
-    _check_places(
-        verdicts, "other_prediction", moved & (_in_shard(moved, spec.shard_size) > 1),
-        needed=_any(numbers["noise_prediction"]),
-    )  # fmt: skip
+    paired = moved & (_in_shard(moved, spec.shard_size) > 1)
+    if spec.estimate is None:
+        _check_places(verdicts, "other_prediction", paired, needed=_any(numbers["noise_prediction"]))
+    else:  # its shards are in random order, and an image is in two
+        _check_places(verdicts, "other_prediction", moved, needed=False)
     rounded = valid & (spec.quantize is not None)
     _check_places(verdicts, "quantized_prediction", rounded, needed=spec.quantize is not None)
     _check_places(verdicts, "share", valid, needed=_any(numbers["share"]))

@@ -98,6 +98,10 @@ def _check_world(record: Record) -> None:
             raise RefusedError(field, f"is {value}; expected at most {most}")
     if spec.stop_at is not None and not 1e-3 <= spec.stop_at < 50:
         raise RefusedError("spec.stop_at", f"is {spec.stop_at:g}; expected percentage points from 0.001 to below 50")
+    if spec.estimate is not None and not 1e-3 <= spec.estimate < 50:
+        raise RefusedError("spec.estimate", f"is {spec.estimate:g}; expected percentage points from 0.001 to below 50")
+    if spec.estimate is not None and (spec.stop_at is not None or spec.quantize is not None or not record.on_target):
+        raise RefusedError("spec.estimate", "is set; expected a run on the target itself without stop_at and quantize")
     if spec.protocol is Protocol.PAPER and spec.fallback is not None:
         raise RefusedError("spec.fallback", "is set, but protocol paper has none")
     made = record.provenance

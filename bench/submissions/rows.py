@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.checks.statistics import TwoPhase
 from bench.core.ball import allowance
 from bench.core.nouns import Protocol
 from bench.core.selection import IdList
 from bench.core.spec import Spec
 from bench.engine.early_stop import sequence_of
 from bench.engine.summarise import metrics_of
+from bench.engine.two_phases import FIRST, WHOLE, counts_of, out_of_order
 from bench.store.record import Record
 from bench.store.untrusted import RefusedError, tame
 from bench.store.verdicts import Row
@@ -38,6 +40,7 @@ def check_rows(record: Record, verdicts: Verdicts) -> list[Row]:
     _check_attacks(record.spec, verdicts)
     check_further(record.spec, verdicts)
     rows = verdicts.rows
+    _check_phases(record.spec, verdicts, rows)
     _check_metrics(record, rows)
     _check_standing(record)
     return rows
@@ -120,6 +123,21 @@ def _check_attacks(spec: Spec, verdicts: Verdicts) -> None:
         refuse_first(
             verdicts, ~clean & judged & ~right, "attack", "is named, but the source is wrong: protocol paper skips it"
         )
+
+
+def _check_phases(spec: Spec, verdicts: Verdicts, rows: list[Row]) -> None:
+    """Check that the sample of a run with an estimate is the one that its seed draws, and large enough."""
+    phase = verdicts.numbers["phase"]
+    if spec.estimate is None:
+        refuse_first(verdicts, ~np.isnan(phase), "phase", "is set, but spec.estimate is not")
+        return
+    refuse_first(verdicts, ~np.isin(phase, (FIRST, WHOLE)), "phase", f"is not {FIRST} or {WHOLE}")
+    if (odd := out_of_order(spec, rows)) is not None:
+        raise RefusedError(
+            "verdicts.parquet: phase", f"{tame(odd)!r}: it is not in the sample, but comes before others"
+        )
+    if not TwoPhase(spec.estimate).done(counts_of(rows)):
+        raise RefusedError("verdicts.parquet: phase", f"the sample is too small for {spec.estimate:g} points")
 
 
 def _check_metrics(record: Record, rows: list[Row]) -> None:

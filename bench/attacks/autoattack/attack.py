@@ -75,6 +75,15 @@ class AutoAttack(Attack, adds=("stream",)):
                 adversary.margins[result.guest.id] = result.seen
         return collected(batch, results)
 
+    def first_part(self) -> AutoAttack | None:
+        """The first attack of the sequence, in mode ``first``; its seeds and its length are those of the whole."""
+        names = SEQUENCES.get(self.version, self.attacks)
+        if self.mode != "first" or self.version == "rand" or len(names) < 2:
+            return None  # rand: its first attack is half of it
+        restarts = LENGTHS.get(self.version, {}).get("restarts") if self.restarts is None else self.restarts
+        own = self.model_dump() | {"version": "custom", "attacks": names[:1], "restarts": restarts}
+        return AutoAttack(**own)
+
     def calls(self, classes: int, budget: Budget) -> Calls:
         """From images fooled at the first attack's first step to images that survive every run.
 

@@ -39,6 +39,7 @@ class ConfidenceSequence:
         population: None for the accuracy over the population that the images are drawn from, as for Wilson's
             interval. N for the accuracy over exactly N images, of which those seen are a random sample; the interval
             after all N has width 0.
+        typical: p (1 - p) of the accuracy p for which the sequence is tuned; it affects the width, never the validity.
 
     Source: Robbins, Annals of Mathematical Statistics 41, 1970; Howard, Ramdas, McAuliffe and Sekhon, Annals of
     Statistics 49, 2021 (mixtures centred on the null); Waudby-Smith and Ramdas, NeurIPS 2020 (without replacement).
@@ -47,6 +48,7 @@ class ConfidenceSequence:
     precision: float
     confidence: float = CONFIDENCE
     population: int | None = None
+    typical: float = _TYPICAL
 
     def __post_init__(self) -> None:
         if not 0 < self.precision < 50:
@@ -95,7 +97,7 @@ class ConfidenceSequence:
 
     @cached_property
     def _weight(self) -> float:
-        n = _TYPICAL * (_ERRORS / (self.precision / 100)) ** 2
+        n = self.typical * (_ERRORS / (self.precision / 100)) ** 2
         x = 2 * self._threshold
         return _SHARE * n / (x + math.log1p(x))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from bench.core.budget import Budget, Norm
 from bench.core.cost import Calls
@@ -41,6 +41,14 @@ class Attack(Plugin, kind="attack"):
 
     def calls(self, classes: int, budget: Budget) -> Calls | None:
         """Passes through the source per image, least and most; None by default, which means unknown."""
+        return None
+
+    def first_part(self) -> Self | None:
+        """The same attack cut off after a cheap first part, for ``--estimate``; None by default: there is none.
+
+        Its candidates must be exactly this attack's for every image that the part fools, whatever its batch; all others
+        stay clean.
+        """
         return None
 
     @abstractmethod

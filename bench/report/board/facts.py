@@ -98,6 +98,11 @@ class Fact:
         return Met(self.tier, self.adversary, self.robust)
 
     @property
+    def estimated(self) -> bool:
+        """Whether the whole attack ran on a sample: it has a page, and is part of no standing."""
+        return self.record.spec.estimate is not None
+
+    @property
     def attacked(self) -> bool:
         """Whether images were perturbed at all."""
         return self.record.spec.budget.eps > 0

@@ -25,7 +25,7 @@ def make_board(evidence: Sequence[Evidence], *, reported: bool = True) -> Board:
     """
     facts = facts_of(evidence)
     standings = reported_standings() if reported else []
-    for members in by_campaign([fact for fact in facts if fact.attacked]).values():
+    for members in by_campaign([fact for fact in facts if fact.attacked and not fact.estimated]).values():
         standings += _campaign(members)
     return Board(standings=tuple(sorted(ranked(superseded(standings)), key=_order)), runs=run_pages(facts))
 

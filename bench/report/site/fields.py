@@ -46,6 +46,7 @@ def _figures(record: Record) -> Rows:
     return (
         ("robust accuracy", at_most(metrics.robust_accuracy)),
         ("95% interval", limits(metrics.robust_accuracy_interval)),
+        *((("estimated", metrics.estimate.text),) if metrics.estimate else ()),
         *_further(metrics),
         ("clean accuracy", percent(metrics.clean_accuracy)),
         ("source clean accuracy", percent(metrics.source_clean_accuracy)),
