@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from bench.checks.statistics import Counts, TwoPhase
+from bench.core.errors import BenchError
+from bench.engine.evaluation import Evaluation
 
 RUN = (
     "run", "--defense", "plain", "--threat", "white-box", "--attack", "autoattack", "--eps", "0.02", "--limit", "60",
@@ -32,8 +34,10 @@ def test_verdicts_are_those_of_the_full_run_and_the_interval_holds_it(cli, estim
     assert ours.index.tolist() == whole.index.tolist()
     assert estimated["digests"]["data"] == full["digests"]["data"]
     final = (ours.phase == 2) | (ours.outcome != "robust")
-    for name in ("outcome", "adversarial_prediction", "distance", "attack"):
-        pd.testing.assert_series_equal(ours[final][name], whole[final][name])
+    pd.testing.assert_series_equal(ours[final].outcome, whole[final].outcome)
+    final_image = final & (ours.outcome != "misclassified")  # the fallback moves those, too, and decides nothing
+    for name in ("adversarial_prediction", "distance", "attack"):
+        pd.testing.assert_series_equal(ours[final_image][name], whole[final_image][name])
     unknown = ours[~final]
     assert len(unknown)  # it did not judge everything
     assert set(unknown.phase) == {1}
@@ -58,22 +62,21 @@ def test_it_is_confirmed_by_the_judge_and_listed_as_an_estimate(cli, estimated):
     assert [why["code"] for why in estimated["ineligible_because"]] == ["estimated"]
     said = f"n2 = {estimated['metrics']['estimate']['n2']}"
     assert said in cli("results", "show", run_id).out
-    assert said in cli("results", "list", "--json").out or "estimate" in cli("results", "list").out
+    assert '"estimate"' in cli("results", "list", "--json").out
     assert "every verdict confirmed" in cli("results", "verify", run_id).out
     again = cli(*RUN, "--estimate", "12")
     assert "complete already" in again.err
 
 
-def test_a_killed_run_goes_on_where_it_was(cli, estimated, monkeypatch):
-    """A shard of the second phase fails once: the finished ones are kept, and the record is the same."""
-    from bench.engine.evaluation import Evaluation
+def test_a_run_that_ended_early_goes_on_where_it_was(cli, estimated, monkeypatch):
+    """The second phase ends early once: the finished ones are kept, and the record is the same."""
 
     shard, made = Evaluation.shard, []
 
     def once(self, index):
         made.append(index)
         if index == 6 and made.count(6) == 1:
-            raise KeyboardInterrupt
+            raise BenchError("the disk is full")
         return shard(self, index)
 
     monkeypatch.setattr(Evaluation, "shard", once)
