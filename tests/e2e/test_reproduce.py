@@ -128,7 +128,7 @@ def test_a_row_that_the_suite_does_not_have_stands_for_nothing(cli, suites):
     assert "stands_for names row 'key-full-p3'; did you mean key-full-p2" in done.err
 
 
-@pytest.mark.parametrize("finished", [0, 2])
+@pytest.mark.parametrize("finished", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_killed_processes_are_replaced(cli, spawn, suites, finished):
     """The worker processes are killed, immediately or later; others do the rest."""
     argv = ("reproduce", "table1", "--suite", "table1.yaml", "--limit", "10", "--keys", "1")

@@ -171,10 +171,19 @@ def test_plan(both):
     assert there["measured"] > 0  # bytes, which only a device tells
 
 
-def test_perf(both):
-    here, there = both("perf", "--images", "4", "--workload", "apgd", "--steps", "2", "--eps", "0.03")
-    assert [(t["contestant"], t["robust"]) for t in here] == [(t["contestant"], t["robust"]) for t in there]
-    assert all(t["parts"]["apgd-ce"]["model_seconds"] > 0 for t in there if t["parts"])
+PERF = ("perf", "--images", "4", "--workload", "apgd", "--steps", "2", "--eps", "0.03")
+
+
+def test_perf(call, device):
+    timed = [t["parts"]["apgd-ce"]["model_seconds"] for t in call(device, *PERF) if t["parts"]]
+    assert timed
+    assert min(timed) > 0
+
+
+@pytest.mark.slow
+def test_perf_finds_what_it_finds_on_the_cpu(both):
+    here, there = ([(t["contestant"], t["robust"]) for t in timings] for timings in both(*PERF))
+    assert here == there
 
 
 def test_reproduce(cli, device):
