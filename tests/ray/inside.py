@@ -26,8 +26,8 @@ RUN = ["run", "--defense", "key-lora", "--threat", "white-box", "--attack", "pgd
        "profile.shard_size=4", "--limit", "24", "--json"]  # fmt: skip
 ON_RAY = ["--backend", "ray", "--address", ADDRESS]
 # Seconds until a node counts as dead are 20 by default.
-QUICK = {"RAY_health_check_period_ms": "300", "RAY_health_check_failure_threshold": "2",
-         "RAY_health_check_timeout_ms": "500"}  # fmt: skip
+QUICK = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4",
+         "RAY_health_check_timeout_ms": "2000"}  # fmt: skip
 
 
 OTHER_VERSION = """
