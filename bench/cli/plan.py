@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from bench.plan.plan import Plan
 
 
-@takes(Resources, only=("device", "data", "weights"), examples=("bench plan configs/imagenet/table1.yaml --on h200",))
+@takes(
+    Resources,
+    only=("device", "data", "weights", "workers"),
+    examples=("bench plan configs/imagenet/table1.yaml --on h200",),
+)
 def plan(
     spec: Annotated[str, typer.Argument(help="A YAML file: flags of `bench run --config`, or a suite.")],
     resources: Resources,
@@ -50,7 +54,7 @@ def plan(
     there, here = find_device(on) if on else None, resources.device if measure else None
     with working(resources) as means:
         asked = Asked(images=images, data=means.data, device=here, there=there, mfu=mfu, price=price,
-                      micro_batch=micro_batch, progress=means.progress)  # fmt: skip
+                      micro_batch=micro_batch, workers=resources.workers or 1, progress=means.progress)  # fmt: skip
         made = make_plan(_specs(Path(spec), precision, resources, means), asked)
     if as_json:
         from dataclasses import asdict
@@ -137,6 +141,11 @@ def _print_totals(made: Plan, here: str | None, there: str | None) -> None:
     table.add_row("PFLOP", f"{amounts[0]}, of which training {_short(whole.training.flops / 1e15)}")
     for name, hours in zip([n for n in (here, there) if n], amounts[1:], strict=True):
         table.add_row(f"hours, {name}", hours)
+    if shared := whole.shared:
+        span = _span(shared.seconds[0] / 3600, shared.seconds[1] / 3600 if whole.complete else None)
+        busy = _span(100 * shared.efficiency[0], 100 * shared.efficiency[1])
+        name = f"hours, {there or here} x {shared.workers}"
+        table.add_row(name, f"{span}: {shared.shards:,} shards, workers busy {busy}% of the time")
     if whole.cost:
         table.add_row("cost", _span(whole.cost[0], whole.cost[1] if whole.complete else None))
     table.add_row("attacks", f"{whole.attacks}, for {len(made.runs)} runs")

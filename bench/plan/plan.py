@@ -12,7 +12,8 @@ from bench.engine.world import World
 from bench.plan.gauge import Amount, Gauge, Work
 from bench.plan.models import Counting, Training
 from bench.plan.notes import notes_on
-from bench.plan.types import Asked, Plan, PlannedRun, PlannedTraining, Totals
+from bench.plan.schedule import schedule
+from bench.plan.types import Asked, Plan, PlannedRun, PlannedTraining, Shared, Totals
 from bench.plan.units import Unit, calls_of, images_of, units_of
 
 __all__ = ["Asked", "Plan", "plan"]
@@ -47,6 +48,7 @@ class _Planner:
     judging: list[Work] = field(default_factory=list)
     trainings: dict[str, Training] = field(default_factory=dict)
     needed: dict[str, list[str]] = field(default_factory=dict)
+    shards: list[tuple[int, Amount, Amount]] = field(default_factory=list)  # of each run, and what all of them cost
 
     def add(self, row: str, column: str, spec: Spec) -> None:
         counting, title = Counting(spec), " ".join(part for part in (row, column) if part)
@@ -56,6 +58,7 @@ class _Planner:
         images, batch = images_of(spec, self.asked), spec.batch_size
         calls = calls_of(spec, spec.attack)
         units = units_of(spec, source.digest, attacked, images, title)
+        own = [unit for unit in units if unit.address not in self.units]
         owners = [self.units.setdefault(unit.address, unit).owner for unit in units]
         judging = [
             Work(reached, Precision.FP32, _judged(spec) * images, 0, batch),
@@ -68,6 +71,13 @@ class _Planner:
         known = [unit.most for unit in units if unit.most is not None]
         most = [*(work for works in known for work in works), *judging]
         gauge = self.gauge
+        self.shards.append(
+            (
+                -(-images // spec.shard_size),
+                gauge.amount([*(work for unit in own for work in unit.least), *judging]),
+                gauge.amount([*(work for unit in own for work in unit.most or ()), *judging]),
+            )
+        )
         clocked = gauge.clocked(attacked, spec.precision, batch) if calls and calls.least.backwards else None
         self.runs.append(
             PlannedRun(
@@ -110,12 +120,28 @@ class _Planner:
             complete=all(unit.most is not None for unit in units),
             cost=self._cost(least, most),
             memory=max([run.memory for run in self.runs] + [t.memory for t in trainings]),
+            shared=self._shared([t.amount for t in trainings]),
             images_bytes=sum(unit.bytes for unit in units),
             models_bytes=sum(t.model_bytes for t in trainings),
             checkpoint_bytes=max(checkpoints, default=0),
             verdicts_bytes=_ROW_BYTES * sum(run.images for run in self.runs),
         )
         return Plan(self.runs, trainings, totals, [*gauge.notes, *notes_on(self.runs, trainings, totals, self.asked)])
+
+    def _shared(self, trainings: list[Amount]) -> Shared | None:
+        """The whole plan on several workers: first the models, each by one worker, then the shards of all runs."""
+        kind, workers = "there" if self.asked.there else "here", self.asked.workers
+        models = [seconds for amount in trainings if (seconds := getattr(amount, kind)) is not None]
+        whole = list[tuple[float, float]]()
+        for which in (1, 2):
+            each = [(run[0], getattr(run[which], kind)) for run in self.shards]
+            if workers == 1 or any(seconds is None for _, seconds in each):
+                return None
+            shards = [seconds / count for count, seconds in each for _ in range(count)]
+            seconds = schedule(shards, workers).seconds + (schedule(models, workers).seconds if models else 0.0)
+            whole.append((seconds, (sum(shards) + sum(models)) / (seconds * workers) if seconds else 1.0))
+        (least, good), (most, better) = whole
+        return Shared(workers, sum(run[0] for run in self.shards), (least, most), (good, better))
 
     def _training(self, found: str, training: Training) -> PlannedTraining:
         recipe, gauge = training.recipe, self.gauge

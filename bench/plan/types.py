@@ -23,6 +23,7 @@ class Asked:
         there: A device for estimates by its published peak, of which the share ``mfu`` is reached.
         price: Price per hour on ``there``, otherwise on ``device``.
         micro_batch: Images per training micro-batch; None for the whole batch.
+        workers: Workers that share the runs.
     """
 
     images: int | None = None
@@ -32,6 +33,7 @@ class Asked:
     mfu: float = 0.35
     price: float | None = None
     micro_batch: int | None = None
+    workers: int = 1
     progress: Progress = field(default_factory=Silent)
 
 
@@ -80,8 +82,23 @@ class PlannedTraining:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """The runs of a plan on several workers: seconds from begin to end, as (least, most).
+
+    ``efficiency`` is the share of their time in which the workers work; ``shards`` are those of all runs.
+    """
+
+    workers: int
+    shards: int
+    seconds: tuple[float, float]
+    efficiency: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Totals:
     """Totals of all runs with shared work counted once: money for the hours, the largest memory and disk in bytes.
+
+    ``shared`` is None for one worker, or if no times are known.
 
     ``complete`` is false if an attack does not report its cost: ``most`` and the money then cover the others.
     """
@@ -93,6 +110,7 @@ class Totals:
     complete: bool
     cost: tuple[float, float] | None
     memory: int
+    shared: Shared | None
     images_bytes: int
     models_bytes: int
     checkpoint_bytes: int

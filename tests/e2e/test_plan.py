@@ -189,3 +189,16 @@ def test_a_file_that_is_missing(cli):
     done = cli("plan", "none.yaml")
     assert done.code == 2
     assert "cannot be read" in done.err
+
+
+def test_a_plan_for_several_workers_is_their_share_and_at_most_a_shard_more(planned):
+    Path("c.yaml").write_text(f"{PLAIN}attack: pgd\nlimit: 500\nset: {{profile.shard_size: 25}}\n")
+    one = planned("c.yaml", "--on", "h200")["totals"]
+    assert one["shared"] is None
+    for workers in (2, 3, 64):
+        whole = planned("c.yaml", "--on", "h200", "--workers", str(workers))["totals"]
+        shared, attack = whole["shared"], one["most"]["there"] - one["training"]["there"]
+        assert (shared["workers"], shared["shards"]) == (workers, 20)
+        waves = -(-20 // workers)
+        assert shared["seconds"][1] == pytest.approx(one["training"]["there"] + attack * waves / 20)
+        assert 0 < shared["efficiency"][1] <= 1
