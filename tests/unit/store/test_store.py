@@ -119,7 +119,7 @@ def test_a_shard_with_an_error_is_not_finished(tmp_path):
 
 def test_a_run_belongs_to_one_process(tmp_path):
     run = RunStore(tmp_path).run("0" * 16)
-    with run.locked(), pytest.raises(InputError, match="another process"), run.locked():
+    with run.locked(), pytest.raises(InputError, match="is being made by process"), run.locked():
         pass
     with run.locked():
         pass
