@@ -1,5 +1,5 @@
 """`python -m bench`, also for `accelerate launch -m bench train`."""
 
-from bench.cli.main import main
+from bench.cli.entry import console
 
-main()
+console()

@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("bench")
 PLUGINS = Path(__file__).parent / "plugins"
 # A background job of a shell has SIGINT ignored, and so would what it starts.
 _HEAR_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-BENCH = [sys.executable, "-W", "ignore", "-c", f"{_HEAR_SIGINT}; from bench.cli.main import main; main()"]
+BENCH = [sys.executable, "-W", "ignore", "-c", f"{_HEAR_SIGINT}; from bench.cli.entry import console; console()"]
 
 
 @dataclass(frozen=True)

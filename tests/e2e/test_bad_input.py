@@ -136,8 +136,8 @@ def test_a_full_disk_leaves_no_half_shard(cli, home):
         "import bench.engine.evaluate\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
-        "from bench.cli.main import main\n"
-        "main()"
+        "from bench.cli.entry import console\n"
+        "console()"
     )
     run = [sys.executable, "-W", "ignore", "-c", code, *words, "--results", "full"]
     done = subprocess.run(run, capture_output=True, text=True, check=False)

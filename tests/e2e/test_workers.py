@@ -215,7 +215,7 @@ def write(claims: Claims, index: int, claim: Claim) -> None:
 LIMITED = (
     "import resource, signal, sys; resource.setrlimit(resource.RLIMIT_CORE, (0, 0));"
     "signal.signal(signal.SIGXFSZ, signal.{how}); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-    "sys.argv[0] = 'bench'; from bench.cli.main import main; main()"
+    "sys.argv[0] = 'bench'; from bench.cli.entry import console; console()"
 )
 
 
