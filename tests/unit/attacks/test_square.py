@@ -21,7 +21,7 @@ class Answers:
 
     def __init__(self, images: Batch) -> None:
         self.images, self.asked, self.rows = images, [0] * len(images), 0
-        self.model = zoo.zoo("cnn")
+        self.model = zoo.exact("cnn")
 
     def __call__(self, x: Tensor) -> Tensor:
         assert not torch.is_grad_enabled()
