@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.cli import keys, leaderboard, listing, results, worker
+from bench.cli import cache, keys, leaderboard, listing, results, worker
 from bench.cli.audit import audit
 from bench.cli.doctor import doctor
 from bench.cli.ending import ending
@@ -45,6 +45,7 @@ app.command("perf")(perf)
 app.command("doctor")(doctor)
 app.add_typer(worker.app, name="worker")
 app.add_typer(keys.app, name="key")
+app.add_typer(cache.app, name="cache")
 app.add_typer(results.app, name="results")
 app.add_typer(leaderboard.app, name="leaderboard")
 

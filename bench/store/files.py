@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from bench.core.errors import BusyError, StorageError
 from bench.core.life import this_process
-from bench.core.temporary import new_part
+from bench.core.temporary import new_part, new_part_folder
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -84,6 +85,49 @@ def used(path: Path) -> None:
     """Note that a file of a cache was used now, as its time of change; the access time is often not kept."""
     with suppress(OSError):  # a cache that cannot be written can still be read
         os.utime(path)
+
+
+_held: dict[Path, int] = {}
+
+
+def hold(path: Path) -> None:
+    """Keep a file of a cache, and the folder that it stands for, from removal until this process ends."""
+    with suppress(OSError):  # no such file, or no locks here
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)  # waits for a removal
+        except OSError:
+            os.close(handle)
+            raise
+        former = _held.get(path)
+        _held[path] = handle
+        if former is not None:
+            os.close(former)
+
+
+def removed_at_once(folder: Path, held: Path) -> bool:
+    """Remove ``folder``, which is whole until it is gone; False if a process holds its file ``held``.
+
+    If this is interrupted, :func:`bench.core.temporary.sweep` removes the rest.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    with ExitStack() as stack:
+        with suppress(FileNotFoundError):
+            file = stack.enter_context(held.open("rb"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        handle, part = new_part_folder(folder)
+        try:
+            folder.rename(part / folder.name)
+            sync_folder(folder.parent)
+            shutil.rmtree(part)
+        finally:
+            os.close(handle)
+    return True
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from bench.core.canonical import canonical, digest, sha256_of
 from bench.core.errors import CorruptArtifactError, InputError, StorageError
-from bench.store.files import locked, sync_folder, write_whole
+from bench.store.files import hold, locked, sync_folder, used, write_whole
 
 _MANIFEST = "manifest.json"
 
@@ -89,10 +89,13 @@ class ModelCache:
         ModelCache.fetch(self, _made_of(folder / _MANIFEST), copied)
 
     def _kept(self, folder: Path) -> tuple[Path, str] | None:
+        hold(folder / _MANIFEST)
         if not folder.exists():
             return None
         try:
-            return folder, _check(folder)
+            found = _check(folder)
+            used(folder / _MANIFEST)
+            return folder, found
         except CorruptArtifactError:
             if not self._rebuild:
                 raise
@@ -109,6 +112,7 @@ class ModelCache:
             write_whole(part / _MANIFEST, canonical({"files": files, "made_from": made_from}))
             if self._leads:
                 _put(part, folder)
+            hold(folder / _MANIFEST)
             self._meet()
         except (OSError, SafetensorError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
@@ -141,6 +145,7 @@ class ModelCache:
         if len(found) > 1:
             raise InputError(f"{len(found)} stored models differ only in their training images or source file "
                              f"({', '.join(sorted(folder.name[:12] for folder in found))}); name those")  # fmt: skip
+        hold(found[0] / _MANIFEST)
         return found[0], _check(found[0])
 
 
