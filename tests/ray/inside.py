@@ -122,16 +122,25 @@ class Raises:
 
 
 class Kills:
-    """Kills its process at one item."""
+    """Kills its process at one item; at the others it waits until both nodes have come to work, at most a minute."""
+
+    def __init__(self, folder):
+        self.folder = folder
 
     def __call__(self, item):
         if item == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return where(item)
+        node = where(item)
+        (self.folder / node).touch()
+        for _ in range(600):
+            if len(list(self.folder.iterdir())) == 2:
+                break
+            time.sleep(0.1)
+        return node
 
 
-def test_all_nodes_work_and_a_dead_worker_costs_one_item(cluster, capfd):
-    done = list(Ray(address=ADDRESS).map(Kills(), range(8), Crew()))
+def test_all_nodes_work_and_a_dead_worker_costs_one_item(cluster, capfd, tmp_path):
+    done = list(Ray(address=ADDRESS).map(Kills(tmp_path), range(8), Crew()))
     assert [one for one in done if isinstance(one, Lost)] == [Lost(1, "its worker process has died")]
     found = {one.item: one.result for one in done if isinstance(one, Done)}
     assert set(found) == {0, 2, 3, 4, 5, 6, 7}
