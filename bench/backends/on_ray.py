@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 import bench
+from bench.backends.processes import next_item
 from bench.backends.ray_cluster import LOCAL, connected
 from bench.core.errors import BenchError, InputError
 from bench.core.plugins import Backend, Crew, Done, Lost
@@ -68,7 +69,7 @@ class _Pool:
         """Outcomes of all items; an item is read when an actor is free, or all are starting."""
         hand: list[Any] = []
         while True:
-            while (self._idle or not self._busy) and (hand := hand or _next(waiting)) and self._idle:
+            while (self._idle or not self._busy) and (hand := hand or next_item(waiting)) and self._idle:
                 actor, item = self._idle.pop(), hand.pop()
                 self._busy[actor.do.remote(item)] = actor, item
             if not (hand or self._busy):
@@ -143,13 +144,6 @@ class _Worker:
 
     def do(self, item: Any) -> Any:
         return self._work(item)
-
-
-def _next(waiting: Iterator[Any]) -> list[Any]:
-    """The next item in a list, or an empty one."""
-    for item in waiting:
-        return [item]
-    return []
 
 
 def _alive(ray: Any) -> list[dict[str, float]]:

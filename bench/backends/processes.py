@@ -54,9 +54,9 @@ def spread(
     try:
         while True:
             for worker in [w for w in workers if not w.item]:
-                worker.item = _next(waiting)
+                worker.item = next_item(waiting)
                 _give(worker, work)
-            while free and (item := _next(waiting)):  # it gets the work when it says that it is ready
+            while free and (item := next_item(waiting)):  # it gets the work when it says that it is ready
                 workers.append(_started(free.pop(0), threads, item))
             busy = {id(worker.line): worker for worker in workers if worker.item}
             if not busy:
@@ -73,7 +73,7 @@ def spread(
         _bury(workers)
 
 
-def _next(waiting: Iterator[Item]) -> list[Item]:
+def next_item(waiting: Iterator[Item]) -> list[Item]:
     """The next item in a list, or an empty one."""
     for item in waiting:
         return [item]

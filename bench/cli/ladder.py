@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from bench.store.ladders import LadderRecord, Rung
 
 
+# A ladder decides these for each of its rungs, or needs every verdict.
+NOT_OF_A_LADDER = ("attack", "protocol", "stop_at_precision", "estimate", "batch_size", "judge_device")
+
+
 @takes(
     Request,
     Resources,
-    without=("attack", "protocol", "stop_at_precision", "estimate", "batch_size", "judge_device"),
+    without=NOT_OF_A_LADDER,
     fixed={"threat": ""},
     examples=("bench ladder --defense key-lora", "bench ladder --defense plain --ladder quick --limit 100"),
 )

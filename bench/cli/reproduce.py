@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SUITES = ("table1", "fig4", "cross-key", "iterations", "queries")  # made from the cells of the suite of that name
 _BESIDE_THE_PAPER = ("table1", "fig4")  # they state their profile
 NAMES = (*SUITES, "table2", "ladders")
+SuiteField = Annotated[str | None, Flag("A suite file of your own. Default: the profile's.")]
+MostKeysField = Annotated[int | None, Flag("At most this many keys of a keyed row, e.g. 1.", least=1)]
 
 
 @takes(
@@ -32,8 +34,8 @@ def reproduce(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)} (tables and figures of arXiv 2311.16577).")],
     resources: Resources,
     profile: ProfileField = "digits",
-    suite: Annotated[str | None, Flag("A suite file of your own. Default: the profile's.")] = None,
-    keys: Annotated[int | None, Flag("At most this many keys of a keyed row, e.g. 1.", least=1)] = None,
+    suite: SuiteField = None,
+    keys: MostKeysField = None,
     limit: LimitField = None,
     quantize: QuantizeField = None,
     render_only: Annotated[bool, Flag("Run nothing; empty cells stay empty.", "render-only", switch=True)] = False,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bench.engine.means import Means
 
 
+KeysField = Annotated[int, Flag("Number of deployments, with seeds SEED, SEED + 1, ..., e.g. 5.", least=1)]
+
+
 @takes(
     Request,
     Resources,
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 def run(
     request: Request,
     resources: Resources,
-    keys: Annotated[int, Flag("Number of deployments, with seeds SEED, SEED + 1, ..., e.g. 5.", least=1)] = 1,
+    keys: KeysField = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Attack one defense under one threat model and judge every image."""

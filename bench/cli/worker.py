@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.reproduce import SUITES
+from bench.cli.ladder import NOT_OF_A_LADDER
+from bench.cli.reproduce import SUITES, MostKeysField, SuiteField
+from bench.cli.run import KeysField
 from bench.cli.session import ended, working
 from bench.cli.takes import takes
 from bench.core.flags import Flag
@@ -35,7 +37,7 @@ app = typer.Typer(
 def run(
     request: Request,
     resources: Resources,
-    keys: Annotated[int, Flag("Number of deployments, with seeds SEED, SEED + 1, ..., e.g. 5.", least=1)] = 1,
+    keys: KeysField = 1,
     most: MostField = None,
 ) -> None:
     """Help with `bench run`: the run is finished by whoever finds all its shards."""
@@ -49,7 +51,7 @@ def run(
 @takes(
     Request,
     Resources,
-    without=("attack", "protocol", "stop_at_precision", "batch_size", "judge_device", *_OWN),
+    without=(*NOT_OF_A_LADDER, *_OWN),
     fixed={"threat": ""},
     examples=("bench worker ladder --defense key-lora",),
 )
@@ -73,8 +75,8 @@ def reproduce(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
     resources: Resources,
     profile: ProfileField = "digits",
-    suite: Annotated[str | None, Flag("A suite file of your own. Default: the profile's.")] = None,
-    keys: Annotated[int | None, Flag("At most this many keys of a keyed row, e.g. 1.", least=1)] = None,
+    suite: SuiteField = None,
+    keys: MostKeysField = None,
     limit: LimitField = None,
     quantize: QuantizeField = None,
     most: MostField = None,

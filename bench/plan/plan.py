@@ -21,6 +21,7 @@ __all__ = ["Asked", "Plan", "plan"]
 # Forwards of the judge in float32, per image: the target on the clean image and on the candidate, and for an image that
 # may move on its two controls; the source on the clean image. Rounded candidates are one more.
 _JUDGED, _CONTROLS, _LOOKED = 2, 2, 1
+_ESTIMATED = "runs with --estimate are counted as full runs: the most that they can cost"
 _ROW_BYTES = 200  # of a verdict while both shards and final file exist; 84 to 93 in digits' final files
 
 
@@ -57,6 +58,8 @@ class _Planner:
         reached, attacked = counting.architectures[target.digest], counting.architectures[source.digest]
         images, batch = images_of(spec, self.asked), spec.batch_size
         calls = calls_of(spec, spec.attack)
+        if spec.estimate is not None and _ESTIMATED not in self.gauge.notes:
+            self.gauge.notes.append(_ESTIMATED)
         units = units_of(spec, source.digest, attacked, images, title)
         own = [unit for unit in units if unit.address not in self.units]
         owners = [self.units.setdefault(unit.address, unit).owner for unit in units]

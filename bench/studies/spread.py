@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -24,6 +25,7 @@ from bench.store.progress import progress_of
 Together = Sequence[Request]  # runs that share adversarial images, so that one process makes them one after another
 _MANY = 1000  # workers of a cluster, whose number is not known here
 _TRIES = 3  # workers of a group that may die before they begin a shard
+_LOOK = 5.0  # seconds between two looks at runs that only other commands make
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def make_all(groups: Sequence[Together], means: Means, done: Callable[[Request, 
 
     while waiting:
         given = _given(waiting, jobs, means, crew.workers or _MANY)
-        again: set[int] = set()
+        again, before = set[int](), len(ended)
         with closing(backend.map(Attending(groups, means, this_process()), given, crew)) as outcomes:
             for outcome in outcomes:
                 number = outcome.item
@@ -108,6 +110,8 @@ def make_all(groups: Sequence[Together], means: Means, done: Callable[[Request, 
             for place in range(len(groups[number])):
                 end(number, place, "its workers died before they began a shard; expected fewer --workers")
         waiting = [n for n in waiting if any((n, p) not in ended for p in range(len(groups[n])))]
+        if waiting and not again and len(ended) == before:
+            time.sleep(_LOOK)
 
 
 class Attending:

@@ -116,7 +116,7 @@ class Scheduler:
     def _index(self, rows: list[int]) -> torch.Tensor:
         """The rows as an index on the device; the last one is kept, since empty rows are often the same."""
         if self._last is None or self._last[0] != rows:
-            self._last = rows, uploaded(torch.tensor(rows), self._state["label"].device)
+            self._last = list(rows), uploaded(torch.tensor(rows), self._state["label"].device)
         return self._last[1]
 
     def _park(self, most: int) -> list[Seat]:
