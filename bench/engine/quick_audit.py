@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import nn
 
-from bench.checks.battery import Finding, Subject, quick
+from bench.checks.battery import Finding, Status, Subject, quick
 from bench.checks.battery.draws import pick
 from bench.core.errors import InputError
 from bench.core.nouns import Batch, Trained
@@ -17,7 +17,9 @@ from bench.engine.summarise import Looked
 from bench.engine.world import World
 from bench.store.record import Found
 
-_IMAGES = 16
+# Images of the first look; and of a second one if a check warns that more of them may prove.
+_IMAGES, _AGAIN = 16, 64
+_PROVEN_BY_MORE = frozenset({"rise", "jumps", "moved copies"})
 # What an adversary knows who makes models by the defender's method, and nothing more than the public knows.
 _MADE_ALIKE = frozenset({Knowledge.MECHANISM, Knowledge.SIBLING})
 
@@ -31,13 +33,21 @@ def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> Lo
         source: The model that the attack saw.
         chosen: Positions of the run's images, a few of which are selected by the seed.
     """
-    spec, name = world.spec, world.spec.threat.name
-    if spec.budget.eps == 0:
+    if world.spec.budget.eps == 0:
         return Looked()
-    drawn = [chosen[i] for i in pick(spec.seed, len(chosen), min(_IMAGES, len(chosen)), "test")]
+    found, count = _looked(world, threat, source, chosen, _IMAGES)
+    if count < len(chosen) and any(f.status is Status.WARN and f.check in _PROVEN_BY_MORE for f in found):
+        found, count = _looked(world, threat, source, chosen, _AGAIN)
+    return Looked([found_of(finding) for finding in found], count)
+
+
+def _looked(world: World, threat: Threat, source: Trained, chosen: list[int], images: int) -> tuple[list[Finding], int]:
+    """Findings on a number of the run's images, and how many of them could be read."""
+    spec, name = world.spec, world.spec.threat.name
+    drawn = [chosen[i] for i in pick(spec.seed, len(chosen), min(images, len(chosen)), "test")]
     batch, _ = Reader(world.test_split, drawn, len(drawn)).read(0)
     if not len(batch):
-        return Looked()
+        return [], 0
     kin = _MADE_ALIKE & threat.knows and threat.knows <= _MADE_ALIKE | {Knowledge.PRETRAINED}
     transfers = isinstance(source.model, nn.Module) and source.digest != world.target.digest
     subject = Subject(
@@ -53,7 +63,7 @@ def look(world: World, threat: Threat, source: Trained, chosen: list[int]) -> Lo
         again=again_of(world),
         keyed=world.defense.keyed,
     )
-    return Looked([found_of(finding) for finding in quick(subject)], len(batch))
+    return quick(subject), len(batch)
 
 
 def again_of(world: World) -> Callable[[], nn.Module]:

@@ -75,7 +75,13 @@ HONEST = [
     ("plain", WHITE, ("profile.dataset=parity", "profile.classes=2")),
     ("key-full", "adaptive", RESNET),
 ]
-CHEAP = ("canary-hair", "canary-first-label", "canary-reversed-near", "canary-squeezing")
+CHEAP = (
+    "canary-hair",
+    "canary-hair radius=0.15 every=2",
+    "canary-first-label",
+    "canary-reversed-near",
+    "canary-squeezing",
+)
 
 
 def record_of(cli, name, threat, settings=()):

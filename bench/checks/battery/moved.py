@@ -56,7 +56,7 @@ def check_moved(lab: Lab) -> Finding:
         tail = "robustness belongs to these very images, which the model remembers"
     elif gap > _POINTS:
         tail = "robustness depends on the place, but is not only that of remembered images"
-    return graded("moved copies", gap, f"{what}: {tail}", fail=fail)
+    return graded("moved copies", gap, f"{what}: {tail}", fail=fail, warn=few and gap > _POINTS)
 
 
 def check_beyond(lab: Lab) -> Finding:
